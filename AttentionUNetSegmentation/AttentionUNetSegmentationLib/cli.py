@@ -1,0 +1,174 @@
+"""The ``attention-unet`` command: segment, models, info."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .model_spec import ModelError
+
+DEFAULT_MODEL = "abdomen-ct"
+logger = logging.getLogger("attention_unet")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status (0 success, 1 failure, 130 interrupted)."""
+    parsed = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.CRITICAL, stream=sys.stderr)
+    try:
+        return parsed.run(parsed)
+    except KeyboardInterrupt:
+        print("cancelled; nothing of the running case was written", file=sys.stderr)
+        return 130
+    except (ModelError, ValueError, OSError, RuntimeError) as error:
+        logger.debug("the command failed", exc_info=True)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = argparse.ArgumentParser(
+        prog="attention-unet",
+        description="Segment pancreas, spleen and kidneys on abdominal CT with the 3D Attention U-Net, and see where "
+        "its attention gates looked. Research use only.",
+    )
+    parser.add_argument("--version", action="version", version=f"attention-unet {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="show tracebacks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_models(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_segment(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("segment", help="segment CTs", description="Segment one CT or many.")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="NIfTI, NRRD or MHA file, folder of them, or DICOM folder"
+    )
+    parser.add_argument(
+        "--output-dir",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="one input writes into DIR, several into DIR/<case>/",
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="name or path of a model (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", choices=("auto", "torch", "openvino"))
+    parser.add_argument("--no-attention", action="store_true", help="do not write attention maps")
+    parser.add_argument("--probabilities", action="store_true", help="write a probability map per organ")
+    parser.add_argument("--no-clean-up", action="store_true", help="keep all connected components")
+    parser.add_argument("--no-split", action="store_true", help="do not split the kidneys into right and left")
+    parser.add_argument(
+        "--tile", type=_tile_edge, metavar="N", help="run in tiles of at most N voxels per axis (multiple of 16)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="segment again what is done already")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument(
+        "--json", action="store_true", help="print the reports as JSON on standard output, nothing else"
+    )
+    parser.set_defaults(run=_segment)
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("models", help="list, add and remove models")
+    parser.add_argument("--path", action="store_true", help="print the folder of added models")
+    parser.set_defaults(run=_models, action="list")
+    actions = parser.add_subparsers(metavar="ACTION")
+    for name, what, text in (
+        ("list", None, "list all models with their figures and licence"),
+        ("add", "SOURCE", "copy a model (folder or zip) into the folder of added models"),
+        ("remove", "NAME", "delete an added model"),
+    ):
+        action = actions.add_parser(name, help=text)
+        if what:
+            action.add_argument("target", metavar=what)
+        action.set_defaults(run=_models, action=name)
+
+
+def _add_info(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("info", help="what a CT looks like to the engine, with warnings")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_info)
+
+
+def _tile_edge(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if value < 16 or value % 16:
+        raise argparse.ArgumentTypeError(f"must be a positive multiple of 16, got {text!r}")
+    return value
+
+
+def _segment(parsed: argparse.Namespace) -> int:
+    from . import console
+    from .backends import choose_backend, choose_device
+    from .batch import check_writable, find_cases
+    from .model import find_model, load_model
+    from .pipeline import Options
+
+    check_writable(parsed.output_dir)
+    choose_backend(parsed.backend, choose_device(parsed.device))
+    model = load_model(find_model(parsed.model))
+    options = Options(
+        device=parsed.device,
+        backend=parsed.backend,
+        attention=not parsed.no_attention,
+        probabilities=parsed.probabilities,
+        clean_up=not parsed.no_clean_up,
+        split_sides=not parsed.no_split,
+        tile=parsed.tile,
+    )
+    cases = find_cases(parsed.inputs, parsed.output_dir)
+    outcomes = console.run_cases(cases, model, options, parsed.overwrite, show=not (parsed.quiet or parsed.json))
+    if parsed.json:
+        print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2, ensure_ascii=False))
+    elif not parsed.quiet:
+        console.print_summary(outcomes, model.spec)
+    return 0 if all(outcome.succeeded for outcome in outcomes) else 1
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    from . import console
+    from .model import add_model, list_models, remove_model, user_model_folder
+
+    if parsed.path:
+        print(user_model_folder())
+    elif parsed.action == "add":
+        entry = add_model(parsed.target)
+        print(f"added {entry.name} in {entry.folder}")
+    elif parsed.action == "remove":
+        print(f"removed {remove_model(parsed.target)}")
+    else:
+        console.print_models(list_models())
+    return 0
+
+
+def _info(parsed: argparse.Namespace) -> int:
+    from . import console
+    from .files import read_volume
+    from .information import describe
+
+    descriptions, failed = [], False
+    for source in parsed.inputs:
+        try:
+            descriptions.append(describe(read_volume(source)))
+        except (ValueError, OSError) as error:
+            failed = True
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    if parsed.json:
+        print(json.dumps(descriptions, indent=2, ensure_ascii=False))
+    else:
+        console.print_descriptions(descriptions)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""A folder of DICOM files -> Volume: the largest CT series, with its geometry checked slice by slice.
+
+Pixels (compressed ones too) are decoded by GDCM through SimpleITK; the geometry is computed here from the positions of
+all slices, so that missing slices, uneven gaps and gantry tilt are noticed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .volume import Volume
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+MAX_GAP_MM = 12.0  # a wider hole between slices is not bridged
+REGULAR_TOLERANCE = 0.05  # of the slice spacing
+DUPLICATE_MM = 0.01
+STRAY_MM = 1.0  # slices further than this from a straight stack are refused
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What the header of one file says."""
+
+    path: Path
+    series: str
+    modality: str
+    description: str
+    is_scout: bool
+    patient: str
+    acquisition: str
+    position: np.ndarray  # LPS, mm
+    rows: np.ndarray  # LPS direction along a row (i)
+    columns: np.ndarray  # LPS direction along a column (j)
+    spacing_mm: tuple[float, float]  # along i, along j
+    size: tuple[int, int, int]
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the slice."""
+        return np.cross(self.rows, self.columns)
+
+    @property
+    def stack_key(self) -> tuple:
+        """Equal for slices that can belong to one volume."""
+        direction = tuple(np.round([*self.rows, *self.columns], 3) + 0.0)
+        return self.series, direction, self.size[:2], tuple(np.round(self.spacing_mm, 4))
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file carries the DICOM signature."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_dicom(folder: Path) -> Volume:
+    """Read the largest CT series below a folder.
+
+    Raises:
+        ValueError: If there is no CT series, or its slices do not form one volume.
+    """
+    slices = [found for path in sorted(folder.rglob("*")) if path.is_file() and (found := _read_header(path))]
+    if not slices:
+        raise ValueError(f"{folder} holds no DICOM images")
+    stack, notes = _largest_ct(folder, slices)
+    if len(stack) == 1 and stack[0].size[2] > 1:
+        return _read_multiframe(stack[0], folder.name, notes)
+    stack = _in_order(folder, stack)
+    return _read_stack(folder, stack, notes)
+
+
+def _read_header(path: Path) -> Slice | None:
+    """Header of one file, or None if it is no DICOM image."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO("GDCMImageIO")
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+
+    def tag(key: str) -> str:
+        return reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else ""
+
+    size = (*reader.GetSize(), 1)[:3]
+    direction = np.array(reader.GetDirection()).reshape(3, 3) if len(reader.GetDirection()) == 9 else np.eye(3)
+    orientation = _numbers(tag("0020|0037"))
+    rows, columns = (orientation[:3], orientation[3:]) if len(orientation) == 6 else (direction[:, 0], direction[:, 1])
+    position = _numbers(tag("0020|0032"))
+    return Slice(
+        path=path,
+        series=tag("0020|000e"),
+        modality=tag("0008|0060"),
+        description=tag("0008|103e"),
+        is_scout="LOCALIZER" in tag("0008|0008").upper(),
+        patient=tag("0010|0020") or tag("0010|0010"),
+        acquisition=tag("0020|0012"),
+        position=position if len(position) == 3 else np.array(reader.GetOrigin()[:3]),
+        rows=_unit(rows),
+        columns=_unit(columns),
+        spacing_mm=tuple(reader.GetSpacing()[:2]),
+        size=size,
+    )
+
+
+def _numbers(text: str) -> np.ndarray:
+    try:
+        return np.array([float(part) for part in text.split("\\") if part.strip()])
+    except ValueError:
+        return np.array([])
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return np.asarray(vector, dtype=float) / np.linalg.norm(vector)
+
+
+def _largest_ct(folder: Path, slices: list[Slice]) -> tuple[list[Slice], list[str]]:
+    images = [entry for entry in slices if entry.modality == "CT" and not entry.is_scout]
+    if not images:
+        counts = Counter("scout" if entry.is_scout else entry.modality or "unknown" for entry in slices)
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        raise ValueError(f"{folder} holds no CT series (found: {found} images)")
+    patients = sorted({entry.patient for entry in images})
+    if len(patients) > 1:
+        raise ValueError(f"{folder} holds CTs of {len(patients)} patients; give each patient's folder")
+    stacks: dict[tuple, list[Slice]] = defaultdict(list)
+    for entry in images:
+        stacks[entry.stack_key].append(entry)
+    candidates = [part for stack in stacks.values() for part in _by_acquisition(stack)]
+    candidates.sort(key=lambda stack: (-sum(entry.size[2] for entry in stack), stack[0].series, stack[0].acquisition))
+    notes = []
+    if len(candidates) > 1:
+        chosen = candidates[0]
+        notes.append(
+            f"{len(candidates)} CT stacks in the folder; took the largest, {len(chosen)} images"
+            + (f" ({chosen[0].description})" if chosen[0].description else "")
+        )
+    return candidates[0], notes
+
+
+def _by_acquisition(stack: list[Slice]) -> list[list[Slice]]:
+    """Split a stack that holds several images at one position (contrast phases) by acquisition number."""
+    if not _has_duplicates(stack):
+        return [stack]
+    parts: dict[str, list[Slice]] = defaultdict(list)
+    for entry in stack:
+        parts[entry.acquisition].append(entry)
+    return list(parts.values())
+
+
+def _has_duplicates(stack: list[Slice]) -> bool:
+    heights = np.sort([float(entry.position @ stack[0].normal) for entry in stack])
+    return len(heights) > 1 and bool((np.diff(heights) < DUPLICATE_MM).any())
+
+
+def _in_order(folder: Path, stack: list[Slice]) -> list[Slice]:
+    if _has_duplicates(stack):
+        raise ValueError(
+            f"{folder}: several images of one series lie at the same position, so phases cannot be told apart"
+        )
+    return sorted(stack, key=lambda entry: float(entry.position @ stack[0].normal))
+
+
+def _read_multiframe(entry: Slice, name: str, notes: list[str]) -> Volume:
+    image = sitk.ReadImage(str(entry.path), imageIO="GDCMImageIO")
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
+    return Volume(sitk.GetArrayFromImage(image), matrix, name, entry.modality, tuple(notes))
+
+
+def _read_stack(folder: Path, stack: list[Slice], notes: list[str]) -> Volume:
+    first = stack[0]
+    if len(stack) < 2:
+        raise ValueError(f"{folder}: the CT series has only one image")
+    positions = np.array([entry.position for entry in stack])
+    heights = positions @ first.normal
+    gaps = np.diff(heights)
+    gap = float(np.median(gaps))
+    _check_straight(folder, positions, heights)
+    if gaps.max() > max(MAX_GAP_MM, 1.5 * gap):
+        at = int(gaps.argmax())
+        raise ValueError(
+            f"{folder}: slices are missing, a hole of {gaps[at]:.1f} mm between {stack[at].path.name} and the next"
+        )
+    voxels = _read_pixels(folder, stack)
+    if np.abs(gaps - gap).max() > REGULAR_TOLERANCE * gap:
+        count = round((heights[-1] - heights[0]) / gap)
+        voxels = _at_regular_heights(voxels, heights, count + 1)
+        notes = [
+            *notes,
+            f"slices are missing or unevenly spaced (gaps of {gaps.min():.2f} to {gaps.max():.2f} mm); "
+            f"interpolated to {gap:.2f} mm",
+        ]
+    step = (positions[-1] - positions[0]) / (len(voxels) - 1)
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS_TO_RAS @ np.stack(
+        [first.rows * first.spacing_mm[0], first.columns * first.spacing_mm[1], step], 1
+    )
+    matrix[:3, 3] = LPS_TO_RAS @ positions[0]
+    return Volume(voxels, matrix, folder.name, first.modality, tuple(notes))
+
+
+def _check_straight(folder: Path, positions: np.ndarray, heights: np.ndarray) -> None:
+    """Refuse stacks whose slices do not lie on one straight line (a tilt that changes within the series)."""
+    share = (heights - heights[0]) / (heights[-1] - heights[0])
+    line = positions[0] + share[:, None] * (positions[-1] - positions[0])
+    stray = float(np.linalg.norm(positions - line, axis=1).max())
+    if stray > STRAY_MM:
+        raise ValueError(
+            f"{folder}: slices lie up to {stray:.1f} mm beside a straight stack; the series is not one volume"
+        )
+
+
+def _read_pixels(folder: Path, stack: list[Slice]) -> np.ndarray:
+    try:
+        image = sitk.ReadImage([str(entry.path) for entry in stack], imageIO="GDCMImageIO")
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: an image cannot be decoded ({str(error).splitlines()[-1]})") from error
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"{folder} holds colour images; a CT in HU is needed")
+    return sitk.GetArrayFromImage(image)
+
+
+def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> np.ndarray:
+    """Linear interpolation of slices from uneven ``heights`` to ``count`` even ones over the same range."""
+    wanted = np.linspace(heights[0], heights[-1], count)
+    above = np.clip(np.searchsorted(heights, wanted, side="right"), 1, len(heights) - 1)
+    weight = ((wanted - heights[above - 1]) / (heights[above] - heights[above - 1])).astype(np.float32)
+    return np.stack([voxels[n - 1] * (1 - w) + voxels[n] * w for n, w in zip(above, weight, strict=True)])

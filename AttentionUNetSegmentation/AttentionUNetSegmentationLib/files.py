@@ -1,0 +1,165 @@
+"""CT files -> Volume, and Segmentation -> files.
+
+Whatever is read comes back with perpendicular axes: a sheared scan (gantry tilt) is resampled to a straight grid and
+says so, because most formats and programs cannot carry shear.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .dicom import LPS_TO_RAS, is_dicom_file, read_dicom
+from .nifti import read_nifti
+from .resampling import resample
+from .volume import Grid, OrganMask, Segmentation, Volume
+
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
+READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
+DICOM_TERMINOLOGY = "Segmentation category and type - DICOM master list"
+ANATOMIC_CODES = "Anatomic codes - DICOM master list"
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read a CT from a NIfTI, NRRD or MHA file, or from a folder of DICOM files.
+
+    Raises:
+        ValueError: If it cannot be read as one scalar 3D volume; the message names the file and the reason.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    if path.is_dir():
+        volume = read_dicom(path)
+    elif path.name.lower().endswith(NIFTI_ENDINGS):
+        volume = read_nifti(path)
+    elif path.name.lower().endswith(ITK_ENDINGS):
+        volume = _read_itk(path)
+    elif is_dicom_file(path):
+        raise ValueError(f"{path} is one DICOM file; give the folder with the whole series")
+    else:
+        raise ValueError(f"{path} is not a supported file; supported: {', '.join(READABLE_ENDINGS)}, or a DICOM folder")
+    try:
+        return straightened(volume)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def straightened(volume: Volume) -> Volume:
+    """The volume itself if its axes are perpendicular, else resampled to the nearest grid whose axes are."""
+    grid = volume.grid
+    if grid.is_orthogonal:
+        return volume
+    i, j, k = grid.ijk_to_ras[:3, :3].T
+    i_axis = i / np.linalg.norm(i)
+    j_axis = j - (j @ i_axis) * i_axis
+    j_axis /= np.linalg.norm(j_axis)
+    k_axis = np.cross(i_axis, j_axis)
+    k_axis *= np.sign(k_axis @ k)
+    axes = np.stack([i_axis, j_axis, k_axis], axis=1)
+    spacing = np.array([np.linalg.norm(i), abs(j @ j_axis), abs(k @ k_axis)])
+    along = grid.corners_ras_mm() @ axes
+    sizes = np.round((along.max(axis=0) - along.min(axis=0)) / spacing).astype(int) + 1
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes * spacing
+    matrix[:3, 3] = axes @ along.min(axis=0)
+    straight = Grid(tuple(int(size) for size in sizes[::-1]), matrix)
+    degrees = np.degrees(np.arccos(np.clip(k @ k_axis / np.linalg.norm(k), -1, 1)))
+    note = f"the scan is sheared by {degrees:.1f} degrees (gantry tilt?); resampled to a straight grid"
+    voxels = resample(volume.voxels, grid, straight, antialias=False)
+    return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=(*volume.notes, note))
+
+
+def _read_itk(path: Path) -> Volume:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        dimensions, components = reader.GetDimension(), reader.GetNumberOfComponents()
+        if components != 1:
+            raise ValueError(f"{path} has {components} values per voxel (colour?); a CT in HU is needed")
+        if dimensions != 3:
+            size = " x ".join(map(str, reader.GetSize()))
+            raise ValueError(f"{path} is {dimensions}-dimensional ({size}); one 3D volume is needed")
+        image = reader.Execute()
+    except RuntimeError as error:
+        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+        raise ValueError(f"{path} is damaged or not an image: {reason}") from error
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
+    return Volume(sitk.GetArrayFromImage(image), matrix, name=path.name)
+
+
+def to_sitk(volume: Volume) -> sitk.Image:
+    """A SimpleITK image with the volume's voxels and place.
+
+    Raises:
+        ValueError: If the volume is sheared, which images on disk cannot be.
+    """
+    grid = volume.grid
+    if not grid.is_orthogonal:
+        raise ValueError(f"{volume.name}: a sheared volume cannot be written; straighten it first")
+    image = sitk.GetImageFromArray(volume.voxels)
+    image.SetSpacing(grid.spacing_mm)
+    image.SetDirection((LPS_TO_RAS @ grid.directions).ravel().tolist())
+    image.SetOrigin((LPS_TO_RAS @ grid.ijk_to_ras[:3, 3]).tolist())
+    return image
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume, compressed; the ending chooses the format.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    _write(to_sitk(volume), path)
+
+
+def write_segmentation(segmentation: Segmentation, path: Path) -> None:
+    """Write a ``.seg.nrrd`` that 3D Slicer opens with names, colours and SNOMED terminology."""
+    image = to_sitk(Volume(segmentation.labels, segmentation.ijk_to_ras, name=path.name))
+    k, j, i = segmentation.labels.shape
+    fields = {
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+    }
+    for n, organ in enumerate(segmentation.organs):
+        color = " ".join(f"{value / 255:.6f}" for value in organ.color_rgb)
+        fields |= {
+            f"Segment{n}_ID": organ.name.replace(" ", "_"),
+            f"Segment{n}_Name": organ.name,
+            f"Segment{n}_NameAutoGenerated": "0",
+            f"Segment{n}_Color": color,
+            f"Segment{n}_ColorAutoGenerated": "0",
+            f"Segment{n}_Extent": f"0 {i - 1} 0 {j - 1} 0 {k - 1}",
+            f"Segment{n}_LabelValue": str(organ.value),
+            f"Segment{n}_Layer": "0",
+            f"Segment{n}_Tags": f"TerminologyEntry:{terminology_entry(organ)}|",
+        }
+    for key, value in fields.items():
+        image.SetMetaData(key, value)
+    _write(image, path)
+
+
+def terminology_entry(organ: OrganMask) -> str:
+    """3D Slicer's serialised terminology of an organ (SNOMED CT, anatomical structure)."""
+    modifier = f"{organ.modifier_code}^{organ.modifier_meaning}"
+    modifier = f"SCT^{modifier}" if organ.modifier_code else "^^"
+    return (
+        f"{DICOM_TERMINOLOGY}~SCT^123037004^Anatomical Structure~SCT^{organ.code}^{organ.meaning}~{modifier}"
+        f"~{ANATOMIC_CODES}~^^~^^"
+    )
+
+
+def _write(image: sitk.Image, path: Path) -> None:
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+        raise OSError(f"{path} cannot be written: {reason}") from error

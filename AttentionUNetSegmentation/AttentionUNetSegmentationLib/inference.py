@@ -1,0 +1,203 @@
+"""A whole volume through the network: in one pass where it fits, else in overlapping tiles.
+
+When memory runs out, the next smaller way is tried: one pass, tiles, smaller tiles, the CPU. Every such step is
+reported. Which way is tried first follows from an estimate, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .backends import Backend
+from .memory import forward_bytes, free_bytes
+from .monitor import Monitor
+from .tiles import Blend, Tiling
+
+TILE_EDGES = (192, 128, 96, 64)  # voxels
+MEMORY_SHARE = 0.8  # of the free memory may be planned for
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to run the network: on a device, in tiles of at most ``tile`` voxels per axis (None: one pass)."""
+
+    device: str
+    tile: int | None
+
+    def __str__(self) -> str:
+        return f"{'one pass' if self.tile is None else f'tiles of {self.tile} voxels'} on {self.device}"
+
+
+@dataclass
+class Prediction:
+    """What the network said on its grid.
+
+    Attributes:
+        logits: (C, D, H, W) float32, cropped to the unpadded size.
+        attention: Name -> (d, h, w) float32 in [0, 1] on the coarser grids, cropped likewise.
+        factors: Name -> voxels of the input per voxel of the coefficient map, along D, H, W.
+        how: The attempt that succeeded.
+        backend: Name of the backend.
+        reports: Steps that were taken because memory ran out, one sentence each.
+    """
+
+    logits: np.ndarray
+    attention: dict[str, np.ndarray]
+    factors: dict[str, tuple[int, int, int]]
+    how: Attempt
+    backend: str
+    reports: list[str] = field(default_factory=list)
+
+
+def predict(
+    image: np.ndarray,
+    make_backend: Callable[[str], Backend],
+    device: str,
+    widths: Sequence[int],
+    monitor: Monitor,
+    divisor: int = 16,
+    tile: int | None = None,
+) -> Prediction:
+    """Run the network on a volume of any size.
+
+    Args:
+        image: (D, H, W) float32, normalised; padded here by edge values to multiples of ``divisor``.
+        make_backend: Makes the backend for a device; called anew only when the device changes.
+        device: The device to begin with.
+        widths: The network's widths, for the memory estimate.
+        monitor: Progress and cancellation.
+        divisor: The network's size divisor.
+        tile: Longest edge of a tile in voxels if tiles are wanted; None lets memory decide.
+
+    Raises:
+        Cancelled: When asked to stop.
+        RuntimeError: If memory does not suffice for the smallest tiles on the CPU.
+    """
+    padded = pad_to_multiple(image, divisor)
+    attempts, reports = plan(padded.shape, device, widths, tile)
+    backend: Backend | None = None
+    for n, attempt in enumerate(attempts):
+        try:
+            if backend is None or backend.device != attempt.device:
+                backend = make_backend(attempt.device)
+            logits, attention = _run(padded, backend, attempt, divisor, monitor)
+        except (RuntimeError, MemoryError) as error:
+            if not (_is_out_of_memory(error) or _is_unsupported(error, attempt.device)) or n + 1 == len(attempts):
+                raise
+            reason = "out of memory" if _is_out_of_memory(error) else "the device lacks an operation"
+            reports.append(f"{attempt}: {reason}; went on with {attempts[n + 1]}")
+            if attempt.device != "cpu":
+                backend = None
+                _free_device(attempt.device)
+            continue
+        factors = {name: _factors(padded.shape, alpha.shape, name) for name, alpha in attention.items()}
+        attention = {
+            name: np.ascontiguousarray(
+                alpha[_region(-(-size // f) for size, f in zip(image.shape, factors[name], strict=True))]
+            )
+            for name, alpha in attention.items()
+        }
+        logits = logits[(slice(None), *_region(image.shape))]
+        return Prediction(logits, attention, factors, attempt, backend.name, reports)
+    raise RuntimeError("no way to run the network was planned")
+
+
+def plan(
+    shape: Sequence[int], device: str, widths: Sequence[int], tile: int | None = None
+) -> tuple[list[Attempt], list[str]]:
+    """The ways to try, in order, and what is to be reported of those that the estimate rules out.
+
+    Raises:
+        RuntimeError: If the smallest tile on the CPU would not fit either.
+    """
+    edges: list[int | None] = [None, *TILE_EDGES] if tile is None else [tile, *(e for e in TILE_EDGES if e < tile)]
+    wanted = [Attempt(device, edge) for edge in edges]
+    if device != "cpu":
+        wanted += [Attempt("cpu", edge) for edge in edges]
+    free = {name: free_bytes(name) for name in {attempt.device for attempt in wanted}}
+    attempts, too_large = [], None
+    for attempt in wanted:
+        edge = attempt.tile or max(shape)
+        needed = forward_bytes(widths, [min(size, edge) for size in shape])
+        if needed <= MEMORY_SHARE * free[attempt.device]:
+            attempts.append(attempt)
+        elif not attempts:
+            too_large = f"{attempt} needs about {needed / 1e9:.1f} GB, {free[attempt.device] / 1e9:.1f} GB are free"
+    if not attempts:
+        raise RuntimeError(f"not enough memory: {too_large}")
+    return attempts, [f"{too_large}; went on with {attempts[0]}"] if too_large else []
+
+
+def pad_to_multiple(image: np.ndarray, divisor: int) -> np.ndarray:
+    """Repeat the edge voxels at the end of each axis up to the next multiple of ``divisor``."""
+    padding = [(0, -size % divisor) for size in image.shape]
+    return np.pad(image, padding, mode="edge") if any(after for _, after in padding) else image
+
+
+def _run(
+    padded: np.ndarray, backend: Backend, attempt: Attempt, divisor: int, monitor: Monitor
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    if attempt.tile is None or max(padded.shape) <= attempt.tile:
+        return backend.run(padded, monitor)
+    tiling = Tiling.of_at_most(padded.shape, attempt.tile, divisor)
+    starts = tiling.starts()
+    blends: dict[str, Blend] = {}
+    for n, start in enumerate(starts):
+        part = padded[tuple(slice(first, first + size) for first, size in zip(start, tiling.tile, strict=True))]
+        logits, attention = backend.run(part, _TileMonitor(monitor, n, len(starts)))
+        outputs = {"": logits, **{name: alpha[None] for name, alpha in attention.items()}}
+        for name, output in outputs.items():
+            factor = _factors(tiling.tile, output.shape[1:], name)
+            if name not in blends:
+                blends[name] = Blend(len(output), [size // f for size, f in zip(padded.shape, factor, strict=True)])
+            blends[name].add(output, [first // f for first, f in zip(start, factor, strict=True)])
+    results = {name: blend.result() for name, blend in blends.items()}
+    return results.pop(""), {name: alpha[0] for name, alpha in results.items()}
+
+
+class _TileMonitor(Monitor):
+    """Maps the progress of one tile onto the progress of the whole step."""
+
+    def __init__(self, outer: Monitor, index: int, count: int) -> None:
+        super().__init__()
+        self._outer, self._index, self._count = outer, index, count
+
+    def check(self) -> None:
+        self._outer.check()
+
+    def update(self, fraction: float, detail: str = "") -> None:
+        done = (self._index + min(1.0, fraction)) / self._count
+        self._outer.update(done, f"tile {self._index + 1} of {self._count}")
+
+
+def _factors(shape: Sequence[int], coarse: Sequence[int], name: str) -> tuple[int, int, int]:
+    factors = tuple(size // small for size, small in zip(shape, coarse, strict=True))
+    if any(size != small * f for size, small, f in zip(shape, coarse, factors, strict=True)):
+        raise ValueError(f"the map {name!r} of shape {tuple(coarse)} does not divide the input {tuple(shape)}")
+    return factors
+
+
+def _region(sizes: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(0, size) for size in sizes)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text
+
+
+def _is_unsupported(error: BaseException, device: str) -> bool:
+    return device != "cpu" and isinstance(error, NotImplementedError)
+
+
+def _free_device(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,87 @@
+"""How much memory a forward pass needs, and how much there is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
+BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
+
+
+def forward_bytes(widths: Sequence[int], shape: Sequence[int]) -> int:
+    """Estimated peak memory of one float32 forward pass without gradients.
+
+    The peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
+    concatenation and the block's output are alive together, beside what coarser scales keep (about an eighth each).
+    The factor 1.25 was fitted to measured peaks (``make bench`` prints estimate and peak).
+
+    Args:
+        widths: Channels per scale.
+        shape: (D, H, W) of the input.
+    """
+    first, second = widths[0], widths[1]
+    floats_per_voxel = 2 * (first + second) + 2 * first + first + second
+    voxels = 1
+    for size in shape:
+        voxels *= int(size)
+    return int(BYTES_AT_START + 1.25 * 4 * floats_per_voxel * voxels)
+
+
+def free_bytes(device: str) -> int:
+    """Free memory of a device in bytes; an assumption where the system does not tell."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    free = _free_system_bytes()
+    return min(free, _free_container_bytes(free))
+
+
+def _free_system_bytes() -> int:
+    if sys.platform == "win32":
+        return _free_windows_bytes()
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (ValueError, OSError, AttributeError):
+        return ASSUMED_FREE_BYTES
+
+
+def _free_container_bytes(otherwise: int) -> int:
+    """Room left under the memory limit of a Linux container (cgroup v2)."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        return max(0, int(limit) - used) if limit != "max" else otherwise
+    except (OSError, ValueError):
+        return otherwise
+
+
+def _free_windows_bytes() -> int:
+    class MemoryStatus(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
+            (name, ctypes.c_ulonglong)
+            for name in (
+                "total",
+                "available",
+                "total_page",
+                "available_page",
+                "total_virtual",
+                "available_virtual",
+                "x",
+            )
+        ]
+
+    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return ASSUMED_FREE_BYTES
+    return int(status.available)

@@ -1,0 +1,269 @@
+"""Attention U-Net and the U-Net it is compared with (Oktay et al. 2018, arXiv:1804.03999).
+
+Both networks share one encoder, one decoder and one deeply supervised output; the Attention U-Net filters the
+skip connections of every scale but the first and the coarsest with attention gates (paper, section 2 and
+figures 1 and 2). Where the paper is silent the choice follows the authors' public code and is named here.
+
+Tensors are (N, C, D, H, W), that is channels first and KJI voxel order. Scales are counted from 1 (full
+resolution); scale s has 1 / 2^(s-1) of the resolution.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DEFAULT_WIDTHS = (16, 32, 64, 128, 256)
+PSI_BIAS_AT_START = 3.0  # sigmoid(3) = 0.95: gates pass features at the start and still have a gradient
+
+_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
+
+
+def resample_linearly(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Resample spatial axes to ``size`` with (bi- or tri-)linear interpolation, ``align_corners=False``."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode=_LINEAR_MODE[x.ndim - 2], align_corners=False)
+
+
+class ConvolutionBlock(nn.Module):
+    """Two 3x3x3 convolutions with bias, each followed by batch norm and ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.norm1 = nn.BatchNorm3d(out_channels)
+        self.conv2 = nn.Conv3d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.norm2 = nn.BatchNorm3d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, D, H, W) -> (N, out, D, H, W)."""
+        x = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(x)), inplace=True)
+
+
+class AttentionSubGate(nn.Module):
+    """One additive attention gate (eq. 1 and 2): one coefficient per voxel, shared by all channels of the skip.
+
+    ``theta`` is a stride-2 convolution with a kernel of 2 and without bias. The paper writes a 1x1x1 convolution on
+    features downsampled to the gating grid; this form is the public code's, and gives the paper's parameter count.
+    """
+
+    def __init__(self, skip_channels: int, gating_channels: int, inter_channels: int, dims: int = 3) -> None:
+        super().__init__()
+        convolution, norm = _CONVOLUTION[dims], _BATCH_NORM[dims]
+        self.theta = convolution(skip_channels, inter_channels, kernel_size=2, stride=2, bias=False)  # W_x
+        self.phi = convolution(gating_channels, inter_channels, kernel_size=1)  # W_g, b_g
+        self.psi = convolution(inter_channels, 1, kernel_size=1)  # psi, b_psi
+        self.output = convolution(skip_channels, skip_channels, kernel_size=1)
+        self.norm = norm(skip_channels)
+        nn.init.constant_(self.psi.bias, PSI_BIAS_AT_START)
+
+    def coefficients(self, skip: Tensor, gating: Tensor) -> Tensor:
+        """Attention coefficients in [0, 1] on the skip's grid, (N, 1, *skip grid) (eq. 1, 2)."""
+        theta = self.theta(skip)
+        phi = resample_linearly(self.phi(gating), theta.shape[2:])
+        alpha = torch.sigmoid(self.psi(F.relu(theta + phi)))
+        return resample_linearly(alpha, skip.shape[2:])
+
+    def forward(self, skip: Tensor, gating: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gated features (shape of ``skip``) and the coefficients (N, 1, *skip grid)."""
+        alpha = self.coefficients(skip, gating)
+        return self.norm(self.output(skip * alpha)), alpha
+
+
+class AttentionGate(nn.Module):
+    """Multi-dimensional attention gate: ``num_subgates`` sub-gates side by side, fused by a 1x1x1 convolution.
+
+    Args:
+        skip_channels: Channels F_l of the skip connection.
+        gating_channels: Channels F_g of the gating signal.
+        inter_channels: Channels F_int of the additive attention; F_l if not given.
+        num_subgates: Coefficient maps per gate; the paper's networks use 2.
+        dims: 2 for images (N, C, H, W), 3 for volumes (N, C, D, H, W).
+
+    Raises:
+        ValueError: If ``dims`` is neither 2 nor 3, or ``num_subgates`` is below 1.
+    """
+
+    def __init__(
+        self,
+        skip_channels: int,
+        gating_channels: int,
+        inter_channels: int | None = None,
+        num_subgates: int = 2,
+        dims: int = 3,
+    ) -> None:
+        super().__init__()
+        if dims not in _CONVOLUTION:
+            raise ValueError(f"dims must be 2 or 3, got {dims}")
+        if num_subgates < 1:
+            raise ValueError(f"num_subgates must be at least 1, got {num_subgates}")
+        inter_channels = inter_channels or skip_channels
+        self.subgates = nn.ModuleList(
+            AttentionSubGate(skip_channels, gating_channels, inter_channels, dims) for _ in range(num_subgates)
+        )
+        self.combine = _CONVOLUTION[dims](num_subgates * skip_channels, skip_channels, kernel_size=1)
+        self.norm = _BATCH_NORM[dims](skip_channels)
+
+    def forward(self, skip: Tensor, gating: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the fused gated features (shape of ``skip``) and one coefficient map per sub-gate."""
+        gated, coefficients = zip(*(subgate(skip, gating) for subgate in self.subgates), strict=True)
+        fused = F.relu(self.norm(self.combine(torch.cat(gated, dim=1))), inplace=True)
+        return fused, list(coefficients)
+
+
+class GatingSignal(nn.Module):
+    """1x1x1 convolution, batch norm and ReLU on the bottleneck, as the public code has it before its first gate."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(channels, channels, kernel_size=1)
+        self.norm = nn.BatchNorm3d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, d, h, w) -> the same shape."""
+        return F.relu(self.norm(self.conv(x)), inplace=True)
+
+
+class UNet(nn.Module):
+    """The paper's 3D U-Net: max pooling down, trilinear upsampling up, deep supervision at every decoder scale.
+
+    Args:
+        in_channels: Channels of the input image.
+        num_classes: Classes of the output, background included.
+        widths: Channels per scale, fine to coarse; one entry per scale.
+
+    Raises:
+        ValueError: If fewer than two widths or two classes are given.
+    """
+
+    def __init__(self, in_channels: int = 1, num_classes: int = 4, widths: Sequence[int] = DEFAULT_WIDTHS) -> None:
+        super().__init__()
+        if len(widths) < 2:
+            raise ValueError(f"widths needs at least 2 scales, got {tuple(widths)}")
+        if num_classes < 2:
+            raise ValueError(f"num_classes needs background and at least one organ, got {num_classes}")
+        self.widths = tuple(int(width) for width in widths)
+        self.in_channels, self.num_classes = in_channels, num_classes
+        inputs = (in_channels, *self.widths[:-1])
+        self.encoder = nn.ModuleList(map(ConvolutionBlock, inputs, self.widths))
+        self.decoder = nn.ModuleList(  # decoder[s - 1] works at scale s
+            ConvolutionBlock(skip + below, skip) for skip, below in zip(self.widths[:-1], self.widths[1:], strict=True)
+        )
+        self.heads = nn.ModuleList(nn.Conv3d(width, num_classes, kernel_size=1) for width in self.widths[:-1])
+        self.mix = nn.Conv3d(num_classes * len(self.heads), num_classes, kernel_size=1)
+
+    @property
+    def size_divisor(self) -> int:
+        """Every spatial size of the input must be a multiple of this."""
+        return 2 ** (len(self.widths) - 1)
+
+    def attention_names(self) -> list[str]:
+        """Names of the coefficient maps that ``forward`` returns, in order; none for U-Net."""
+        return []
+
+    def forward(self, x: Tensor) -> tuple[Tensor, OrderedDict[str, Tensor]]:
+        """Score every voxel.
+
+        Args:
+            x: (N, in_channels, D, H, W); D, H, W multiples of ``size_divisor``.
+
+        Returns:
+            Logits (N, num_classes, D, H, W), and the attention coefficients in [0, 1] by name, each
+            (N, 1, d, h, w) on its skip connection's grid; empty for U-Net.
+
+        Raises:
+            ValueError: If a spatial size is not a multiple of ``size_divisor``.
+        """
+        scores, attention = self.scores_per_scale(x)
+        return self.mix(torch.cat(scores, dim=1)), attention
+
+    def scores_per_scale(self, x: Tensor) -> tuple[list[Tensor], OrderedDict[str, Tensor]]:
+        """The deep-supervision outputs before mixing, fine to coarse, each (N, num_classes, D, H, W)."""
+        if any(size % self.size_divisor for size in x.shape[2:]):
+            raise ValueError(f"spatial sizes must be multiples of {self.size_divisor}, got {tuple(x.shape[2:])}")
+        skips = self._encode(x)
+        attention: OrderedDict[str, Tensor] = OrderedDict()
+        features = bottleneck = skips.pop()
+        scores: list[Tensor] = []
+        while skips:
+            scale = len(skips)
+            skip, coefficients = self._filter_skip(scale, skips.pop(), features, bottleneck)
+            attention.update(coefficients)
+            upsampled = resample_linearly(features, skip.shape[2:])
+            features = self.decoder[scale - 1](torch.cat([skip, upsampled], dim=1))
+            scores.append(resample_linearly(self.heads[scale - 1](features), x.shape[2:]))
+        ordered = OrderedDict((name, attention[name]) for name in self.attention_names())
+        return scores[::-1], ordered
+
+    def _encode(self, x: Tensor) -> list[Tensor]:
+        skips = [self.encoder[0](x)]
+        for block in self.encoder[1:]:
+            skips.append(block(F.max_pool3d(skips[-1], kernel_size=2)))
+        return skips
+
+    def _filter_skip(
+        self, scale: int, skip: Tensor, features: Tensor, bottleneck: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Filter the skip connection of ``scale``; U-Net passes it as it is."""
+        return skip, {}
+
+
+class AttentionUNet(UNet):
+    """U-Net with an attention gate on every skip connection but the first (paper, figure 1).
+
+    The gate of the coarsest skip connection is steered by the bottleneck, each finer one by the decoder's output of the
+    scale below. Coefficient maps are named ``s<scale>-<sub-gate>``: s2-1, s2-2, s3-1, ...
+
+    Args:
+        in_channels: Channels of the input image.
+        num_classes: Classes of the output, background included.
+        widths: Channels per scale, fine to coarse.
+        num_subgates: Coefficient maps per gate (multi-dimensional attention).
+        gating_conv: Put ``GatingSignal`` on the bottleneck for the coarsest gate, as in the public code.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = 4,
+        widths: Sequence[int] = DEFAULT_WIDTHS,
+        num_subgates: int = 2,
+        gating_conv: bool = False,
+    ) -> None:
+        super().__init__(in_channels, num_classes, widths)
+        self.num_subgates = num_subgates
+        self.gating_signal = GatingSignal(self.widths[-1]) if gating_conv else None
+        self.gates = nn.ModuleDict(
+            {
+                f"s{scale}": AttentionGate(self.widths[scale - 1], self.widths[scale], num_subgates=num_subgates)
+                for scale in self.gated_scales
+            }
+        )
+
+    @property
+    def gated_scales(self) -> range:
+        """Scales with a gate: all that have a skip connection but the first."""
+        return range(2, len(self.widths))
+
+    def attention_names(self) -> list[str]:
+        """``s2-1, s2-2, s3-1, ...``: fine to coarse, sub-gates in order."""
+        return [f"s{scale}-{index + 1}" for scale in self.gated_scales for index in range(self.num_subgates)]
+
+    def _filter_skip(
+        self, scale: int, skip: Tensor, features: Tensor, bottleneck: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if scale not in self.gated_scales:
+            return skip, {}
+        gating = features
+        if features is bottleneck and self.gating_signal is not None:
+            gating = self.gating_signal(bottleneck)
+        gated, coefficients = self.gates[f"s{scale}"](skip, gating)
+        return gated, {f"s{scale}-{index + 1}": alpha for index, alpha in enumerate(coefficients)}

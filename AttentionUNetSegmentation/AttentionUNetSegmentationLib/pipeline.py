@@ -1,0 +1,148 @@
+"""segment(): the steps from a CT to organs and attention maps, in order, and nothing else."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from . import __version__
+from .backends import Backend, Predictor, choose_backend, choose_device, create_backend
+from .inference import Prediction, predict
+from .model import Model
+from .monitor import CancelCheck, Monitor, ProgressCallback
+from .plausibility import input_warnings, result_warnings
+from .postprocessing import (
+    attention_volumes,
+    class_probabilities,
+    labels_on_input_grid,
+    organs_from_classes,
+    probability_maps,
+)
+from .preprocessing import preprocess
+from .volume import Segmentation, Volume
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run shall do.
+
+    Attributes:
+        device: "auto", "cpu", "cuda", "mps".
+        backend: "auto", "torch", "openvino".
+        attention: Return the attention maps.
+        probabilities: Return a probability map per organ.
+        clean_up: Keep only the largest components of each organ.
+        split_sides: Split paired organs into right and left.
+        tile: Longest edge of a tile in voxels; None for one pass where memory allows.
+    """
+
+    device: str = "auto"
+    backend: str = "auto"
+    attention: bool = True
+    probabilities: bool = False
+    clean_up: bool = True
+    split_sides: bool = True
+    tile: int | None = None
+
+
+def segment(
+    volume: Volume,
+    model: Model,
+    options: Options | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: CancelCheck | None = None,
+    predictor: Predictor | None = None,
+) -> Segmentation:
+    """Segment a CT.
+
+    Args:
+        volume: The CT in HU, any orientation.
+        model: Network and description.
+        options: What to do; defaults if not given.
+        progress: Called with a rising fraction in [0, 1] and the current step.
+        cancel: Asked often; True stops the run within two seconds.
+        predictor: Takes the network's place: a callable with the network's ``forward`` contract.
+
+    Returns:
+        Labels on the input's grid, attention maps, warnings, provenance.
+
+    Raises:
+        Cancelled: When asked to stop.
+        ValueError: If the volume or an option cannot be used.
+        RuntimeError: If memory does not suffice.
+    """
+    options = options or Options()
+    spec = model.spec
+    device = choose_device(options.device)
+    backend_name = "torch" if predictor is not None else choose_backend(options.backend, device)
+    monitor = Monitor(progress, cancel)
+
+    monitor.begin("preparing the CT", 0.0, 0.08)
+    network_input = preprocess(volume, spec.spacing_mm, spec.intensity)
+    warnings = input_warnings(volume)
+
+    monitor.begin("running the network", 0.08, 0.85)
+
+    def make_backend(name: str) -> Backend:
+        return create_backend(predictor or model.network, backend_name if name == "cpu" else "torch", name)
+
+    divisor = 2 ** (len(spec.architecture.widths) - 1)
+    prediction = predict(
+        network_input.image, make_backend, device, spec.architecture.widths, monitor, divisor, options.tile
+    )
+    _check_classes(prediction, spec.num_classes)
+
+    monitor.begin("writing labels to the CT's grid", 0.85, 0.95)
+    probabilities = class_probabilities(prediction.logits)
+    classes = labels_on_input_grid(probabilities, network_input.grid, volume.grid, monitor)
+
+    monitor.begin("cleaning up", 0.95, 1.0)
+    found = probabilities.argmax(axis=0) > 0
+    labels, organs, notes = organs_from_classes(
+        classes, spec.labels, volume.grid, network_input, found, options.clean_up, options.split_sides
+    )
+    result = Segmentation(labels, volume.ijk_to_ras, organs)
+    if options.attention:
+        result.attention = attention_volumes(prediction.attention, prediction.factors, network_input.grid)
+    if options.probabilities:
+        result.probabilities = probability_maps(probabilities, spec.labels, network_input.grid, volume.grid)
+    result.warnings = [*volume.notes, *warnings, *prediction.reports, *notes, *result_warnings(result, spec)]
+    monitor.finish()
+    result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)
+    return result
+
+
+def _check_classes(prediction: Prediction, num_classes: int) -> None:
+    if len(prediction.logits) != num_classes:
+        raise ValueError(f"the network gave {len(prediction.logits)} classes, the model describes {num_classes}")
+    if not np.isfinite(prediction.logits).all():
+        raise RuntimeError("the network gave scores that are not finite numbers")
+
+
+def _provenance(
+    model: Model, prediction: Prediction, options: Options, monitor: Monitor, grid_kji: tuple[int, int, int]
+) -> dict:
+    return {
+        "engine_version": __version__,
+        "model": model.spec.name,
+        "model_version": model.spec.version,
+        "model_sha256": model.spec.weights.sha256,
+        "device": prediction.how.device,
+        "backend": prediction.backend,
+        "passes": "one" if prediction.how.tile is None else f"tiles of {prediction.how.tile} voxels",
+        "network_grid_kji": list(grid_kji),
+        "options": {"clean_up": options.clean_up, "split_sides": options.split_sides},
+        "seconds": {**monitor.seconds, "total": round(sum(monitor.seconds.values()), 3)},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "SimpleITK": sitk.Version.VersionString(),
+        },
+    }

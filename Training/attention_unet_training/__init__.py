@@ -1,0 +1,1 @@
+"""The training pipeline: data, the paper's experiments, and models that 3D Slicer loads."""
