@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .monitor import Monitor
 from .network import ConvolutionBlock
-from .stages import StageGuard, network_work
+from .stages import SLAB_WORK, StageGuard, network_work
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BACKENDS = ("auto", "torch", "openvino")
@@ -124,8 +124,6 @@ class TorchBackend:
         return torch.autocast("cuda", dtype=half)
 
     def _slab_work(self) -> float:
-        from .stages import SLAB_WORK
-
         return SLAB_WORK if self.device == "cpu" else 0.0
 
 
@@ -163,16 +161,16 @@ class OpenVinoBackend:
             import openvino
 
             example = torch.zeros(1, 1, *shape)
-            with torch.inference_mode():
-                traced = torch.jit.trace(_FlatOutputs(self._network), example, check_trace=False)
-            model = openvino.convert_model(traced, example_input=example, input=[(1, 1, *shape)])
+            with torch.no_grad():
+                exported = torch.export.export(_FlatOutputs(self._network), (example,))
+            model = openvino.convert_model(exported)
             hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
             self._compiled = shape, openvino.Core().compile_model(model, "CPU", hints)
         return self._compiled[1]
 
 
 class _FlatOutputs(nn.Module):
-    """Logits and coefficients as a plain tuple, for tracing."""
+    """Logits and coefficients as a plain tuple, for export."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

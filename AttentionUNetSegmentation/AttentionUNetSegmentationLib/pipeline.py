@@ -18,7 +18,7 @@ from .monitor import CancelCheck, Monitor, ProgressCallback
 from .plausibility import input_warnings, result_warnings
 from .postprocessing import (
     attention_volumes,
-    class_probabilities,
+    class_margins,
     labels_on_input_grid,
     organs_from_classes,
     probability_maps,
@@ -98,19 +98,19 @@ def segment(
     _check_classes(prediction, spec.num_classes)
 
     monitor.begin("writing labels to the CT's grid", 0.85, 0.95)
-    probabilities = class_probabilities(prediction.logits)
-    classes = labels_on_input_grid(probabilities, network_input.grid, volume.grid, monitor)
+    margins = class_margins(prediction.logits)
+    classes = labels_on_input_grid(margins, network_input.grid, volume.grid, monitor)
 
     monitor.begin("cleaning up", 0.95, 1.0)
-    found = probabilities.argmax(axis=0) > 0
+    found = margins.argmax(axis=0) > 0
     labels, organs, notes = organs_from_classes(
-        classes, spec.labels, volume.grid, network_input, found, options.clean_up, options.split_sides
+        classes, spec.labels, volume.grid, network_input, found, monitor, options.clean_up, options.split_sides
     )
     result = Segmentation(labels, volume.ijk_to_ras, organs)
     if options.attention:
         result.attention = attention_volumes(prediction.attention, prediction.factors, network_input.grid)
     if options.probabilities:
-        result.probabilities = probability_maps(probabilities, spec.labels, network_input.grid, volume.grid)
+        result.probabilities = probability_maps(prediction.logits, spec.labels, network_input.grid, volume.grid)
     result.warnings = [*volume.notes, *warnings, *prediction.reports, *notes, *result_warnings(result, spec)]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)

@@ -14,7 +14,8 @@ from .preprocessing import NetworkInput
 from .resampling import resample
 from .volume import Box, Grid, OrganMask, Volume, nonzero_box
 
-BOX_PROBABILITY = 0.05  # an organ's box holds every voxel above this, and one voxel around
+MAX_MARGIN = 16.0  # logits
+MIN_PROBABILITY = 1e-3  # below this everywhere, a probability map stays 0
 SLAB_VOXELS = 16 << 20  # voxels of the input's grid that are worked on at a time
 
 
@@ -23,13 +24,25 @@ def class_probabilities(logits: np.ndarray) -> np.ndarray:
     return torch.softmax(torch.from_numpy(logits), dim=0).numpy()
 
 
-def labels_on_input_grid(probabilities: np.ndarray, network_grid: Grid, target: Grid, monitor: Monitor) -> np.ndarray:
-    """Interpolate class probabilities linearly to the input's grid and take the most probable class.
+def class_margins(logits: np.ndarray) -> np.ndarray:
+    """By how much each class leads the best other one, within ``MAX_MARGIN``: (C, D, H, W) float32.
+
+    Where one class borders another, interpolated margins put the border where the logits are equal, between voxels;
+    probabilities, being almost 0 or 1, would follow the voxels' steps. The limit keeps a network that is surer of one
+    side than of the other from moving the border, and a third class from appearing between two others.
+    """
+    top_two = np.partition(logits, -2, axis=0)[-2:]
+    best_other = np.where(logits == top_two[1], top_two[0], top_two[1])
+    return np.clip(logits - best_other, -MAX_MARGIN, MAX_MARGIN)
+
+
+def labels_on_input_grid(margins: np.ndarray, network_grid: Grid, target: Grid, monitor: Monitor) -> np.ndarray:
+    """Interpolate class margins linearly to the input's grid and take the class with the highest.
 
     Organs are interpolated inside their bounding boxes only, slab by slab, so memory stays bounded.
 
     Args:
-        probabilities: (C, D, H, W); channel 0 is background.
+        margins: (C, D, H, W) of ``class_margins``; channel 0 is background.
         network_grid: Where they lie.
         target: The input's grid.
         monitor: Asked between slabs.
@@ -38,7 +51,7 @@ def labels_on_input_grid(probabilities: np.ndarray, network_grid: Grid, target: 
         (K, J, I) uint8, the class of every voxel.
     """
     labels = np.zeros(target.shape_kji, dtype=np.uint8)
-    boxes = {c: box for c in range(1, len(probabilities)) if (box := _box_on(probabilities[c], network_grid, target))}
+    boxes = {c: box for c in range(1, len(margins)) if (box := _box_on(margins[c], network_grid, target, -MAX_MARGIN))}
     if not boxes:
         return labels
     union = tuple(
@@ -48,13 +61,13 @@ def labels_on_input_grid(probabilities: np.ndarray, network_grid: Grid, target: 
     slabs = list(_slabs(union))
     for n, slab in enumerate(slabs):
         monitor.update(n / len(slabs))
-        best = _interpolated(probabilities[0], network_grid, target, slab)
+        best = _interpolated(margins[0], network_grid, target, slab)
         classes = np.zeros(best.shape, dtype=np.uint8)
         for channel, box in boxes.items():
             part = _intersection(box, slab)
             if part is None:
                 continue
-            score = _interpolated(probabilities[channel], network_grid, target, part)
+            score = _interpolated(margins[channel], network_grid, target, part)
             inner = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, slab, strict=True))
             better = score > best[inner]
             best[inner][better] = score[better]
@@ -69,6 +82,7 @@ def organs_from_classes(
     grid: Grid,
     network_input: NetworkInput,
     found: np.ndarray,
+    monitor: Monitor,
     clean_up: bool,
     split: bool,
 ) -> tuple[np.ndarray, list[OrganMask], list[str]]:
@@ -80,6 +94,7 @@ def organs_from_classes(
         grid: The input's grid.
         network_input: For the patient's midline.
         found: (D, H, W) boolean on the network's grid, True where an organ is the most probable class.
+        monitor: Asked between organs.
         clean_up: Keep only the largest components of each organ.
         split: Split paired organs into right and left.
 
@@ -90,6 +105,7 @@ def organs_from_classes(
     organs: list[OrganMask] = []
     warnings: list[str] = []
     for channel, spec in enumerate(specs, start=1):
+        monitor.update((channel - 1) / len(specs))
         box = nonzero_box(classes == channel)
         whole = spec.organs(split=False)[0]
         if box is None:
@@ -112,13 +128,14 @@ def organs_from_classes(
 
 
 def probability_maps(
-    probabilities: np.ndarray, specs: Sequence[LabelSpec], network_grid: Grid, target: Grid
+    logits: np.ndarray, specs: Sequence[LabelSpec], network_grid: Grid, target: Grid
 ) -> dict[str, Volume]:
     """Probability of each organ class on the input's grid, by name; both sides of a paired organ together."""
+    probabilities = class_probabilities(logits)
     maps = {}
     for channel, spec in enumerate(specs, start=1):
         voxels = np.zeros(target.shape_kji, dtype=np.float32)
-        box = _box_on(probabilities[channel], network_grid, target, threshold=1e-3)
+        box = _box_on(probabilities[channel], network_grid, target, MIN_PROBABILITY)
         if box is not None:
             for slab in _slabs(box):
                 voxels[slab] = _interpolated(probabilities[channel], network_grid, target, slab)
@@ -148,7 +165,7 @@ def _interpolated(channel: np.ndarray, network_grid: Grid, target: Grid, part: B
     return resample(channel, network_grid, target.crop_to(part))
 
 
-def _box_on(channel: np.ndarray, source: Grid, target: Grid, threshold: float = BOX_PROBABILITY) -> Box | None:
+def _box_on(channel: np.ndarray, source: Grid, target: Grid, threshold: float) -> Box | None:
     """Box of target voxels where a channel can exceed the threshold, or None if nowhere."""
     box = nonzero_box(channel > threshold)
     if box is None:

@@ -85,6 +85,12 @@ def linear_weights(
     taps = np.floor(positions)[:, None] + np.arange(-int(np.ceil(half_width)), int(np.ceil(half_width)) + 2)
     values = np.maximum(0.0, 1.0 - np.abs(taps - positions[:, None]) / half_width)
     values /= values.sum(axis=1, keepdims=True)
+    # A widened triangle on whole indices misses its centre by a fraction of a voxel: tilt it back, so that linear
+    # functions are returned exactly and nothing is shifted.
+    mean = (values * taps).sum(axis=1, keepdims=True)
+    variance = (values * (taps - mean) ** 2).sum(axis=1, keepdims=True)
+    tilt = np.divide(positions[:, None] - mean, variance, out=np.zeros_like(mean), where=variance > 1e-9)
+    values *= 1 + tilt * (taps - mean)
     columns = np.clip(taps, 0, source_size - 1).astype(int)
     first, last = int(columns.min()), int(columns.max())
     weights = np.zeros((target_size, last - first + 1))

@@ -1,0 +1,176 @@
+import time
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+import phantoms
+from AttentionUNetSegmentationLib import inference, memory
+from AttentionUNetSegmentationLib.backends import OpenVinoBackend, TorchBackend, choose_backend, choose_device
+from AttentionUNetSegmentationLib.inference import Attempt, plan, predict
+from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
+from AttentionUNetSegmentationLib.network import AttentionUNet
+
+WIDTHS = phantoms.TINY_WIDTHS
+
+
+def small_network() -> AttentionUNet:
+    torch.manual_seed(0)
+    network = AttentionUNet(widths=WIDTHS)
+    for module in network.modules():  # batch norms that do something
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+def constant(x):
+    return torch.full((1, 3, *x.shape[2:]), 1.5), OrderedDict(
+        a=torch.full((1, 1, *(n // 4 for n in x.shape[2:])), 0.25)
+    )
+
+
+def backend_of(network):
+    return lambda device: TorchBackend(network, "cpu")
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (5, 33, 100), (70, 20, 17)])
+@pytest.mark.parametrize("tile", [None, 16, 32])
+def test_any_size_constant_in_constant_out(shape, tile):
+    result = predict(np.zeros(shape, np.float32), backend_of(constant), "cpu", WIDTHS, Monitor(), tile=tile)
+    assert result.logits.shape == (3, *shape)
+    np.testing.assert_allclose(result.logits, 1.5, rtol=1e-6)
+    assert result.attention["a"].shape == tuple(-(-size // 4) for size in shape)
+    np.testing.assert_allclose(result.attention["a"], 0.25, rtol=1e-6)
+    assert result.factors["a"] == (4, 4, 4)
+
+
+def test_folded_batch_norms_give_the_networks_own_figures():
+    network = small_network()
+    x = torch.randn(1, 1, 32, 16, 16)
+    with torch.inference_mode():
+        expected, expected_attention = network(x)
+    logits, attention = TorchBackend(network).run(x[0, 0].numpy(), Monitor())
+    assert np.abs(logits - expected[0].numpy()).max() < 1e-5 * expected.abs().max()
+    for name, alpha in attention.items():
+        np.testing.assert_allclose(alpha, expected_attention[name][0, 0].numpy(), atol=1e-6)
+
+
+def test_open_vino_gives_the_same_figures():
+    pytest.importorskip("openvino", reason="the optional package openvino is not installed")
+    network = small_network()
+    image = np.random.default_rng(0).normal(size=(32, 16, 48)).astype(np.float32)
+    expected, expected_attention = TorchBackend(network).run(image, Monitor())
+    logits, attention = OpenVinoBackend(network).run(image, Monitor())
+    assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
+    assert list(attention) == list(expected_attention)
+    for name, alpha in attention.items():
+        np.testing.assert_allclose(alpha, expected_attention[name], atol=1e-5)
+
+
+def test_results_are_the_same_every_time():
+    image = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
+    first, second = (predict(image, backend_of(small_network()), "cpu", WIDTHS, Monitor()) for _ in range(2))
+    np.testing.assert_array_equal(first.logits, second.logits)
+
+
+class Failing:
+    """A backend that fails a number of times, then works."""
+
+    name = "failing"
+
+    def __init__(self, device: str, errors: list[BaseException]) -> None:
+        self.device, self.errors, self.shapes = device, errors, []
+
+    def run(self, image, monitor):
+        self.shapes.append(image.shape)
+        if self.errors:
+            raise self.errors.pop(0)
+        return np.zeros((2, *image.shape), np.float32), {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: not enough memory"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
+    errors = [error] * 7
+    made = []
+
+    def make(device):
+        made.append(Failing(device, errors))
+        return made[-1]
+
+    monkeypatch.setattr(inference, "_free_device", lambda device: None)
+    result = predict(np.zeros((32, 32, 256), np.float32), make, "cuda", WIDTHS, Monitor())
+    assert [backend.device for backend in made] == ["cuda"] * 5 + ["cpu"]
+    assert result.how == Attempt("cpu", 128)
+    assert len(result.reports) == 7
+    assert result.reports[0] == "one pass on cuda: out of memory; went on with tiles of 192 voxels on cuda"
+    assert result.reports[4] == "tiles of 64 voxels on cuda: out of memory; went on with one pass on cpu"
+
+
+def test_other_errors_are_not_swallowed():
+    failing = Failing("cpu", [RuntimeError("size mismatch")])
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        predict(np.zeros((16, 16, 16), np.float32), lambda device: failing, "cpu", WIDTHS, Monitor())
+
+
+def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
+    shape = (256, 256, 256)
+    one_pass = memory.forward_bytes(WIDTHS, shape)
+    monkeypatch.setattr(inference, "free_bytes", lambda device: one_pass)  # only 80 % of it may be planned for
+    attempts, reports = plan(shape, "cpu", WIDTHS)
+    assert attempts[0] == Attempt("cpu", 192)
+    assert "one pass on cpu needs about" in reports[0]
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 20)
+    with pytest.raises(RuntimeError, match="not enough memory: tiles of 64 voxels on cpu needs about"):
+        plan(shape, "cpu", WIDTHS)
+
+
+def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
+    seen = []
+    network = small_network()
+    image = np.zeros((32, 32, 32), np.float32)
+    predict(image, backend_of(network), "cpu", WIDTHS, Monitor(lambda f, step: seen.append(f)), tile=16)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(1.0)
+    assert len(set(seen)) > 20
+    with pytest.raises(Cancelled):
+        predict(image, backend_of(network), "cpu", WIDTHS, Monitor(lambda f, s: None, lambda: len(seen) > 0))
+
+
+def test_cancel_takes_effect_within_two_seconds_in_the_real_network():
+    """The largest stages of the paper's network on a whole abdomen take longer than that in one piece."""
+    backend = TorchBackend(AttentionUNet().eval())
+    began = time.monotonic()
+    asked = []
+
+    def cancel() -> bool:
+        now = time.monotonic()
+        if now - began > 1.5 and not asked:
+            asked.append(now)
+        return bool(asked)
+
+    with pytest.raises(Cancelled):
+        predict(np.zeros((160, 176, 192), np.float32), lambda device: backend, "cpu", (16, 32), Monitor(None, cancel))
+    # cancel() is polled, so the time it was first seen is at most one stage after it was asked
+    assert time.monotonic() - began < 1.5 + 2.0
+
+
+def test_devices_and_backends_are_checked():
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, mps, got 'tpu'"):
+        choose_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="'cuda' is not available"):
+            choose_device("cuda")
+    with pytest.raises(ValueError, match="runs on the CPU only"):
+        choose_backend("openvino", "cuda")
+    assert choose_backend("auto", "cpu") == "torch"

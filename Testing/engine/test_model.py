@@ -1,0 +1,252 @@
+import dataclasses
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import phantoms
+from AttentionUNetSegmentationLib import model as models
+from AttentionUNetSegmentationLib.model import (
+    add_model,
+    build_network,
+    find_model,
+    list_models,
+    load_model,
+    remove_model,
+    save_model,
+)
+from AttentionUNetSegmentationLib.model_spec import ModelError, ModelSpec
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv(models.MODEL_FOLDER_VARIABLE, str(tmp_path / "added"))
+    monkeypatch.setattr(models, "PACKAGED_MODELS", tmp_path / "packaged")
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    model = phantoms.model()
+    save_model(tmp_path / "model", model.network, model.spec)
+    return tmp_path / "model"
+
+
+def edit(folder: Path, **changes) -> None:
+    content = json.loads((folder / "model.json").read_text())
+    content.update(changes)
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+def rehash(folder: Path) -> None:
+    edit(folder, weights={"file": "weights.pt", "sha256": models._sha256(folder / "weights.pt")})
+
+
+def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, prefix + path.name)
+    return target
+
+
+def test_save_and_load_keep_weights_and_description(saved):
+    original = phantoms.model()
+    loaded = load_model(saved)
+    assert not loaded.network.training
+    assert loaded.spec.labels == original.spec.labels
+    for name, tensor in original.network.state_dict().items():
+        other = loaded.network.state_dict()[name]
+        assert other.dtype == tensor.dtype
+        torch.testing.assert_close(other, tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor)
+
+
+def test_json_round_trip():
+    spec = phantoms.spec()
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize("prefix", ["", "some folder/"])
+def test_a_zip_of_the_folder_loads_too(saved, tmp_path, prefix):
+    assert load_model(zipped(saved, tmp_path / "model.zip", prefix)).spec.name == "test-model"
+
+
+def test_tampered_weights(saved):
+    data = bytearray((saved / "weights.pt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (saved / "weights.pt").write_bytes(data)
+    with pytest.raises(ModelError, match=r"weights\.pt is damaged or was changed"):
+        load_model(saved)
+
+
+def test_truncated_weights(saved):
+    data = (saved / "weights.pt").read_bytes()
+    (saved / "weights.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match=r"weights\.pt is damaged or was changed"):
+        load_model(saved)
+    rehash(saved)
+    with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
+        load_model(saved)
+
+
+def test_missing_weights(saved):
+    (saved / "weights.pt").unlink()
+    with pytest.raises(ModelError, match=r"weights\.pt is missing: the model has no weights"):
+        load_model(saved)
+
+
+class Malicious:
+    """Would run code if it were unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("executed"),)
+
+
+@pytest.mark.parametrize("content", ["pickle", "torch", "not a dict", "text"])
+def test_foreign_weights_never_run_code(saved, content, monkeypatch):
+    monkeypatch.chdir(saved)
+    path = saved / "weights.pt"
+    if content == "pickle":
+        path.write_bytes(pickle.dumps(Malicious()))
+    elif content == "torch":
+        torch.save(Malicious(), path)
+    elif content == "not a dict":
+        torch.save([torch.zeros(1)], path)
+    else:
+        path.write_text("hello")
+    rehash(saved)
+    with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
+        load_model(saved)
+    assert not (saved / "executed").exists()
+
+
+def test_weights_of_another_network(saved):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), saved / "weights.pt")
+    rehash(saved)
+    with pytest.raises(ModelError, match=r"weights\.pt does not fit the architecture"):
+        load_model(saved)
+
+
+def test_weights_that_are_not_numbers(saved):
+    state = phantoms.model().network.state_dict()
+    state["mix.bias"] = torch.full_like(state["mix.bias"], torch.nan)
+    torch.save(state, saved / "weights.pt")
+    rehash(saved)
+    with pytest.raises(ModelError, match="not finite numbers: mix.bias"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, "unknown keys: surprise"),
+        ({"spacing_mm": [2, 2]}, "spacing_mm needs 3 entries, got 2"),
+        ({"spacing_mm": [2, 2, "2"]}, r"spacing_mm\[2\] must be of type float, got '2'"),
+        ({"spacing_mm": [2, 2, 0]}, "spacing_mm must lie in"),
+        ({"labels": []}, "labels must not be empty"),
+        ({"format_version": 2}, "format_version must be 1, got 2"),
+        ({"name": "../evil"}, "name must consist of"),
+        ({"licence": " "}, "licence must not be empty"),
+        ({"architecture": {"type": "ResNet"}}, "architecture.type must be one of AttentionUNet, UNet, got 'ResNet'"),
+        ({"architecture": {"type": "UNet", "depth": 3}}, "model.architecture has unknown keys: depth"),
+        ({"intensity": {"clip_hu": [300, -200], "mean_hu": 0, "std_hu": 1}}, "clip_hu must rise"),
+        ({"intensity": {"clip_hu": [-200, 300], "mean_hu": 0}}, "model.intensity lacks keys: std_hu"),
+        ({"weights": {"file": "../w.pt", "sha256": "0" * 64}}, "plain file name"),
+        ({"weights": {"file": "w.pt", "sha256": "xyz"}}, "64 hexadecimal"),
+    ],
+)
+def test_descriptions_are_validated(saved, changes, message):
+    edit(saved, **changes)
+    with pytest.raises(ModelError, match=message) as caught:
+        load_model(saved)
+    assert "model.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_must_be_told_apart(saved):
+    content = json.loads((saved / "model.json").read_text())
+    content["labels"][1]["value"] = 3  # the right kidney's
+    edit(saved, labels=content["labels"])
+    with pytest.raises(ModelError, match="every label needs a value of its own"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_broken_json(saved, content):
+    (saved / "model.json").write_text(content)
+    with pytest.raises(ModelError, match=r"model\.json cannot be used"):
+        load_model(saved)
+
+
+def test_not_a_model_at_all(tmp_path):
+    with pytest.raises(ModelError, match="is not a model: it has no model.json"):
+        load_model(tmp_path)
+    (tmp_path / "x.zip").write_text("no zip")
+    with pytest.raises(ModelError, match=r"x\.zip is not a readable zip"):
+        load_model(tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ModelError, match=r"y\.zip needs exactly one model.json"):
+        load_model(tmp_path / "y.zip")
+
+
+def test_a_broken_zip_is_named_not_its_scratch_folder(saved, tmp_path):
+    (saved / "weights.pt").write_bytes(b"broken")
+    archive = zipped(saved, tmp_path / "broken.zip")
+    with pytest.raises(ModelError, match=r"broken\.zip/weights\.pt is damaged"):
+        load_model(archive)
+
+
+def test_add_list_find_and_remove(saved, tmp_path):
+    assert list_models() == []
+    added = add_model(zipped(saved, tmp_path / "model.zip"))
+    assert added.folder == tmp_path / "added" / "test-model"
+    assert [entry.name for entry in list_models()] == ["test-model"]
+    assert load_model(find_model("test-model")).spec.name == "test-model"
+    with pytest.raises(ModelError, match="is there already"):
+        add_model(saved)
+    remove_model("test-model")
+    assert list_models() == []
+    assert sorted(path.name for path in (tmp_path / "added").iterdir()) == []
+    with pytest.raises(ModelError, match="there is no model 'test-model'; available: none"):
+        find_model("test-model")
+
+
+def test_a_broken_model_is_not_added(saved, tmp_path):
+    (saved / "weights.pt").write_bytes(b"broken")
+    with pytest.raises(ModelError, match="damaged"):
+        add_model(saved)
+    assert list_models() == []
+
+
+def test_a_broken_model_is_listed_with_the_reason(saved, tmp_path):
+    add_model(saved)
+    (tmp_path / "added" / "test-model" / "model.json").write_text("{")
+    (entry,) = list_models()
+    assert entry.spec is None
+    assert "not valid JSON" in entry.problem
+
+
+def test_packaged_models_cannot_be_removed(tmp_path):
+    model = phantoms.model()
+    save_model(tmp_path / "packaged" / "test-model", model.network, model.spec)
+    with pytest.raises(ModelError, match="belongs to the package"):
+        remove_model("test-model")
+    assert (tmp_path / "packaged" / "test-model" / "weights.pt").is_file()
+
+
+def test_a_network_that_does_not_fit_its_description_is_not_saved(tmp_path):
+    spec = phantoms.spec()
+    other = build_network(dataclasses.replace(spec.architecture, widths=(2, 4, 4, 4, 8)), 4)
+    with pytest.raises(ValueError, match="does not fit the architecture"):
+        save_model(tmp_path / "model", other, spec)
+    assert not (tmp_path / "model").exists()
+
+
+def test_quality_is_one_line_of_measured_figures():
+    from AttentionUNetSegmentationLib.model_spec import Measurement
+
+    assert phantoms.spec().quality() == "no figures were measured"
+    measured = (Measurement("CT A", "spleen", "Dice", 0.9), Measurement("CT A", "kidney", "Dice", 0.8))
+    assert phantoms.spec(measured=measured).quality() == "Dice: spleen 0.90, kidney 0.80 (CT A, 1 case)"

@@ -1,0 +1,233 @@
+import numpy as np
+import pytest
+import torch
+
+import phantoms
+from AttentionUNetSegmentationLib.model import Model
+from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
+from AttentionUNetSegmentationLib.pipeline import Options, segment
+from AttentionUNetSegmentationLib.postprocessing import class_margins, labels_on_input_grid
+from AttentionUNetSegmentationLib.volume import Volume
+
+OBLIQUE = phantoms.rotation(17, -9, 28) @ np.diag([-1.0, 1, 1])
+GRIDS = {
+    "straight": phantoms.grid((60, 90, 90), (1.2, 1.2, 2.0)),
+    "oblique, flipped, anisotropic": phantoms.grid((50, 100, 96), (0.9, 1.1, 2.5), OBLIQUE, (12, -30, 140)),
+    "left-handed": phantoms.grid((60, 90, 90), (1.2, 1.2, 2.0), np.diag([1.0, 1, -1])),
+    "thick slices": phantoms.grid((24, 110, 110), (1.0, 1.0, 5.0), np.diag([-1.0, -1, 1]), (0, 50, -900)),
+}
+CLASSES_HU = (0.0, 250.0)  # background, organ
+ONE_ORGAN = phantoms.LABELS[:1]
+
+
+def phantom(grid, offset_mm=(5.0, -3.0, 2.0), radius_mm=30.0) -> tuple[Volume, np.ndarray, np.ndarray]:
+    """A CT with one ball, the ball's true mask, and its centre."""
+    centre = grid.corners_ras_mm().mean(axis=0) + np.array(offset_mm)
+    mask = phantoms.ball(grid, centre, radius_mm, edge_mm=3.0)
+    return Volume(phantoms.hu_from([(mask, CLASSES_HU[1])], CLASSES_HU[0]), grid.ijk_to_ras), mask > 0.5, centre
+
+
+def run(volume, labels=ONE_ORGAN, classes_hu=CLASSES_HU, **options):
+    predictor = phantoms.ThresholdNetwork(classes_hu)
+    spec = phantoms.spec(labels)
+    return segment(volume, Model(spec, predictor), Options(**options), predictor=predictor)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_ball_comes_back_in_its_place(name):
+    grid = GRIDS[name]
+    volume, truth, centre = phantom(grid)
+    result = run(volume)
+    assert result.labels.shape == grid.shape_kji
+    assert result.labels.dtype == np.uint8
+    np.testing.assert_array_equal(result.ijk_to_ras, grid.ijk_to_ras)
+    assert phantoms.dice(result.labels == 1, truth) > 0.99
+    np.testing.assert_allclose(phantoms.centroid_ras_mm(result.labels == 1, grid), centre, atol=0.25)
+
+
+def test_a_sheared_volume_is_segmented_in_its_own_frame():
+    matrix = GRIDS["straight"].ijk_to_ras.copy()
+    matrix[1, 2] = 0.5
+    grid = type(GRIDS["straight"])(GRIDS["straight"].shape_kji, matrix)
+    volume, truth, _ = phantom(grid)
+    assert phantoms.dice(run(volume).labels == 1, truth) > 0.99
+
+
+def test_flipped_and_permuted_copies_give_the_same_segmentation_in_the_world():
+    grid = phantoms.grid((44, 70, 64), (1.5, 1.3, 2.2), phantoms.rotation(0, 0, 9), (4, 5, 6))
+    volume, _, _ = phantom(grid, radius_mm=25.0)
+    original = Volume((run(volume).labels).astype(np.uint8), grid.ijk_to_ras)
+    expected = list(phantoms.flipped_and_permuted(original))
+    for copy, wanted in zip(phantoms.flipped_and_permuted(volume), expected, strict=True):
+        assert phantoms.dice(run(copy).labels == 1, wanted.voxels == 1) > 0.999, copy.name
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_attention_maps_lie_where_the_organ_is_at_every_scale(name):
+    volume, _, centre = phantom(GRIDS[name], radius_mm=28.0)
+    result = run(volume)
+    assert list(result.attention) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
+    for gate, attention in result.attention.items():
+        factor = 2 ** (int(gate[1]) - 1)
+        np.testing.assert_allclose(attention.spacing_mm, (2 * factor,) * 3)
+        weights = attention.voxels.astype(float)
+        k, j, i = np.meshgrid(*map(np.arange, weights.shape), indexing="ij")
+        points = attention.grid.ras_of(np.stack([i, j, k], -1))
+        mean = (points * weights[..., None]).sum(axis=(0, 1, 2)) / weights.sum()
+        np.testing.assert_allclose(mean, centre, atol=0.5, err_msg=gate)
+
+
+def test_tiles_and_one_pass_agree():
+    volume, _, _ = phantom(GRIDS["straight"])
+    whole, tiled = run(volume), run(volume, tile=32)
+    assert tiled.provenance["passes"] == "tiles of 32 voxels"
+    assert phantoms.dice(whole.labels == 1, tiled.labels == 1) > 0.999
+    for gate, attention in whole.attention.items():
+        np.testing.assert_allclose(tiled.attention[gate].voxels, attention.voxels, atol=1e-5)
+        np.testing.assert_allclose(tiled.attention[gate].ijk_to_ras, attention.ijk_to_ras)
+
+
+def abdomen() -> tuple[Volume, dict[str, np.ndarray]]:
+    """Four organs of their own HU, a spine, and an island of pancreas."""
+    grid = phantoms.grid((50, 90, 110), (2, 2, 2), np.diag([-1.0, -1, 1]))
+    organs = {
+        "pancreas": (phantoms.ball(grid, (0, 20, 10), 14, 1), 60.0),
+        "island": (phantoms.ball(grid, (50, 40, -20), 8, 1), 60.0),
+        "spleen": (phantoms.ball(grid, (-65, 10, 15), 22, 1), 120.0),
+        "right kidney": (phantoms.ball(grid, (45, -30, 0), 18, 1), 180.0),
+        "left kidney": (phantoms.ball(grid, (-45, -40, -15), 18, 1), 180.0),
+        "spine": (phantoms.ball(grid, (0, -45, 0), 20, 1), 300.0),
+    }
+    masks = {name: mask > 0.5 for name, (mask, _) in organs.items()}
+    return Volume(phantoms.hu_from(list(organs.values()), -150.0), grid.ijk_to_ras), masks
+
+
+ABDOMEN_HU = (-150.0, 60.0, 120.0, 180.0)
+
+
+class OrganNetwork(phantoms.ThresholdNetwork):
+    """Scores by HU; what is denser than 240 HU is background."""
+
+    def __call__(self, x):
+        logits, attention = super().__call__(x)
+        bone = x * self.intensity.std_hu + self.intensity.mean_hu > 230
+        logits[:, :1] = torch.where(bone, 50.0, logits[:, :1])
+        return logits, attention
+
+
+def run_abdomen(**options):
+    volume, masks = abdomen()
+    network = OrganNetwork(ABDOMEN_HU)
+    return segment(volume, Model(phantoms.spec(), network), Options(**options), predictor=network), masks
+
+
+def test_organs_get_their_values_and_kidneys_their_sides():
+    result, masks = run_abdomen()
+    assert {organ.name: organ.value for organ in result.organs} == {
+        "pancreas": 1,
+        "spleen": 2,
+        "right kidney": 3,
+        "left kidney": 4,
+    }
+    for organ in result.organs:
+        # soft edges between organs and background pass through other organs' HU, so edges are not sharp here
+        assert phantoms.dice(result.labels == organ.value, masks[organ.name]) > 0.85, organ.name
+    assert not (result.labels == 1)[masks["island"]].any()
+
+
+def test_clean_up_and_split_are_optional():
+    result, masks = run_abdomen(clean_up=False, split_sides=False)
+    assert [organ.name for organ in result.organs] == ["pancreas", "spleen", "kidney"]
+    assert (result.labels == 1)[masks["island"]].mean() > 0.5
+    assert (result.labels == 5)[masks["right kidney"] | masks["left kidney"]].mean() > 0.8
+
+
+def test_probability_maps_on_request():
+    result, masks = run_abdomen(probabilities=True, attention=False)
+    assert not result.attention
+    assert list(result.probabilities) == ["pancreas", "spleen", "kidney"]
+    spleen = result.probabilities["spleen"]
+    assert spleen.grid.same_as(result.grid)
+    assert spleen.voxels[masks["spleen"]].mean() > 0.7
+    assert spleen.voxels[masks["pancreas"]].mean() < 0.3
+    assert 0 <= spleen.voxels.min() <= spleen.voxels.max() <= 1
+
+
+def test_nothing_found_is_said_and_not_an_error():
+    grid = GRIDS["straight"]
+    voxels = np.random.default_rng(0).normal(-300, 5, grid.shape_kji)
+    result = run(Volume(voxels, grid.ijk_to_ras), phantoms.LABELS, (-300.0, 60.0, 120.0, 180.0))
+    assert not result.labels.any()
+    assert {"pancreas: not found", "spleen: not found", "kidney: not found"} <= set(result.warnings)
+
+
+def test_constant_scores_win_everywhere_or_nowhere():
+    network_grid, target = phantoms.grid((8, 9, 10), (2, 2, 2)), phantoms.grid((11, 12, 13), (1, 1.3, 1.2))
+    for winner in range(3):
+        logits = np.zeros((3, 8, 9, 10), np.float32)
+        logits[winner] = 2.0
+        labels = labels_on_input_grid(class_margins(logits), network_grid, target, Monitor())
+        assert (labels == winner).all()
+
+
+def test_progress_rises_and_names_the_steps():
+    volume, _, _ = phantom(GRIDS["straight"])
+    seen = []
+    network = phantoms.ThresholdNetwork(CLASSES_HU)
+    model = Model(phantoms.spec(ONE_ORGAN), network)
+    segment(volume, model, progress=lambda f, step: seen.append((f, step)), predictor=network)
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    steps = list(dict.fromkeys(step for _, step in seen))
+    assert steps[0] == "preparing the CT"
+    assert "running the network" in steps
+
+
+@pytest.mark.parametrize(
+    "step", ["preparing the CT", "running the network", "writing labels to the CT's grid", "cleaning up"]
+)
+def test_cancel_in_every_step(step):
+    volume, _, _ = phantom(GRIDS["straight"])
+    current = [""]
+    network = phantoms.ThresholdNetwork(CLASSES_HU)
+    with pytest.raises(Cancelled):
+        segment(
+            volume,
+            Model(phantoms.spec(ONE_ORGAN), network),
+            progress=lambda f, name: current.append(name),
+            cancel=lambda: current[-1].startswith(step),
+            predictor=network,
+        )
+
+
+def test_provenance_says_what_was_run():
+    volume, _, _ = phantom(GRIDS["straight"])
+    provenance = run(volume).provenance
+    assert provenance["model"] == "test-model"
+    assert provenance["device"] == "cpu" or torch.cuda.is_available()
+    assert provenance["seconds"]["total"] >= provenance["seconds"]["running the network"] >= 0
+
+
+def test_a_network_with_the_wrong_classes_is_refused():
+    volume, _, _ = phantom(GRIDS["straight"])
+    network = phantoms.ThresholdNetwork(CLASSES_HU)
+    with pytest.raises(ValueError, match="gave 2 classes, the model describes 4"):
+        segment(volume, Model(phantoms.spec(), network), predictor=network)
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    volume, _, _ = phantom(GRIDS["straight"])
+    with pytest.raises(RuntimeError, match="not finite"):
+        segment(
+            volume,
+            Model(phantoms.spec(ONE_ORGAN), None),
+            predictor=lambda x: (torch.full((1, 2, *x.shape[2:]), torch.nan), {}),
+        )
+
+
+def test_the_untrained_network_runs_end_to_end():
+    volume, _, _ = phantom(phantoms.grid((20, 33, 41), (3, 3, 3)))
+    result = segment(volume, phantoms.model())
+    assert list(result.attention) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
+    assert all(attention.voxels.min() > 0 for attention in result.attention.values())

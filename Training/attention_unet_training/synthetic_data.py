@@ -1,0 +1,148 @@
+"""Lightning's data for training on synthetic CT: endlessly many different patches, fixed validation patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from AttentionUNetSegmentationLib.model_spec import IntensitySpec
+from AttentionUNetSegmentationLib.preprocessing import scale_intensity
+
+from .synthetic_ct.atlas import PreparedAnatomy, load_atlas
+from .synthetic_ct.config import SyntheticCTConfig
+from .synthetic_ct.generator import generate
+
+VALIDATION_SEED = 1 << 40  # far from every training seed
+
+
+class SyntheticPatches(Dataset):
+    """Patch number n is made from seed n: the same number always gives the same patch."""
+
+    def __init__(
+        self,
+        anatomies: Sequence[PreparedAnatomy],
+        config: SyntheticCTConfig,
+        intensity: IntensitySpec,
+        shape_kji: Sequence[int],
+        spacing_mm: float,
+        first_seed: int,
+        count: int,
+    ) -> None:
+        self._anatomies, self._config, self._intensity = list(anatomies), config, intensity
+        self._shape, self._spacing_mm = tuple(shape_kji), spacing_mm
+        self._first_seed, self._count = first_seed, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image (1, D, H, W) float32, scaled, and target (1, D, H, W) of class numbers."""
+        seed = self._first_seed + index
+        anatomy = self._anatomies[seed % len(self._anatomies)]
+        sample = generate(anatomy, self._config, seed, self._shape, self._spacing_mm)
+        image = scale_intensity(sample.image_hu, self._intensity)
+        return torch.from_numpy(image)[None], torch.from_numpy(sample.target)[None].long()
+
+
+class EpochSampler(Sampler[int]):
+    """Numbers of the current epoch's patches: every epoch new ones, the same again after a resume."""
+
+    def __init__(self, per_epoch: int) -> None:
+        self._per_epoch, self._epoch = per_epoch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of every epoch."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._epoch * self._per_epoch, (self._epoch + 1) * self._per_epoch))
+
+    def __len__(self) -> int:
+        return self._per_epoch
+
+
+class SyntheticCTData(pl.LightningDataModule):
+    """Synthetic patches from a folder of label maps.
+
+    Args:
+        atlas: Folder of label maps (``synthetic_ct.atlas.load_atlas``).
+        held_out: Label maps used for validation only.
+        cache: Folder for prepared maps.
+        shape_kji: Patch size in voxels.
+        spacing_mm: Voxel spacing.
+        batch_size: Patches per step.
+        steps_per_epoch: Steps between validations.
+        validation_patches: Number of fixed validation patches.
+        first_seed: Seed of the first patch; change it to go on with patches that were never seen.
+        workers: Background processes that generate.
+        clip_hu: Intensity rule: clipping range.
+        mean_hu: Intensity rule: what becomes 0.
+        std_hu: Intensity rule: what becomes 1.
+    """
+
+    def __init__(
+        self,
+        atlas: Path,
+        held_out: Sequence[str] = (),
+        cache: Path = Path("runs/atlas_cache"),
+        shape_kji: tuple[int, int, int] = (80, 96, 96),
+        spacing_mm: float = 2.0,
+        batch_size: int = 1,
+        steps_per_epoch: int = 250,
+        validation_patches: int = 16,
+        first_seed: int = 0,
+        workers: int = 1,
+        clip_hu: tuple[float, float] = (-200.0, 300.0),
+        mean_hu: float = 0.0,
+        std_hu: float = 120.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.intensity = IntensitySpec(tuple(clip_hu), mean_hu, std_hu)
+        self._train: Sequence[PreparedAnatomy] = ()
+        self._held_out: Sequence[PreparedAnatomy] = ()
+
+    def setup(self, stage: str) -> None:
+        """Prepare the label maps, or read them from the cache."""
+        options = self.hparams
+        self._train = load_atlas(options.atlas, options.cache, exclude=options.held_out)
+        self._held_out = load_atlas(options.atlas, options.cache, include=options.held_out)
+
+    def _patches(self, anatomies: Sequence[PreparedAnatomy], first_seed: int, count: int) -> SyntheticPatches:
+        options = self.hparams
+        return SyntheticPatches(
+            anatomies,
+            SyntheticCTConfig(),
+            self.intensity,
+            options.shape_kji,
+            options.spacing_mm,
+            first_seed,
+            count,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of new patches, generated in the background."""
+        options = self.hparams
+        per_epoch = options.steps_per_epoch * options.batch_size
+        return DataLoader(
+            self._patches(self._train, options.first_seed, per_epoch),
+            batch_size=options.batch_size,
+            sampler=EpochSampler(per_epoch),
+            num_workers=options.workers,
+            persistent_workers=options.workers > 0,
+            worker_init_fn=_one_thread,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """The same patches every time, from the held-out maps."""
+        patches = self._patches(self._held_out, VALIDATION_SEED, self.hparams.validation_patches)
+        return DataLoader(patches, batch_size=1, num_workers=min(1, self.hparams.workers), worker_init_fn=_one_thread)
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
