@@ -220,13 +220,18 @@ def _check_straight(folder: Path, positions: np.ndarray, heights: np.ndarray) ->
 
 
 def _read_pixels(folder: Path, stack: list[Slice]) -> np.ndarray:
-    try:
-        image = sitk.ReadImage([str(entry.path) for entry in stack], imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: an image cannot be decoded ({str(error).splitlines()[-1]})") from error
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"{folder} holds colour images; a CT in HU is needed")
-    return sitk.GetArrayFromImage(image)
+    """Decode every image, each with its own rescale slope and intercept: (K, J, I)."""
+    planes = []
+    for entry in stack:
+        try:
+            image = sitk.ReadImage(str(entry.path), imageIO="GDCMImageIO")
+        except RuntimeError as error:
+            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise ValueError(f"{folder}: {entry.path.name} cannot be decoded ({reason})") from error
+        if image.GetNumberOfComponentsPerPixel() != 1:
+            raise ValueError(f"{folder} holds colour images; a CT in HU is needed")
+        planes.append(sitk.GetArrayFromImage(image).reshape(entry.size[1], entry.size[0]))
+    return np.stack(planes)
 
 
 def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> np.ndarray:

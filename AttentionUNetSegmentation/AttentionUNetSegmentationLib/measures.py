@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .resampling import resample
-from .volume import Box, Grid, OrganMask, Segmentation, Volume, nonzero_box
+from .volume import Box, OrganMask, Segmentation, Volume, nonzero_box
 
 
 @dataclass(frozen=True)
@@ -69,28 +68,32 @@ def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeas
 
 
 def measure_attention(segmentation: Segmentation) -> dict[str, GateMeasure]:
-    """Figures of every gate; organs are brought to each gate's grid as the fraction of its voxels they fill."""
+    """Figures of every gate; each organ voxel counts with the coefficient of the gate's voxel that it lies in."""
     boxes = organ_boxes(segmentation)
-    fractions: dict[tuple, dict[str, tuple[Box, np.ndarray]]] = {}
+    points = {
+        organ.name: segmentation.grid.crop_to(box).ras_of(np.argwhere(segmentation.labels[box] == organ.value)[:, ::-1])
+        for organ in segmentation.organs
+        if (box := boxes.get(organ.value)) is not None
+    }
     measures = {}
     for name, attention in segmentation.attention.items():
-        key = attention.grid.shape_kji
-        if key not in fractions:
-            fractions[key] = {
-                organ.name: part
-                for organ in segmentation.organs
-                if organ.value in boxes
-                and (part := _fraction_on(segmentation, organ, boxes[organ.value], attention.grid)) is not None
-            }
         alpha = attention.voxels.astype(np.float64)
+        per_voxel = segmentation.grid.voxel_volume_ml / attention.grid.voxel_volume_ml
         share, volume_share = {}, {}
         for organ in segmentation.organs:
-            box, fraction = fractions[key].get(organ.name, (None, 0.0))
-            inside = float((alpha[box] * fraction).sum()) if box is not None else 0.0
-            share[organ.name] = inside / alpha.sum() if alpha.sum() > 0 else 0.0
-            volume_share[organ.name] = float(np.sum(fraction)) / alpha.size
+            values = _values_at(attention, points.get(organ.name, np.empty((0, 3))))
+            share[organ.name] = float(values.sum()) * per_voxel / alpha.sum() if alpha.sum() > 0 else 0.0
+            volume_share[organ.name] = len(values) * per_voxel / alpha.size
         measures[name] = GateMeasure(float(alpha.mean()), float(alpha.std()), share, volume_share)
     return measures
+
+
+def _values_at(volume: Volume, points_ras_mm: np.ndarray) -> np.ndarray:
+    """Values of the voxels that the points (n, 3) lie in; points outside are left out."""
+    ijk = np.floor(volume.grid.ijk_of(points_ras_mm) + 0.5).astype(int)
+    inside = ((ijk >= 0) & (ijk < volume.voxels.shape[::-1])).all(axis=1)
+    i, j, k = ijk[inside].T
+    return volume.voxels[k, j, i].astype(np.float64)
 
 
 def organ_boxes(segmentation: Segmentation) -> dict[int, Box]:
@@ -108,25 +111,3 @@ def organ_boxes(segmentation: Segmentation) -> dict[int, Box]:
                 for outer, inner in zip(everything, box, strict=True)
             )
     return boxes
-
-
-def _fraction_on(segmentation: Segmentation, organ: OrganMask, box: Box, target: Grid) -> tuple[Box, np.ndarray] | None:
-    """Box on the target's grid around an organ, and the fraction of each voxel in it that the organ fills."""
-    margin = [int(np.ceil(max(target.spacing_mm) / segmentation.grid.spacing_mm[2 - axis])) for axis in range(3)]
-    start = [part.start - extra for part, extra in zip(box, margin, strict=True)]
-    shape = [part.stop - part.start + 2 * extra for part, extra in zip(box, margin, strict=True)]
-    mask = np.zeros(shape, dtype=np.float32)
-    inner = tuple(slice(extra, size - extra) for extra, size in zip(margin, shape, strict=True))
-    mask[inner] = segmentation.labels[box] == organ.value
-    source = segmentation.grid.crop(tuple(start), tuple(shape))
-    ijk = target.ijk_of(source.corners_ras_mm())
-    part = []
-    for axis in range(3):
-        along = ijk[:, 2 - axis]
-        low = max(0, int(np.floor(along.min())))
-        high = min(target.shape_kji[axis], int(np.ceil(along.max())) + 1)
-        if low >= high:
-            return None
-        part.append(slice(low, high))
-    region = tuple(part)
-    return region, resample(mask, source, target.crop_to(region))

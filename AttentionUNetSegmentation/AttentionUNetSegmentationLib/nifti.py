@@ -38,7 +38,7 @@ def read_nifti(path: Path) -> Volume:
 
 
 def _spatial_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
-    if dtype.fields is not None:
+    if dtype.fields is not None or (len(shape) == 5 and shape[4] in (3, 4)):
         raise ValueError(f"{path} is a colour image; a CT in HU is needed")
     if dtype.kind not in "iuf":
         raise ValueError(f"{path} has voxels of type {dtype}; real numbers are needed")

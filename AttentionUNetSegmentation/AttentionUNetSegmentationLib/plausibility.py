@@ -54,7 +54,7 @@ def _intensity_warnings(voxels: np.ndarray) -> list[str]:
     sample = voxels[::step, ::step, ::step].astype(np.float64)
     low, high = float(sample.min()), float(sample.max())
     soft = float(np.mean((sample > SOFT_TISSUE_HU[0]) & (sample < SOFT_TISSUE_HU[1])))
-    if low >= 0 and high > 500 and float(np.mean((sample > 900) & (sample < 1200))) > 0.05:
+    if low > SOFT_TISSUE_HU[0] and float(np.mean((sample > 900) & (sample < 1200))) > 0.05:
         return [f"intensities of {low:.0f} to {high:.0f} look like HU + 1024; the scan is probably not in HU"]
     if high <= 50 or soft < MIN_SOFT_TISSUE_SHARE or high - low < 100:
         return [f"intensities of {low:.4g} to {high:.4g} do not look like a CT in HU"]

@@ -1,0 +1,176 @@
+"""DICOM folders are written here with SimpleITK, slice by slice, with the geometry that a test needs."""
+
+from pathlib import Path
+
+import numpy as np
+import phantoms
+import pytest
+import SimpleITK as sitk
+from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.volume import Volume
+
+SHAPE = (24, 20, 22)
+SPACING = (1.5, 1.5, 2.0)
+LPS = np.diag([-1.0, -1, 1])
+
+
+def scan(shape=SHAPE) -> Volume:
+    """A ball beside the middle, in HU."""
+    grid = phantoms.grid(shape, SPACING, LPS, (10, -20, 300))
+    centre = grid.corners_ras_mm().mean(axis=0) + [3, 2, 4]
+    return Volume(np.round(phantoms.hu_from([(phantoms.ball(grid, centre, 9), 200)], -100)), grid.ijk_to_ras)
+
+
+def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=0.0, series="1.2.3", **tags) -> None:
+    """Write one file per slice; ``heights`` (slice index as a float) places them, names are not in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix = LPS @ volume.ijk_to_ras[:3]
+    normal_step = matrix[:, 2]
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    values = {"modality": "CT", "kind": "ORIGINAL\\PRIMARY\\AXIAL", "patient": "P1", "acquisition": "1"} | tags
+    for n, plane in enumerate(volume.voxels):
+        height = n if heights is None else heights[n]
+        position = matrix[:, 3] + normal_step * height + np.array([0, shift_per_slice_mm * height, 0])
+        image = sitk.GetImageFromArray(plane.astype(np.int16))
+        image.SetSpacing(SPACING[:2])
+        rows, columns = matrix[:, 0] / SPACING[0], matrix[:, 1] / SPACING[1]
+        for key, value in {
+            "0008|0060": values["modality"],
+            "0008|0008": values["kind"],
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+            "0008|0018": f"{series}.{n + 1}.{values['acquisition']}",
+            "0008|103e": f"series {series}",
+            "0010|0020": values["patient"],
+            "0020|000d": "1.2",
+            "0020|000e": series,
+            "0020|0012": values["acquisition"],
+            "0020|0013": str(n),
+            "0020|0032": "\\".join(f"{x:.6f}" for x in position),
+            "0020|0037": "\\".join(f"{x:.6f}" for x in (*rows, *columns)),
+            "0028|1052": "-1024",
+            "0028|1053": "1",
+        }.items():
+            image.SetMetaData(key, value)
+        name = f"{(n * 389) % 997:03d}_{series}_{values['acquisition']}.dcm"
+        writer.SetFileName(str(folder / name))
+        writer.Execute(image)
+
+
+def test_a_series_is_read_in_order_with_its_place(tmp_path):
+    write_slices(tmp_path, scan())
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, scan().ijk_to_ras, atol=1e-4)
+    assert read.modality == "CT"
+    assert read.notes == ()
+
+
+def test_the_largest_ct_series_is_chosen_and_said(tmp_path):
+    write_slices(tmp_path / "a", scan((10, 20, 22)), series="1.2.9")
+    write_slices(tmp_path / "b", scan(), series="1.2.3")
+    write_slices(tmp_path, scan((30, 20, 22)), series="1.2.4", modality="PT")
+    write_slices(tmp_path, scan((28, 20, 22)), series="1.2.5", kind="ORIGINAL\\PRIMARY\\LOCALIZER")
+    (tmp_path / "notes.txt").write_text("hello")
+    read = read_volume(tmp_path)
+    assert read.voxels.shape == SHAPE
+    assert read.notes == ("2 CT stacks in the folder; took the largest, 24 images (series 1.2.3)",)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [({"modality": "MR"}, "no CT series .found: 24 MR"), ({"kind": "DERIVED\\LOCALIZER"}, "found: 24 scout")],
+)
+def test_other_modalities_and_scouts_are_refused(tmp_path, tags, message):
+    write_slices(tmp_path, scan(), **tags)
+    with pytest.raises(ValueError, match=message):
+        read_volume(tmp_path)
+
+
+def test_several_patients_are_refused(tmp_path):
+    write_slices(tmp_path / "a", scan(), series="1.2.3")
+    write_slices(tmp_path / "b", scan(), series="1.2.4", patient="P2")
+    with pytest.raises(ValueError, match="CTs of 2 patients"):
+        read_volume(tmp_path)
+
+
+def test_phases_at_the_same_place_are_told_apart_by_acquisition(tmp_path):
+    write_slices(tmp_path, scan(), acquisition="1")
+    other = scan()
+    write_slices(tmp_path, Volume(other.voxels + 50, other.ijk_to_ras), acquisition="2")
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "2 CT stacks" in read.notes[0]
+
+
+def test_images_at_the_same_place_that_nothing_tells_apart_are_refused(tmp_path):
+    write_slices(tmp_path / "a", scan())
+    write_slices(tmp_path / "b", scan())
+    with pytest.raises(ValueError, match="same position"):
+        read_volume(tmp_path)
+
+
+def test_a_missing_slice_is_interpolated_and_said(tmp_path):
+    volume = scan()
+    keep = [n for n in range(24) if n != 12]
+    write_slices(tmp_path, Volume(volume.voxels[keep], volume.ijk_to_ras), heights=keep)
+    read = read_volume(tmp_path)
+    assert read.voxels.shape == SHAPE
+    np.testing.assert_allclose(read.voxels[12], (volume.voxels[11] + volume.voxels[13]) / 2, atol=0.51)
+    np.testing.assert_allclose(read.voxels[[11, 13]], volume.voxels[[11, 13]], atol=0.51)
+    assert "gaps of 2.00 to 4.00 mm" in read.notes[0]
+
+
+def test_uneven_slices_keep_positions(tmp_path):
+    volume = scan((40, 20, 22))
+    keep = [n for n in range(40) if n < 16 or n % 2 == 0]
+    write_slices(tmp_path, Volume(volume.voxels[keep], volume.ijk_to_ras), heights=keep)
+    read = read_volume(tmp_path)
+    found = phantoms.centroid_ras_mm(read.voxels > 50, read.grid)
+    np.testing.assert_allclose(found, phantoms.centroid_ras_mm(volume.voxels > 50, volume.grid), atol=0.5)
+
+
+def test_a_large_hole_is_refused(tmp_path):
+    volume = scan()
+    keep = [n for n in range(24) if not 8 <= n < 16]
+    write_slices(tmp_path, Volume(volume.voxels[keep], volume.ijk_to_ras), heights=keep)
+    with pytest.raises(ValueError, match=r"slices are missing, a hole of 18\.0 mm"):
+        read_volume(tmp_path)
+
+
+def test_gantry_tilt_is_resampled_and_the_organ_stays_in_its_place(tmp_path):
+    shift = 0.4  # mm per slice of 2 mm: 11.3 degrees
+    straight = phantoms.grid((40, 60, 60), SPACING, LPS)
+    matrix = straight.ijk_to_ras.copy()
+    matrix[1, 2] = -shift  # +P in LPS is -A in RAS
+    tilted = type(straight)(straight.shape_kji, matrix)
+    centre = tilted.corners_ras_mm().mean(axis=0) + [5, 4, 3]
+    voxels = phantoms.hu_from([(phantoms.ball(tilted, centre, 15), 200)], -100)
+    write_slices(tmp_path, Volume(voxels, straight.ijk_to_ras), shift_per_slice_mm=shift)
+    read = read_volume(tmp_path)
+    assert read.grid.is_orthogonal
+    assert "sheared by 11.3 degrees (gantry tilt?)" in read.notes[0]
+    np.testing.assert_allclose(phantoms.centroid_ras_mm(read.voxels > 50, read.grid), centre, atol=0.3)
+
+
+def test_slices_beside_the_stack_are_refused(tmp_path):
+    volume = scan()
+    write_slices(tmp_path / "a", Volume(volume.voxels[:12], volume.ijk_to_ras))
+    moved = volume.ijk_to_ras.copy()
+    moved[0, 3] += 15
+    write_slices(tmp_path / "b", Volume(volume.voxels[12:], moved), heights=list(range(12, 24)))
+    with pytest.raises(ValueError, match="beside a straight stack"):
+        read_volume(tmp_path)
+
+
+def test_one_file_of_a_series_asks_for_the_folder(tmp_path):
+    write_slices(tmp_path, scan())
+    path = sorted(tmp_path.iterdir())[0]
+    with pytest.raises(ValueError, match="one DICOM file; give the folder"):
+        read_volume(path)
+
+
+def test_one_image_is_not_a_volume(tmp_path):
+    write_slices(tmp_path, scan((1, 20, 22)))
+    with pytest.raises(ValueError, match="only one image"):
+        read_volume(tmp_path)

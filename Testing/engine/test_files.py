@@ -1,0 +1,194 @@
+import nibabel
+import numpy as np
+import phantoms
+import pytest
+import SimpleITK as sitk
+from AttentionUNetSegmentationLib.files import (
+    read_volume,
+    straightened,
+    terminology_entry,
+    to_sitk,
+    write_segmentation,
+    write_volume,
+)
+from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
+
+GRIDS = {
+    "LPS": phantoms.grid((5, 6, 7), (1, 2, 3), np.diag([-1.0, -1, 1]), (10, 20, -300)),
+    "RAS": phantoms.grid((5, 6, 7), (1, 2, 3)),
+    "left-handed": phantoms.grid((5, 6, 7), (1, 2, 3), np.diag([1.0, -1, -1])),
+    "sagittal": phantoms.grid((5, 6, 7), (1, 2, 3), np.eye(3)[[2, 0, 1]]),
+    "oblique": phantoms.grid((5, 6, 7), (0.7, 0.9, 2.5), phantoms.rotation(11, 22, 33), (5, 5, 5)),
+}
+
+
+def volume(grid: Grid, dtype=np.int16) -> Volume:
+    voxels = np.random.default_rng(0).integers(-1024, 3000, grid.shape_kji).astype(dtype)
+    return Volume(voxels, grid.ijk_to_ras, name="phantom")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".nhdr", ".mhd"])
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_what_is_written_is_read_back(ending, name, dtype, tmp_path):
+    original = volume(GRIDS[name], dtype)
+    write_volume(original, tmp_path / f"ct{ending}")
+    read = read_volume(tmp_path / f"ct{ending}")
+    np.testing.assert_array_equal(read.voxels, original.voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, original.ijk_to_ras, atol=1e-4)
+    assert read.notes == ()
+
+
+def test_rescale_slope_and_intercept_are_applied(tmp_path):
+    image = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
+    image.header.set_slope_inter(2, -1000)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    raw = nibabel.load(tmp_path / "ct.nii.gz")
+    assert raw.dataobj.slope == 2  # the file does carry the scaling
+    read = read_volume(tmp_path / "ct.nii.gz")
+    np.testing.assert_allclose(read.voxels.T, np.arange(24).reshape(2, 3, 4) * 2.0 - 1000)
+
+
+def test_nifti_places_agree_with_simple_itk(tmp_path):
+    for name, grid in GRIDS.items():
+        write_volume(volume(grid), tmp_path / "ct.nii.gz")
+        image = sitk.ReadImage(str(tmp_path / "ct.nii.gz"))
+        lps = np.array(image.TransformIndexToPhysicalPoint((3, 2, 1)))
+        ras = read_volume(tmp_path / "ct.nii.gz").grid.ras_of(np.array([3, 2, 1]))
+        np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-3, err_msg=name)
+
+
+def test_a_file_that_does_not_say_how_the_patient_lies_is_read_like_itk_with_a_note(tmp_path):
+    image = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), None)
+    image.header.set_zooms((1, 2, 3))
+    nibabel.save(image, tmp_path / "ct.nii")
+    itk = sitk.ReadImage(str(tmp_path / "ct.nii"))
+    read = read_volume(tmp_path / "ct.nii")
+    expected = np.array(itk.TransformIndexToPhysicalPoint((1, 2, 3))) * [-1, -1, 1]
+    np.testing.assert_allclose(read.grid.ras_of(np.array([1, 2, 3])), expected)
+    assert "does not say how the patient lies" in read.notes[0]
+
+
+def sheared_grid(shape=(20, 24, 28)) -> Grid:
+    matrix = phantoms.grid(shape, (1.5, 1.5, 2.0), np.diag([-1.0, -1, 1])).ijk_to_ras.copy()
+    matrix[1, 2] = 2.0 * np.tan(np.radians(15))
+    return Grid(shape, matrix)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+def test_a_sheared_scan_is_resampled_and_says_so(ending, tmp_path):
+    grid = sheared_grid((40, 50, 50))
+    centre = grid.corners_ras_mm().mean(axis=0) + [4, 3, 2]
+    voxels = phantoms.ball(grid, centre, 15)
+    if ending == ".nii.gz":
+        nibabel.save(nibabel.Nifti1Image(voxels.T, grid.ijk_to_ras), tmp_path / "ct.nii.gz")
+    else:
+        direction = np.diag([-1.0, -1, 1]) @ grid.ijk_to_ras[:3, :3]
+        image = sitk.GetImageFromArray(voxels)
+        image.SetDirection((direction).ravel().tolist())
+        image.SetOrigin((np.diag([-1.0, -1, 1]) @ grid.ijk_to_ras[:3, 3]).tolist())
+        sitk.WriteImage(image, str(tmp_path / "ct.nrrd"))
+    read = read_volume(tmp_path / f"ct{ending}")
+    assert read.grid.is_orthogonal
+    assert "sheared by 15.0 degrees" in read.notes[0]
+    np.testing.assert_allclose(phantoms.centroid_ras_mm(read.voxels > 0.5, read.grid), centre, atol=0.2)
+    assert np.count_nonzero(read.voxels > 0.5) * read.grid.voxel_volume_ml == pytest.approx(14.137, rel=0.02)
+
+
+def test_straight_volumes_are_left_alone():
+    original = volume(GRIDS["oblique"])
+    assert straightened(original) is original
+
+
+def test_a_sheared_volume_is_never_written_as_if_it_were_straight(tmp_path):
+    with pytest.raises(ValueError, match="sheared volume cannot be written"):
+        write_volume(Volume(np.zeros((20, 24, 28), np.uint8), sheared_grid().ijk_to_ras), tmp_path / "x.nrrd")
+
+
+def bad_files(folder) -> dict[str, str]:
+    """Name of every bad file that is made here -> what the error has to say."""
+    (folder / "text.nii.gz").write_text("hello")
+    (folder / "text.nrrd").write_text("hello")
+    (folder / "empty.nii.gz").write_bytes(b"")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "text.dcm").write_text("hello")
+    (folder / "no dicom").mkdir()
+    (folder / "text only").mkdir()
+    (folder / "text only" / "readme").write_text("hello")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.int16), np.eye(4)), folder / "4d.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6), np.int16), np.eye(4)), folder / "2d.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7), np.complex64), np.eye(4)), folder / "complex.nii")
+    rgb = sitk.GetImageFromArray(np.zeros((5, 6, 7, 3), np.uint8), isVector=True)
+    sitk.WriteImage(rgb, str(folder / "rgb.nii.gz"))
+    sitk.WriteImage(rgb, str(folder / "rgb.nrrd"))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5, 6), np.int16), isVector=False), str(folder / "4d.nrrd"))
+    for name in ("ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"):
+        write_volume(volume(phantoms.grid((20, 20, 20))), folder / name)
+        data = (folder / name).read_bytes()
+        (folder / f"truncated.{name}").write_bytes(data[: len(data) * 2 // 3])
+    return {
+        "missing.nii.gz": "does not exist",
+        "text.nii.gz": "not a readable NIfTI file",
+        "text.nrrd": "damaged or not an image",
+        "empty.nii.gz": "not a readable NIfTI file",
+        "notes.txt": "not a supported file",
+        "text.dcm": "not a supported file",
+        "no dicom": "holds no DICOM images",
+        "text only": "holds no DICOM images",
+        "4d.nii.gz": r"4-dimensional \(5 x 6 x 7 x 2\)",
+        "2d.nii.gz": r"2-dimensional \(5 x 6\)",
+        "complex.nii": "real numbers are needed",
+        "rgb.nii.gz": "colour image",
+        "rgb.nrrd": "3 values per voxel",
+        "4d.nrrd": r"4-dimensional \(6 x 5 x 4 x 3\)",
+        "truncated.ct.nii": "damaged or truncated",
+        "truncated.ct.nii.gz": "damaged or truncated",
+        "truncated.ct.nrrd": "damaged or not an image",
+        "truncated.ct.mha": "damaged or not an image",
+    }
+
+
+def test_bad_files_get_one_line_with_their_name_and_the_reason(tmp_path):
+    for name, message in bad_files(tmp_path).items():
+        with pytest.raises(ValueError, match=message) as caught:
+            read_volume(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_nan_voxels_survive_reading_so_that_they_can_be_refused(tmp_path):
+    voxels = np.zeros((5, 6, 7), np.float32)
+    voxels[1, 2, 3] = np.nan
+    for ending in (".nii.gz", ".nrrd", ".mha"):
+        write_volume(Volume(voxels, np.eye(4)), tmp_path / f"ct{ending}")
+        assert np.isnan(read_volume(tmp_path / f"ct{ending}").voxels[1, 2, 3])
+
+
+def test_segmentation_files_carry_names_colours_and_terminology(tmp_path):
+    grid = GRIDS["oblique"]
+    labels = np.zeros(grid.shape_kji, np.uint8)
+    labels[1:3] = 3
+    organs = [organ for label in phantoms.LABELS for organ in label.organs(split=True)]
+    write_segmentation(Segmentation(labels, grid.ijk_to_ras, organs), tmp_path / "x.seg.nrrd")
+    image = sitk.ReadImage(str(tmp_path / "x.seg.nrrd"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), labels)
+    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    assert [fields[f"Segment{n}_Name"] for n in range(4)] == ["pancreas", "spleen", "right kidney", "left kidney"]
+    assert [fields[f"Segment{n}_LabelValue"] for n in range(4)] == ["1", "2", "3", "4"]
+    assert fields["Segment0_Color"] == "0.976471 0.705882 0.435294"
+    assert fields["Segment2_Tags"] == (
+        "TerminologyEntry:Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure"
+        "~SCT^64033007^Kidney~SCT^24028007^Right~Anatomic codes - DICOM master list~^^~^^|"
+    )
+    assert "~SCT^15776009^Pancreas~^^~" in terminology_entry(organs[0])
+    assert "Segment4_Name" not in fields
+
+
+def test_an_unwritable_place_is_an_os_error(tmp_path):
+    with pytest.raises(OSError, match="cannot be written"):
+        write_volume(volume(GRIDS["RAS"]), tmp_path / "missing" / "x.nrrd")
+
+
+def test_images_on_disk_are_in_lps():
+    image = to_sitk(Volume(np.zeros((2, 2, 2), np.uint8), GRIDS["RAS"].ijk_to_ras))
+    assert image.GetDirection() == (-1, 0, 0, 0, -1, 0, 0, 0, 1)

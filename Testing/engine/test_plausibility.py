@@ -1,0 +1,91 @@
+import dataclasses
+import re
+
+import numpy as np
+import phantoms
+import pytest
+from AttentionUNetSegmentationLib.information import describe, orientation
+from AttentionUNetSegmentationLib.plausibility import field_of_view_warnings, input_warnings, result_warnings
+from AttentionUNetSegmentationLib.volume import Segmentation, Volume
+
+GRID = phantoms.grid((60, 100, 130), (3, 3, 3), np.diag([-1.0, -1, 1]))
+
+
+def abdomen(noise: float = 10.0, **changes) -> Volume:
+    body = phantoms.ball(GRID, (0, 0, 0), 140)
+    hu = phantoms.hu_from([(body, -90.0), (phantoms.ball(GRID, (0, 0, 0), 120), 50.0)], -1000.0)
+    hu += np.random.default_rng(0).normal(0, noise, hu.shape)
+    return dataclasses.replace(Volume(hu.astype(np.float32), GRID.ijk_to_ras), **changes)
+
+
+def test_a_ct_of_the_abdomen_raises_no_warning():
+    assert input_warnings(abdomen()) == []
+    assert field_of_view_warnings(abdomen()) == []
+
+
+@pytest.mark.parametrize(
+    ("voxels", "message"),
+    [
+        (lambda hu: hu + 1024, "look like HU \\+ 1024"),
+        (lambda hu: np.clip(hu, 0, 255) / 255, "do not look like a CT in HU"),
+        (lambda hu: np.abs(hu) * 40 + 3000, "do not look like a CT in HU"),
+        (lambda hu: np.clip(hu, -150, None), "no voxel is darker than -150 HU"),
+    ],
+)
+def test_wrong_intensities_are_noticed(voxels, message):
+    volume = abdomen()
+    (warning,) = input_warnings(dataclasses.replace(volume, voxels=voxels(volume.voxels)))
+    assert re.search(message, warning)
+
+
+def test_other_modalities_thick_slices_and_short_scans_are_noticed():
+    assert "the modality is MR, not CT" in input_warnings(abdomen(modality="MR"))[0]
+    matrix = GRID.ijk_to_ras.copy()
+    matrix[:, 2] *= 8 / 3
+    assert "8.0 mm is coarser than 5 mm" in input_warnings(abdomen(ijk_to_ras=matrix))[0]
+    volume = abdomen()
+    short = dataclasses.replace(volume, voxels=volume.voxels[25:40])
+    assert "only 42 mm from top to bottom" in input_warnings(short)[0]
+
+
+def test_heads_and_chests_are_noticed():
+    head = Volume(phantoms.hu_from([(phantoms.ball(GRID, (0, 0, 0), 80), 40)], -1000), GRID.ijk_to_ras)
+    assert "mm wide; this may be a head" in field_of_view_warnings(head)[0]
+    lungs = [(phantoms.ball(GRID, (0, 0, 0), 140), 40.0), (phantoms.ball(GRID, (0, 0, 0), 120), -850.0)]
+    chest = Volume(phantoms.hu_from(lungs, -1000.0), GRID.ijk_to_ras)
+    assert "below the lungs" in field_of_view_warnings(chest)[0]
+
+
+def test_implausible_results_are_noticed():
+    labels = np.zeros(GRID.shape_kji, np.uint8)
+    labels[20:30, 40:50, 0:10] = 2  # 27 ml, at the edge
+    specs = [dataclasses.replace(label, plausible_ml=(50.0, 500.0)) for label in phantoms.LABELS]
+    organs = [organ for label in specs for organ in label.organs(split=True)]
+    warnings = result_warnings(Segmentation(labels, GRID.ijk_to_ras, organs), phantoms.spec(specs))
+    assert warnings == [
+        "pancreas: not found",
+        "spleen: 27 ml lies outside the usual 50-500 ml",
+        "spleen: reaches the edge of the field of view, so its volume is incomplete",
+        "kidney: not found",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("directions", "expected"),
+    [
+        (np.eye(3), "RAS"),
+        (np.diag([-1.0, -1, 1]), "LPS"),
+        (np.eye(3)[:, [1, 2, 0]], "ASR"),
+        (phantoms.rotation(0, 0, 10), "RAS, oblique by up to 10.0 degrees"),
+    ],
+)
+def test_orientation_is_named(directions, expected):
+    assert orientation(phantoms.grid((2, 2, 2), directions=directions)) == expected
+
+
+def test_describe_says_geometry_and_range():
+    description = describe(abdomen(name="ct", notes=("a note",)))
+    assert description["voxels (i, j, k)"] == [130, 100, 60]
+    assert description["extent (mm)"] == [390.0, 300.0, 180.0]
+    assert description["axes point to"] == "LPS"
+    assert description["warnings"] == ["a note"]
