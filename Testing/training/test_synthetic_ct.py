@@ -1,0 +1,543 @@
+"""Tests of the synthetic-CT generator on label maps made of a few boxes and balls."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from attention_unet_training.synthetic_ct import atlas as atlas_module
+from attention_unet_training.synthetic_ct import generate, generate_full, load_atlas, prepare_anatomy
+from attention_unet_training.synthetic_ct.config import DeformationConfig, SyntheticCTConfig
+from attention_unet_training.synthetic_ct.deformation import draw_centre_mm
+from attention_unet_training.synthetic_ct.field_of_view import Slab, draw_slab, valid_slab
+from attention_unet_training.synthetic_ct.masses import Mass, displace_by_masses
+from attention_unet_training.synthetic_ct.preview import contact_sheet
+from attention_unet_training.synthetic_ct.randomness import Randomness
+from attention_unet_training.synthetic_ct.ranges import Range
+from attention_unet_training.synthetic_ct.separable import (
+    apply_separable,
+    gaussian_blur_matrix,
+    linear_matrix,
+    thick_slice_matrix,
+)
+from attention_unet_training.synthetic_ct.structures import STRUCTURES, TARGET_OF_STRUCTURE, number_of
+
+REAL_ATLAS = Path(__file__).parents[3] / "shared" / "data" / "atlas"
+RAS_2MM = np.diag([2.0, 2.0, 2.0, 1.0])
+SHAPE = (32, 40, 48)
+
+# Boxes (z, y, x) in a map of 40 x 40 x 60 voxels; x grows to the right of the patient, y to the front.
+BOXES = {
+    "vertebrae_L1": ((0, 40), (4, 12), (26, 34)),
+    "autochthon_left": ((0, 40), (2, 9), (14, 25)),
+    "liver": ((10, 36), (12, 34), (36, 56)),
+    "spleen": ((14, 34), (8, 24), (4, 14)),
+    "pancreas": ((16, 26), (16, 24), (18, 32)),
+    "kidney_right": ((2, 20), (6, 16), (38, 48)),
+    "kidney_left": ((2, 14), (6, 18), (12, 24)),
+    "aorta": ((0, 40), (12, 16), (25, 29)),
+    "stomach": ((22, 36), (24, 36), (12, 26)),
+    "colon": ((2, 16), (26, 36), (10, 50)),
+}
+
+
+def box_labels(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)) -> np.ndarray:
+    labels = np.zeros(shape, dtype=np.uint8)
+    for name, ((z0, z1), (y0, y1), (x0, x1)) in boxes.items():
+        labels[z0:z1, y0:y1, x0:x1] = number_of(name)
+    return labels
+
+
+def own_names() -> dict[int, str]:
+    return dict(enumerate(STRUCTURES, start=1))
+
+
+def box_anatomy(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)):
+    return prepare_anatomy(box_labels(boxes, shape), own_names(), RAS_2MM, name="boxes")
+
+
+def still_config(**sections) -> SyntheticCTConfig:
+    """The anatomy as it is: no deformation, masses, erosion, tubes, cuts or circles."""
+    config = SyntheticCTConfig()
+    config = dataclasses.replace(
+        config,
+        deformation=DeformationConfig.identity(),
+        masses=dataclasses.replace(config.masses, probability=0),
+        solid_organs=dataclasses.replace(config.solid_organs, pancreas_erosion_probability=0),
+        field_of_view=dataclasses.replace(
+            config.field_of_view,
+            cut_top_probability=0,
+            cut_bottom_probability=0,
+            thin_slab_probability=0,
+            circle_probability=0,
+        ),
+    )
+    return dataclasses.replace(config, **sections)
+
+
+def centre_mm(anatomy) -> tuple[float, ...]:
+    return tuple((size - 1) * anatomy.spacing_mm / 2 for size in anatomy.labels.shape)
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    return box_anatomy()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# --- randomness and linear filters -------------------------------------------------------------------------------
+
+
+def test_smooth_noise_has_unit_variance_and_the_asked_correlation():
+    noise = Randomness(3).smooth_noise((64, 64, 64), 6.0)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.12)
+    assert float(noise.std()) == pytest.approx(1, abs=0.08)
+    near = float((noise[:, :, 1:] * noise[:, :, :-1]).mean())
+    far = float((noise[:, :, 12:] * noise[:, :, :-12]).mean())
+    assert near > 0.9
+    assert abs(far) < 0.15
+
+
+def test_randomness_leaves_the_global_generators_alone():
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the state that must not change
+    before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()  # noqa: NPY002
+    generate(box_anatomy(), SyntheticCTConfig(), seed=1, shape_kji=(8, 9, 10))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_filters_keep_constants():
+    volume = torch.full((7, 9, 11), 5.0)
+    matrices = (
+        thick_slice_matrix(7, 2.6, 0.4, nearest=True),
+        gaussian_blur_matrix(9, 1.3),
+        linear_matrix(torch.linspace(-1, 12, 5), 11),
+    )
+    filtered = apply_separable(volume, matrices)
+    assert filtered.shape == (7, 9, 5)
+    assert torch.allclose(filtered, torch.tensor(5.0))
+
+
+def test_thick_slices_average_pairs_of_fine_slices():
+    ramp = torch.arange(8.0).view(8, 1, 1)
+    thick = apply_separable(ramp, (thick_slice_matrix(8, 2.0, 0.5, nearest=True), None, None)).flatten()
+    assert thick.unique().numel() <= 5
+    assert torch.allclose(thick, ramp.flatten(), atol=1.01)
+    with_one = apply_separable(ramp, (thick_slice_matrix(8, 1.0, 0.5, nearest=False), None, None))
+    assert torch.allclose(with_one, ramp, atol=0.51)
+
+
+def test_linear_matrix_hits_the_hand_computed_values():
+    values = linear_matrix(torch.tensor([0.0, 0.25, 2.0, 9.0]), 3) @ torch.tensor([10.0, 20.0, 40.0])
+    assert values.tolist() == [10.0, 12.5, 40.0, 40.0]
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+
+
+def test_configuration_rejects_impossible_numbers():
+    with pytest.raises(ValueError, match=r"low <= high, got \[2, 1\]"):
+        Range(2, 1)
+    with pytest.raises(ValueError, match="finite"):
+        Range(0, float("nan"))
+    config = SyntheticCTConfig()
+    with pytest.raises(ValueError, match=r"acquisition.streak_probability .* got 1.5"):
+        dataclasses.replace(config, acquisition=dataclasses.replace(config.acquisition, streak_probability=1.5))
+
+
+def test_configuration_survives_pickling():
+    config = SyntheticCTConfig()
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
+
+
+def test_every_range_names_its_source():
+    def ranges(value):
+        if isinstance(value, Range):
+            yield value
+        elif dataclasses.is_dataclass(value):
+            for item in dataclasses.fields(value):
+                yield from ranges(getattr(value, item.name))
+        elif isinstance(value, dict):
+            for item in value.values():
+                yield from ranges(item)
+
+    found = list(ranges(SyntheticCTConfig()))
+    assert len(found) > 150
+    assert all(item.source for item in found)
+    assert any(item.source != "judgement" for item in found)
+
+
+# --- preparation and files ---------------------------------------------------------------------------------------
+
+
+def test_preparation_turns_any_orientation_to_ras(anatomy):
+    labels = box_labels()
+    # The same voxels stored as LPI with the first two axes swapped.
+    stored = labels.transpose(0, 2, 1)[::-1, ::-1, ::-1]
+    matrix = np.array([[0, -2.0, 0, 118], [-2.0, 0, 0, 78], [0, 0, -2.0, 78], [0, 0, 0, 1]])
+    prepared = prepare_anatomy(stored, own_names(), matrix)
+    assert np.array_equal(prepared.labels, anatomy.labels)
+    assert prepared.organs["liver"].centroid_mm[2] > prepared.organs["spleen"].centroid_mm[2]
+
+
+def test_preparation_resamples_to_isotropic_voxels():
+    labels = np.zeros((10, 30, 30), dtype=np.uint8)
+    labels[2:8, 6:24, 6:24] = number_of("liver")
+    prepared = prepare_anatomy(labels, own_names(), np.diag([1.0, 1.0, 5.0, 1.0]), spacing_mm=2.0)
+    assert prepared.labels.shape[0] == 25
+    volume_ml = (prepared.labels == number_of("liver")).sum() * 8 / 1000
+    assert volume_ml == pytest.approx(18 * 18 * 30 / 1000, rel=0.1)
+
+
+def test_distances_of_the_preparation_are_right(anatomy):
+    labels = anatomy.labels
+    inside = anatomy.hull_distance_mm < 0
+    assert inside[labels > 0].mean() > 0.99
+    assert float(anatomy.bone_distance_mm[labels == number_of("vertebrae_L1")].max()) == 0
+    k, j, i = (labels == number_of("liver")).nonzero()
+    middle = (k.min() + 13, j.min() + 11, i.min() + 10)
+    assert float(anatomy.border_depth_mm[middle]) == pytest.approx(19, abs=3)
+
+
+def test_preparation_refuses_what_it_cannot_use():
+    with pytest.raises(ValueError, match="at least one known structure"):
+        prepare_anatomy(np.ones((4, 4, 4), np.uint8), {1: "left_ear"}, RAS_2MM)
+    with pytest.raises(ValueError, match="singular"):
+        prepare_anatomy(box_labels(), own_names(), np.diag([1.0, 0.0, 1.0, 1.0]))
+
+
+def write_image(array: np.ndarray, path: Path) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # LPS directions of a RAS+ grid
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+def write_multilabel(folder: Path, name: str = "case") -> None:
+    """With another numbering than the package's own."""
+    names = {number + 7: structure for number, structure in enumerate(BOXES, start=1)}
+    labels, own = np.zeros((40, 40, 60), np.uint8), box_labels()
+    for number, structure in names.items():
+        labels[own == number_of(structure)] = number
+    write_image(labels, folder / f"{name}.nii.gz")
+    (folder / "labels.json").write_text(json.dumps({"0": "background"} | names))
+
+
+@pytest.mark.parametrize("subfolder", ["segmentations", "."])
+def test_folder_of_masks_equals_multilabel_file(tmp_path, anatomy, subfolder):
+    write_multilabel(tmp_path / "multi")
+    labels = box_labels()
+    for structure in BOXES:
+        mask = (labels == number_of(structure)).astype(np.uint8)
+        write_image(mask, tmp_path / "masks" / "case" / subfolder / f"{structure}.nii.gz")
+    write_image(np.ones_like(labels), tmp_path / "masks" / "case" / subfolder / "body_trunc.nii.gz")
+    (multi,), (masks,) = load_atlas(tmp_path / "multi"), load_atlas(tmp_path / "masks")
+    assert np.array_equal(multi.labels, anatomy.labels)
+    assert np.array_equal(masks.labels, multi.labels)
+    assert multi.name == masks.name == "case"
+
+
+def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
+    write_multilabel(tmp_path / "atlas")
+    calls = []
+    prepare = atlas_module.prepare_anatomy
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(atlas_module, "prepare_anatomy", counted)
+    (first,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    (again,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert len(calls) == 1
+    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm"):
+        assert np.array_equal(getattr(first, field), getattr(again, field))
+    assert again.organs == first.organs
+    assert np.array_equal(again.organ_points_mm["spleen"], first.organ_points_mm["spleen"])
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case.npz"]  # no temporary file is left
+
+    os.utime(tmp_path / "atlas" / "case.nii.gz", ns=(1, 1))
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert len(calls) == 2
+    monkeypatch.setattr(atlas_module, "PREPARATION_VERSION", -1)
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert len(calls) == 3
+
+
+def test_damaged_cache_is_rebuilt(tmp_path, anatomy):
+    write_multilabel(tmp_path / "atlas")
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    cached = tmp_path / "cache" / "case.npz"
+    cached.write_bytes(cached.read_bytes()[:200])
+    (rebuilt,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert np.array_equal(rebuilt.labels, anatomy.labels)
+
+
+def test_subjects_are_chosen_by_name(tmp_path):
+    for name in ("a", "b", "c"):
+        write_multilabel(tmp_path, name)
+    assert [one.name for one in load_atlas(tmp_path, exclude=["b"])] == ["a", "c"]
+    assert [one.name for one in load_atlas(tmp_path, include=["b"])] == ["b"]
+    with pytest.raises(ValueError, match=r"unknown: \['z'\]"):
+        load_atlas(tmp_path, exclude=["z"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds neither"):
+        load_atlas(tmp_path / "empty")
+
+
+# --- samples -----------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_bits_and_other_seed_other_image(anatomy):
+    config = SyntheticCTConfig()
+    first, again, other = (generate(anatomy, config, seed, SHAPE) for seed in (5, 5, 6))
+    assert first.image_hu.tobytes() == again.image_hu.tobytes()
+    assert first.target.tobytes() == again.target.tobytes()
+    assert (first.phase, first.seed) == (again.phase, 5)
+    assert np.abs(first.image_hu - other.image_hu).mean() > 10
+
+
+def test_crops_are_aimed_at_the_pancreas(anatomy):
+    crop = dataclasses.replace(
+        SyntheticCTConfig().crop,
+        near_organs_probability=1,
+        near_pancreas_probability=1,
+        pancreas_jitter_mm=(4.0, 4.0, 4.0),
+    )
+    for seed in range(20):
+        centre = draw_centre_mm(anatomy, crop, Randomness(seed), height_mm=20.0)
+        pancreas_mm = np.argwhere(anatomy.labels == number_of("pancreas")) * anatomy.spacing_mm
+        low, high = pancreas_mm.min(0), pancreas_mm.max(0)
+        assert (low - 4 <= centre).all()
+        assert (centre <= high + 4).all()
+
+
+def test_sample_types_and_limits(anatomy):
+    sample = generate(anatomy, SyntheticCTConfig(), 2, SHAPE)
+    assert sample.image_hu.dtype == np.float32
+    assert sample.target.dtype == sample.labels.dtype == np.uint8
+    assert sample.image_hu.shape == sample.target.shape == sample.labels.shape == SHAPE
+    assert np.isfinite(sample.image_hu).all()
+    assert sample.image_hu.min() >= -1024
+    assert sample.image_hu.max() <= 3071
+    assert set(np.unique(sample.target)) <= {0, 1, 2, 3}
+
+
+def test_without_deformation_the_labels_come_back(anatomy):
+    sample = generate(anatomy, still_config(), 0, anatomy.labels.shape, 2.0, centre_mm(anatomy))
+    assert np.array_equal(sample.labels, anatomy.labels)
+    for name, target in TARGET_OF_STRUCTURE.items():
+        assert (sample.target[anatomy.labels == number_of(name)] == target).all()
+    assert (sample.target > 0).sum() == np.isin(anatomy.labels, [number_of(n) for n in TARGET_OF_STRUCTURE]).sum()
+
+
+def test_orientation_right_is_larger_i_front_is_larger_j(anatomy):
+    for seed in range(4):
+        sample = generate(anatomy, SyntheticCTConfig(), seed, (48, 64, 80), 2.0, centre_mm(anatomy))
+        where = {
+            name: np.argwhere(sample.labels == number_of(name)).mean(0)
+            for name in ("liver", "spleen", "stomach", "vertebrae_L1")
+        }
+        assert where["liver"][2] > where["spleen"][2] + 8
+        assert where["stomach"][1] > where["vertebrae_L1"][1] + 4
+
+
+def test_tissue_values_with_noise_off(anatomy):
+    """Means inside organs follow the phase's ranges when nothing else varies."""
+    still = still_config()
+    exact = dataclasses.replace(
+        still,
+        contrast=dataclasses.replace(
+            still.contrast,
+            phases={
+                "portal_venous": dataclasses.replace(
+                    still.contrast.phases["portal_venous"],
+                    liver_hu=Range(111, 111),
+                    spleen_hu=Range(123, 123),
+                    pancreas_hu=Range(95, 95),
+                    muscle_gain_hu=Range(0, 0),
+                )
+            },
+            soft_tissue_offset_sd_hu=0,
+            steatosis_probability=0,
+            fatty_pancreas_probability=0,
+        ),
+        tissue=dataclasses.replace(
+            still.tissue,
+            muscle_hu=Range(50, 50),
+            organ_texture_hu=Range(0, 0),
+            pancreas_texture_hu=Range(0, 0),
+            muscle_texture_hu=Range(0, 0),
+        ),
+        solid_organs=dataclasses.replace(
+            still.solid_organs, focal_lesion_probability=0, pancreas_fat_share=Range(0, 0), pancreas_duct_probability=0
+        ),
+        acquisition=dataclasses.replace(
+            still.acquisition,
+            noise_minimum_hu=0,
+            noise_maximum_hu=0,
+            bias_hu=Range(0, 0),
+            offset_sd_hu=0,
+            scale=Range(1, 1),
+            streak_probability=0,
+            metal_probability=0,
+            thick_slice_probability=0,
+            strong_blur_probability=0,
+        ),
+    )
+    sample = generate(anatomy, exact, 1, anatomy.labels.shape, 2.0, centre_mm(anatomy))
+    deep = anatomy.border_depth_mm > 5
+    for name, expected in (("liver", 111), ("spleen", 123), ("pancreas", 95), ("autochthon_left", 50)):
+        values = sample.image_hu[(anatomy.labels == number_of(name)) & deep]
+        assert np.median(values) == pytest.approx(expected, abs=1), name
+
+
+def test_air_around_the_body_and_fat_inside(anatomy):
+    config = still_config()
+    config = dataclasses.replace(
+        config, surroundings=dataclasses.replace(config.surroundings, table_probability=0, arms_probability=0)
+    )
+    sample = generate(anatomy, config, 3, (20, 180, 200), 2.0, centre_mm(anatomy))
+    corners = sample.image_hu[:, :8, :8]
+    assert corners.mean() == pytest.approx(-1000, abs=15)
+    assert sample.image_hu[:, 90, 100].mean() > -200
+
+
+def test_slab_replicates_image_and_target_beyond_its_edges(anatomy):
+    config = still_config()
+    thin = dataclasses.replace(config.field_of_view, thin_slab_probability=1.0, thin_slab_mm=Range(20, 20))
+    sample = generate(anatomy, dataclasses.replace(config, field_of_view=thin), 4, SHAPE, 2.0, centre_mm(anatomy))
+    different = [k for k in range(1, SHAPE[0]) if not np.array_equal(sample.image_hu[k], sample.image_hu[k - 1])]
+    assert different[-1] - different[0] == 8  # ten slices of 2 mm differ from one another, all others repeat
+    assert np.array_equal(sample.target[0], sample.target[different[0] - 1])
+    assert np.array_equal(sample.target[-1], sample.target[different[-1]])
+
+
+def test_slices_beyond_the_anatomy_repeat_the_last_valid_one(anatomy):
+    top_mm = (anatomy.labels.shape[0] - 1) * 2.0
+    sample = generate(anatomy, still_config(), 4, (20, 24, 28), 2.0, (top_mm, *centre_mm(anatomy)[1:]))
+    assert all(np.array_equal(sample.image_hu[k], sample.image_hu[10]) for k in range(11, 20))
+    assert not np.array_equal(sample.image_hu[5], sample.image_hu[10])
+
+
+def test_slab_arithmetic():
+    source_z = torch.tensor([-10.0, -2.0, 0.0, 2.0, 4.0, 6.0]).view(6, 1, 1).expand(6, 3, 3)
+    assert valid_slab(source_z, 4.0, 0.5) == Slab(2, 4)
+    volume = torch.arange(6).view(6, 1, 1)
+    assert Slab(2, 4).replicate(volume).flatten().tolist() == [2, 2, 2, 3, 4, 4]
+    for seed in range(20):
+        drawn = draw_slab(Slab(2, 4), 2.0, SyntheticCTConfig().field_of_view, Randomness(seed))
+        assert 2 <= drawn.first <= drawn.last <= 4
+
+
+def test_mass_pushes_tissue_outwards_and_keeps_far_tissue():
+    line = torch.zeros(3, 1, 1, 101)
+    line[2, 0, 0] = torch.arange(101.0)
+    mass = Mass((0.0, 0.0, 50.0), 10.0, owner=0, neighbour=number_of("spleen"), kind="cyst")
+    config = dataclasses.replace(SyntheticCTConfig().masses, surface_roughness=0)
+    moved, index = displace_by_masses(line, [mass], config, torch.zeros(1, 1, 101))
+    assert index.flatten().nonzero().flatten().tolist() == list(range(41, 60))
+    assert torch.equal(moved[:, 0, 0, :26], line[:, 0, 0, :26])
+    assert (moved[2, 0, 0].diff() > -1e-4).all()  # nothing folds
+    assert float(moved[2, 0, 0, 61]) == pytest.approx(50 + (11**3 - 10**3) ** (1 / 3), abs=2.5)
+
+
+def test_mass_inside_an_organ_belongs_to_it(anatomy):
+    config = still_config()
+    sure = dataclasses.replace(
+        config.masses,
+        probability=1,
+        max_count=1,
+        place_weights={"inside": 1.0},
+        organ_weights={"spleen": 1.0},
+        radius_mm=Range(16, 16),
+        radius_share=Range(1, 1),
+    )
+    plain = generate(anatomy, config, 8, anatomy.labels.shape, 2.0, centre_mm(anatomy))
+    swollen = generate(
+        anatomy, dataclasses.replace(config, masses=sure), 8, anatomy.labels.shape, 2.0, centre_mm(anatomy)
+    )
+    assert (swollen.target == 2).sum() > 1.2 * (plain.target == 2).sum()
+
+
+@pytest.mark.parametrize("names", [("liver",), ("spleen",), ("kidney_left", "vertebrae_L1"), ("colon", "aorta")])
+def test_anatomies_that_lack_organs(names):
+    partial = box_anatomy({name: BOXES[name] for name in names})
+    for seed in range(4):
+        sample = generate(partial, SyntheticCTConfig(), seed, (16, 20, 24))
+        assert np.isfinite(sample.image_hu).all()
+        assert set(np.unique(sample.labels)) <= {0, *(number_of(name) for name in names)}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (1, 40, 40)])
+def test_tiny_shapes(anatomy, shape):
+    for seed in range(4):
+        assert np.isfinite(generate(anatomy, SyntheticCTConfig(), seed, shape).image_hu).all()
+
+
+def test_one_voxel_of_anatomy():
+    labels = np.zeros((3, 3, 3), np.uint8)
+    labels[1, 1, 1] = number_of("spleen")
+    sample = generate(prepare_anatomy(labels, own_names(), RAS_2MM), SyntheticCTConfig(), 0, (6, 7, 8))
+    assert np.isfinite(sample.image_hu).all()
+
+
+def test_requests_that_make_no_sense(anatomy):
+    with pytest.raises(ValueError, match="three positive sizes"):
+        generate(anatomy, SyntheticCTConfig(), 0, (4, 0, 4))
+    with pytest.raises(ValueError, match="spacing must be positive"):
+        generate(anatomy, SyntheticCTConfig(), 0, (4, 4, 4), spacing_mm=0)
+    with pytest.raises(ValueError, match="seed must not be negative"):
+        generate(anatomy, SyntheticCTConfig(), -1, (4, 4, 4))
+
+
+def test_full_field_holds_the_whole_body(anatomy):
+    sample = generate_full(anatomy, still_config(), 1, 3.0, z_range_mm=(20, 60))
+    assert sample.image_hu.shape[0] == pytest.approx(40 / 3, abs=1.5)
+    edges = np.concatenate([sample.image_hu[:, -1].ravel(), sample.image_hu[:, :, 0].ravel()])
+    assert np.median(edges) == pytest.approx(-1000, abs=20)
+    assert set(np.unique(sample.target)) == {0, 1, 2, 3}
+    with pytest.raises(ValueError, match="must overlap the anatomy"):
+        generate_full(anatomy, still_config(), 1, 3.0, z_range_mm=(500, 600))
+
+
+def test_contact_sheet_is_a_picture(anatomy, tmp_path):
+    samples = [generate(anatomy, SyntheticCTConfig(), seed, SHAPE) for seed in range(2)]
+    contact_sheet(samples, tmp_path / "sheet.png")
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "sheet.png")))
+    assert picture.std() > 10
+    with pytest.raises(ValueError, match="at least one sample"):
+        contact_sheet([], tmp_path / "none.png")
+
+
+def test_real_label_map(tmp_path):
+    if not (REAL_ATLAS / "s0001.nii.gz").is_file():
+        pytest.skip(f"needs the label maps in {REAL_ATLAS}")
+    (real,) = load_atlas(REAL_ATLAS, tmp_path, include=["s0001"])
+    assert real.organs["liver"].centroid_mm[2] > real.organs["spleen"].centroid_mm[2]
+    volume_ml = {
+        name: (real.labels == number_of(name)).sum() * real.spacing_mm**3 / 1000
+        for name in ("pancreas", "spleen", "liver")
+    }
+    assert volume_ml == pytest.approx({"pancreas": 65.9, "spleen": 111.6, "liver": 1101.6}, rel=0.05)
+    sample = generate(real, still_config(), 0, (80, 96, 96), 2.0, real.organs["pancreas"].centroid_mm)
+    spleen = sample.image_hu[sample.target == 2]
+    assert spleen.size > 1000
+    assert -20 < np.median(spleen) < 220

@@ -1,0 +1,74 @@
+"""Tissue without a label in the visceral fat: soft tissue, lumps, vessels and fluid."""
+
+from __future__ import annotations
+
+import torch
+
+from .config_body import ClutterConfig
+from .contrast import TissueValues
+from .scene import Scene, gaussian_quantile
+from .structures import number_of
+from .tubes import paint_tube
+
+
+def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:
+    """Paint unlabelled soft tissue, lumps as dense as the pancreas, vessels and free fluid.
+
+    Args:
+        scene: The scene.
+        values: Drawn tissue values.
+        config: Numbers.
+        cavity: (K, J, I) bool mask of the visceral fat.
+    """
+    randomness = scene.randomness
+    _paint_soft_tissue(scene, values, config, cavity)
+    scene.image_hu += config.haze_hu.draw(randomness) * (cavity & (scene.noise("broad") > 0.5))
+    if randomness.chance(config.lump_probability):
+        lumps = scene.fresh_noise(config.lump_size_mm.draw(randomness))
+        lumps = lumps > gaussian_quantile(config.lump_share.draw(randomness))
+        lump_hu = values.hu["pancreas"] + randomness.normal(config.lump_sd_hu)
+        scene.paint(cavity & lumps, lump_hu, config.lump_texture_hu.draw(randomness))
+    _paint_small_vessels(scene, values, config, cavity)
+    if randomness.chance(config.ascites_probability):
+        fluid = scene.noise("broad") > config.ascites_level.draw(randomness)
+        scene.paint(cavity & fluid, config.ascites_hu.draw(randomness), 3)
+
+
+def paint_mesenteric_trunks(scene: Scene, values: TissueValues, config: ClutterConfig) -> None:
+    """Paint the superior mesenteric vein and artery, which run down in front of aorta and vena cava.
+
+    The label maps stop at the portal and splenic veins, yet these two are the landmarks beside the pancreatic head.
+    """
+    randomness = scene.randomness
+    veins = (scene.labels == number_of("portal_vein_and_splenic_vein")).nonzero().float()
+    if len(veins) < 30 or not randomness.chance(config.trunk_probability):
+        return
+    lowest = veins[veins[:, 0] <= veins[:, 0].min() + 3].mean(0)
+    for tissue, to_left_mm in (("portal_vein", 0.0), ("aorta", config.trunk_artery_left_mm)):
+        path = [lowest + torch.tensor([6.0, 0.0, -to_left_mm]) / scene.spacing_mm]
+        for _ in range(randomness.integer(3, 6)):
+            sideways_mm = [randomness.normal(config.trunk_wander_sd_mm) for _ in range(2)]
+            step_mm = torch.tensor([-config.trunk_step_mm.draw(randomness), sideways_mm[0] + 2, sideways_mm[1]])
+            path.append(path[-1] + step_mm / scene.spacing_mm)
+        paint_tube(scene, path, config.trunk_radius_mm.draw(randomness), values.hu[tissue])
+
+
+def _paint_soft_tissue(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:
+    randomness = scene.randomness
+    share = randomness.beta(*config.share_beta) * config.largest_share
+    tissue_hu = config.other_hu.draw(randomness)
+    if randomness.chance(config.muscle_like_probability):
+        tissue_hu = values.hu["muscle"] - config.below_muscle_hu.draw(randomness)
+    clutter = scene.fresh_noise(config.size_mm.draw(randomness)) > gaussian_quantile(share)
+    scene.paint(cavity & clutter, tissue_hu, config.texture_hu.draw(randomness))
+
+
+def _paint_small_vessels(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:
+    """Paint tubes, the crossings of two noise sheets, enhanced like veins or arteries."""
+    randomness = scene.randomness
+    width = config.vessel_half_width.draw(randomness)
+    vessels = cavity & (scene.noise("medium").abs() < width) & (scene.noise("coarse").abs() < 1.4 * width)
+    vessel_hu = config.vessel_of_portal_vein.draw(randomness) * values.hu["portal_vein"]
+    if randomness.chance(config.vessel_arterial_probability):
+        vessel_hu = config.vessel_of_aorta.draw(randomness) * values.hu["aorta"]
+    scene.paint(vessels, vessel_hu, 5)

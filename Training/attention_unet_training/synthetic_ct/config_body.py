@@ -1,0 +1,92 @@
+"""Numbers of the body around the labelled structures: wall, fat, clutter, skin, arms and table; all judgement.
+
+"Level" is a threshold on a noise field of mean 0 and standard deviation 1: the lower, the more voxels lie above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .ranges import Range
+
+
+@dataclass(frozen=True)
+class BodyConfig:
+    """Body wall, subcutaneous fat and skin."""
+
+    air_hu: float = -1000.0
+    outline_offset_mm: Range = Range(-4, 3)
+    limb_radius_mm: Range = Range(16, 30)
+    muscle_mm: Range = Range(5, 16)
+    wall_below_muscle_hu: Range = Range(0, 25)
+    wall_texture_hu: Range = Range(4, 9)
+    wall_inner_mm: Range = Range(0.5, 4)
+    near_bone_muscle_mm: Range = Range(5, 14)
+    near_bone_level: Range = Range(-2.5, -0.3)
+    fat_plane_place: Range = Range(0.3, 0.6)  # between the muscle layers, share of the wall's thickness
+    fat_plane_half_mm: Range = Range(0.5, 1.4)
+    fat_plane_above_fat_hu: Range = Range(20, 70)
+    fat_minimum_mm: float = 3.0
+    fat_gamma: tuple[float, float] = (1.6, 9.0)  # shape, scale in mm
+    fat_maximum_mm: float = 70.0
+    fat_variation_mm: float = 160.0  # distance over which the thickness changes
+    fat_front_back_share: Range = Range(-0.3, 0.3)
+    fat_texture_hu: Range = Range(3, 8)
+    strand_half_width: Range = Range(0.01, 0.06)
+    strand_above_fat_hu: Range = Range(10, 60)
+    skin_mm: Range = Range(1.8, 3.5)
+    skin_hu: Range = Range(-60, 40)
+
+
+@dataclass(frozen=True)
+class ClutterConfig:
+    """Tissue without a label inside the trunk."""
+
+    share_beta: tuple[float, float] = (1.2, 2.2)
+    largest_share: float = 0.75  # of the visceral fat
+    size_mm: Range = Range(18, 36)
+    muscle_like_probability: float = 0.5
+    below_muscle_hu: Range = Range(0, 25)
+    other_hu: Range = Range(5, 60)
+    texture_hu: Range = Range(4, 12)
+    haze_hu: Range = Range(0, 25)
+    # Lumps with the pancreas' own value: mesentery, nodes, bowel that nobody labelled.
+    lump_probability: float = 0.6
+    lump_share: Range = Range(0.01, 0.10)
+    lump_size_mm: Range = Range(12, 30)
+    lump_sd_hu: float = 10.0
+    lump_texture_hu: Range = Range(3, 12)
+    vessel_half_width: Range = Range(0.12, 0.34)
+    vessel_of_portal_vein: Range = Range(0.6, 1.0)
+    vessel_arterial_probability: float = 0.3
+    vessel_of_aorta: Range = Range(0.4, 0.8)
+    trunk_probability: float = 0.8  # superior mesenteric vein and artery
+    trunk_radius_mm: Range = Range(3, 6.5)
+    trunk_step_mm: Range = Range(12, 25)
+    trunk_wander_sd_mm: float = 4.0
+    trunk_artery_left_mm: float = 17.0
+    ascites_probability: float = 0.08
+    ascites_level: Range = Range(-1, 1)
+    ascites_hu: Range = Range(0, 25)
+
+
+@dataclass(frozen=True)
+class SurroundingsConfig:
+    """Table and arms."""
+
+    table_probability: float = 0.75
+    table_gap_mm: Range = Range(0, 30)
+    table_thickness_mm: Range = Range(3, 9)
+    table_hu: Range = Range(-250, 150)
+    table_off_centre_mm: Range = Range(-20, 20)
+    table_curvature_per_mm: Range = Range(0, 0.0012)
+    table_shell_probability: float = 0.6
+    table_depth_mm: Range = Range(15, 60)
+    table_foam_probability: float = 0.5
+    table_foam_hu: Range = Range(-980, -850)
+    arms_probability: float = 0.12
+    arm_radius_mm: Range = Range(27, 45)
+    arm_gap_mm: Range = Range(0, 15)
+    arm_height_share: Range = Range(0.3, 0.7)
+    arm_flattening: Range = Range(0.85, 1.2)
+    arm_marrow_hu: Range = Range(50, 200)

@@ -1,0 +1,37 @@
+"""Tubes through unlabelled tissue: vessels that the label maps lack."""
+
+from __future__ import annotations
+
+import torch
+
+from .scene import Scene
+
+
+def paint_tube(scene: Scene, path_vox: list[torch.Tensor], radius_mm: float, value_hu: float) -> None:
+    """Paint a tube along straight pieces, over unlabelled voxels inside the body only.
+
+    Args:
+        scene: The scene.
+        path_vox: Corner points (k, j, i) in voxels, at least two.
+        radius_mm: Radius of the tube.
+        value_hu: Value of the tube.
+    """
+    radius_vox = radius_mm / scene.spacing_mm
+    shape = torch.tensor(scene.shape)
+    for start, end in zip(path_vox[:-1], path_vox[1:], strict=True):
+        low = (torch.minimum(start, end) - radius_vox).floor().clamp(min=0).long()
+        high = torch.minimum((torch.maximum(start, end) + radius_vox).ceil().long() + 1, shape)
+        if (high <= low).any():
+            continue
+        box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+        free = (scene.labels[box] == 0) & scene.inside[box] & (scene.mass_index[box] == 0)
+        tube = free & (_distance_to_segment_vox(box, start, end) < radius_vox)
+        scene.image_hu[box] = torch.where(tube, value_hu, scene.image_hu[box])
+
+
+def _distance_to_segment_vox(box: tuple[slice, ...], start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    axes = [torch.arange(part.start, part.stop).float() for part in box]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) - start
+    direction = end - start
+    along = ((points @ direction) / direction.square().sum().clamp(min=1e-6)).clamp(0, 1)
+    return (points - along[..., None] * direction).norm(dim=-1)
