@@ -55,7 +55,8 @@ def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: 
     )
     columns += (TextColumn("{task.description}"),)
     outcomes = []
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not show) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         for number, case in enumerate(cases, start=1):
             label = case.name if len(cases) == 1 else f"{case.name} ({number}/{len(cases)})"
             task = bar.add_task("reading", total=1.0, case=label)

@@ -1,60 +1,10 @@
-"""DICOM folders are written here with SimpleITK, slice by slice, with the geometry that a test needs."""
-
-from pathlib import Path
-
 import numpy as np
-import phantoms
 import pytest
-import SimpleITK as sitk
+
+import phantoms
 from AttentionUNetSegmentationLib.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
-
-SHAPE = (24, 20, 22)
-SPACING = (1.5, 1.5, 2.0)
-LPS = np.diag([-1.0, -1, 1])
-
-
-def scan(shape=SHAPE) -> Volume:
-    """A ball beside the middle, in HU."""
-    grid = phantoms.grid(shape, SPACING, LPS, (10, -20, 300))
-    centre = grid.corners_ras_mm().mean(axis=0) + [3, 2, 4]
-    return Volume(np.round(phantoms.hu_from([(phantoms.ball(grid, centre, 9), 200)], -100)), grid.ijk_to_ras)
-
-
-def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=0.0, series="1.2.3", **tags) -> None:
-    """Write one file per slice; ``heights`` (slice index as a float) places them, names are not in order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    matrix = LPS @ volume.ijk_to_ras[:3]
-    normal_step = matrix[:, 2]
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    values = {"modality": "CT", "kind": "ORIGINAL\\PRIMARY\\AXIAL", "patient": "P1", "acquisition": "1"} | tags
-    for n, plane in enumerate(volume.voxels):
-        height = n if heights is None else heights[n]
-        position = matrix[:, 3] + normal_step * height + np.array([0, shift_per_slice_mm * height, 0])
-        image = sitk.GetImageFromArray(plane.astype(np.int16))
-        image.SetSpacing(SPACING[:2])
-        rows, columns = matrix[:, 0] / SPACING[0], matrix[:, 1] / SPACING[1]
-        for key, value in {
-            "0008|0060": values["modality"],
-            "0008|0008": values["kind"],
-            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
-            "0008|0018": f"{series}.{n + 1}.{values['acquisition']}",
-            "0008|103e": f"series {series}",
-            "0010|0020": values["patient"],
-            "0020|000d": "1.2",
-            "0020|000e": series,
-            "0020|0012": values["acquisition"],
-            "0020|0013": str(n),
-            "0020|0032": "\\".join(f"{x:.6f}" for x in position),
-            "0020|0037": "\\".join(f"{x:.6f}" for x in (*rows, *columns)),
-            "0028|1052": "-1024",
-            "0028|1053": "1",
-        }.items():
-            image.SetMetaData(key, value)
-        name = f"{(n * 389) % 997:03d}_{series}_{values['acquisition']}.dcm"
-        writer.SetFileName(str(folder / name))
-        writer.Execute(image)
+from phantom_files import LPS, SHAPE, SPACING, scan, write_slices
 
 
 def test_a_series_is_read_in_order_with_its_place(tmp_path):

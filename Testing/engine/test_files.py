@@ -1,8 +1,9 @@
 import nibabel
 import numpy as np
-import phantoms
 import pytest
 import SimpleITK as sitk
+
+import phantoms
 from AttentionUNetSegmentationLib.files import (
     read_volume,
     straightened,
@@ -12,6 +13,7 @@ from AttentionUNetSegmentationLib.files import (
     write_volume,
 )
 from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
+from phantom_files import bad_files
 
 GRIDS = {
     "LPS": phantoms.grid((5, 6, 7), (1, 2, 3), np.diag([-1.0, -1, 1]), (10, 20, -300)),
@@ -103,49 +105,6 @@ def test_straight_volumes_are_left_alone():
 def test_a_sheared_volume_is_never_written_as_if_it_were_straight(tmp_path):
     with pytest.raises(ValueError, match="sheared volume cannot be written"):
         write_volume(Volume(np.zeros((20, 24, 28), np.uint8), sheared_grid().ijk_to_ras), tmp_path / "x.nrrd")
-
-
-def bad_files(folder) -> dict[str, str]:
-    """Name of every bad file that is made here -> what the error has to say."""
-    (folder / "text.nii.gz").write_text("hello")
-    (folder / "text.nrrd").write_text("hello")
-    (folder / "empty.nii.gz").write_bytes(b"")
-    (folder / "notes.txt").write_text("hello")
-    (folder / "text.dcm").write_text("hello")
-    (folder / "no dicom").mkdir()
-    (folder / "text only").mkdir()
-    (folder / "text only" / "readme").write_text("hello")
-    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.int16), np.eye(4)), folder / "4d.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6), np.int16), np.eye(4)), folder / "2d.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7), np.complex64), np.eye(4)), folder / "complex.nii")
-    rgb = sitk.GetImageFromArray(np.zeros((5, 6, 7, 3), np.uint8), isVector=True)
-    sitk.WriteImage(rgb, str(folder / "rgb.nii.gz"))
-    sitk.WriteImage(rgb, str(folder / "rgb.nrrd"))
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5, 6), np.int16), isVector=False), str(folder / "4d.nrrd"))
-    for name in ("ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"):
-        write_volume(volume(phantoms.grid((20, 20, 20))), folder / name)
-        data = (folder / name).read_bytes()
-        (folder / f"truncated.{name}").write_bytes(data[: len(data) * 2 // 3])
-    return {
-        "missing.nii.gz": "does not exist",
-        "text.nii.gz": "not a readable NIfTI file",
-        "text.nrrd": "damaged or not an image",
-        "empty.nii.gz": "not a readable NIfTI file",
-        "notes.txt": "not a supported file",
-        "text.dcm": "not a supported file",
-        "no dicom": "holds no DICOM images",
-        "text only": "holds no DICOM images",
-        "4d.nii.gz": r"4-dimensional \(5 x 6 x 7 x 2\)",
-        "2d.nii.gz": r"2-dimensional \(5 x 6\)",
-        "complex.nii": "real numbers are needed",
-        "rgb.nii.gz": "colour image",
-        "rgb.nrrd": "3 values per voxel",
-        "4d.nrrd": r"4-dimensional \(6 x 5 x 4 x 3\)",
-        "truncated.ct.nii": "damaged or truncated",
-        "truncated.ct.nii.gz": "damaged or truncated",
-        "truncated.ct.nrrd": "damaged or not an image",
-        "truncated.ct.mha": "damaged or not an image",
-    }
 
 
 def test_bad_files_get_one_line_with_their_name_and_the_reason(tmp_path):

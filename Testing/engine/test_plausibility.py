@@ -2,8 +2,9 @@ import dataclasses
 import re
 
 import numpy as np
-import phantoms
 import pytest
+
+import phantoms
 from AttentionUNetSegmentationLib.information import describe, orientation
 from AttentionUNetSegmentationLib.plausibility import field_of_view_warnings, input_warnings, result_warnings
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume

@@ -28,9 +28,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="attention-unet-train export", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoint of attention-unet-train fit")
     parser.add_argument("output", type=Path, help="model folder to write")
-    parser.add_argument(
-        "--description", type=Path, required=True, help="JSON: name, labels, licence, ..."
-    )
+    parser.add_argument("--description", type=Path, required=True, help="JSON: name, labels, licence, ...")
     parser.add_argument("--measured", type=Path, help="JSON: list of {data, organ, metric, value, cases}")
     parsed = parser.parse_args(arguments)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
 from AttentionUNetSegmentationLib.files import to_sitk
 from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -43,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="write one whole CT to this NRRD or NIfTI file")
     parser.add_argument("--labels", type=Path, help="write its target (1 pancreas, 2 spleen, 3 kidneys) to this file")
     parser.add_argument("--spacing", type=float, nargs=3, default=(2.0, 2.0, 2.0), metavar="MM", help="of the file")
-    parser.add_argument("--z-range", type=float, nargs=2, metavar="MM", help="part of the label map from its lowest slice")
+    parser.add_argument(
+        "--z-range", type=float, nargs=2, metavar="MM", help="part of the label map from its lowest slice"
+    )
     parser.add_argument("--attribution", default="", help="whose label map this is, written into the file")
     parser.add_argument("--preview", type=Path, help="write a contact sheet of eight training patches to this PNG file")
     return parser

@@ -75,7 +75,7 @@ class SegmentationTask(pl.LightningModule):
             batch=True,
             smooth_nr=dice_smooth,
             smooth_dr=dice_smooth,
-            weight=torch.tensor(class_weights),
+            weight=torch.tensor(class_weights, dtype=torch.float32),
             lambda_ce=cross_entropy,
         )
         self._counts = torch.zeros(0)

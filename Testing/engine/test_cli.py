@@ -1,0 +1,282 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+import phantoms
+from AttentionUNetSegmentationLib import batch, model
+from AttentionUNetSegmentationLib.batch import find_cases
+from AttentionUNetSegmentationLib.cli import main
+from AttentionUNetSegmentationLib.files import write_volume
+from AttentionUNetSegmentationLib.model import save_model
+from AttentionUNetSegmentationLib.volume import Volume
+from phantom_files import bad_files, scan, write_slices
+
+GATES = ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
+FILES = ["labels.nii.gz", "overview.png", "report.json", "segmentation.seg.nrrd"]
+FILES += [f"attention_{gate}.nrrd" for gate in GATES]
+GRID = phantoms.grid((24, 30, 28), (3, 3, 4), np.diag([-1.0, -1, 1]))
+
+
+@pytest.fixture(autouse=True)
+def _own_model_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(model.MODEL_FOLDER_VARIABLE, str(tmp_path / "models"))
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    untrained = phantoms.model()
+    save_model(folder, untrained.network, untrained.spec)
+    return folder
+
+
+def ct(path: Path, hu: float = 40.0) -> Path:
+    voxels = phantoms.hu_from([(phantoms.ball(GRID, (0, 0, 0), 40), hu)], -1000.0).astype(np.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(Volume(voxels, GRID.ijk_to_ras), path)
+    return path
+
+
+def segment(tiny_model, *arguments) -> int:
+    return main(["segment", *map(str, arguments), "--model", str(tiny_model), "--device", "cpu"])
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_input_writes_into_the_folder_itself(tiny_model, tmp_path, capsys):
+    assert segment(tiny_model, ct(tmp_path / "ct.nii.gz"), "--output-dir", tmp_path / "out") == 0
+    assert tree(tmp_path / "out") == sorted(FILES)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "labels.nii.gz")))
+    assert labels.shape == GRID.shape_kji
+    for organ in report["organs"]:
+        assert organ["voxels"] == np.count_nonzero(labels == organ["value"])
+        assert organ["volume_ml"] == pytest.approx(organ["voxels"] * 0.036, abs=0.001)
+    assert list(report["attention"]) == GATES
+    attention = sitk.ReadImage(str(tmp_path / "out" / "attention_s3-1.nrrd"))
+    np.testing.assert_allclose(attention.GetSpacing(), (8, 8, 8))
+    output = capsys.readouterr().out
+    assert "overview.png" in output
+    assert "pancreas" in output
+
+
+def test_labels_keep_the_inputs_geometry(tiny_model, tmp_path):
+    source = ct(tmp_path / "ct.nii.gz")
+    segment(tiny_model, source, "--output-dir", tmp_path / "out", "--quiet")
+    np.testing.assert_allclose(
+        nibabel.load(tmp_path / "out" / "labels.nii.gz").affine, nibabel.load(source).affine, atol=1e-4
+    )
+
+
+def test_options_decide_what_is_written(tiny_model, tmp_path):
+    arguments = ("--output-dir", tmp_path / "out", "--no-attention", "--probabilities", "--quiet")
+    assert segment(tiny_model, ct(tmp_path / "ct.nrrd"), *arguments) == 0
+    written = tree(tmp_path / "out")
+    assert [name for name in written if "attention" in name] == []
+    assert [name for name in written if "prob" in name] == [
+        f"probability_{organ}.nii.gz" for organ in ("kidney", "pancreas", "spleen")
+    ]
+
+
+def test_a_batch_goes_on_after_a_failing_case_and_reports_it(tiny_model, tmp_path, capsys):
+    ct(tmp_path / "in" / "a.nii.gz")
+    (tmp_path / "in" / "b.nii.gz").write_text("broken")
+    ct(tmp_path / "in" / "c.nrrd")
+    assert segment(tiny_model, tmp_path / "in", "--output-dir", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "c"]
+    assert [line for line in captured.err.splitlines() if line.startswith("error")] == [
+        f"error: {tmp_path}/in/b.nii.gz is not a readable NIfTI file: File {tmp_path}/in/b.nii.gz is not a gzip file"
+    ]
+    assert "2 done, 0 done already (use --overwrite to repeat), 1 failed" in captured.out
+
+
+def test_a_batch_resumes_where_it_stopped(tiny_model, tmp_path, capsys):
+    inputs = [ct(tmp_path / "in" / f"{name}.nii.gz") for name in "ab"]
+    out = tmp_path / "out"
+    assert segment(tiny_model, inputs[0], "--output-dir", out / "a", "--quiet") == 0
+    first = (out / "a" / "report.json").read_text()
+    assert segment(tiny_model, *inputs, "--output-dir", out) == 0
+    assert "1 done, 1 done already" in capsys.readouterr().out
+    assert (out / "a" / "report.json").read_text() == first
+
+
+@pytest.mark.parametrize("change", ["input", "options", "missing file", "overwrite"])
+def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    before = (out / "report.json").stat().st_mtime_ns
+    arguments = ["--quiet"]
+    if change == "input":
+        ct(source, hu=80.0)
+    elif change == "options":
+        arguments.append("--no-attention")
+    elif change == "missing file":
+        (out / "labels.nii.gz").unlink()
+    else:
+        arguments.append("--overwrite")
+    assert segment(tiny_model, source, "--output-dir", out, *arguments) == 0
+    assert (out / "report.json").stat().st_mtime_ns > before
+    expected = [name for name in FILES if "attention" not in name] if change == "options" else FILES
+    assert tree(out) == sorted(expected)  # nothing stale is left
+
+
+def test_names_of_cases_are_unique(tmp_path):
+    sources = [ct(tmp_path / folder / "ct.nii.gz") for folder in ("p1", "p2")] + [ct(tmp_path / "p1" / "other.nrrd")]
+    cases = find_cases([*sources, sources[0]], tmp_path / "out")
+    assert [case.name for case in cases] == ["p1_ct", "p2_ct", "other", "p1_ct_2"]
+    assert [case.folder.name for case in cases] == [case.name for case in cases]
+
+
+def test_dicom_folders_work_from_the_command_line(tiny_model, tmp_path):
+    write_slices(tmp_path / "dicom", scan())
+    assert segment(tiny_model, tmp_path / "dicom", "--output-dir", tmp_path / "out", "--quiet") == 0
+    assert tree(tmp_path / "out") == sorted(FILES)
+
+
+def bad_inputs(folder: Path) -> list[str]:
+    names = list(bad_files(folder))
+    for name, voxels in {
+        "one slice": np.zeros((1, 20, 20), np.int16),
+        "nan": np.where(np.arange(8000).reshape(20, 20, 20) == 77, np.nan, 0).astype(np.float32),
+        "zero": np.zeros((20, 20, 20), np.int16),
+    }.items():
+        write_volume(Volume(voxels, np.eye(4)), folder / f"{name}.nii.gz")
+        names.append(f"{name}.nii.gz")
+    return names
+
+
+def test_bad_input_gives_one_line_status_1_and_writes_nothing(tiny_model, tmp_path, capsys):
+    for name in bad_inputs(tmp_path):
+        assert segment(tiny_model, tmp_path / name, "--output-dir", tmp_path / "out") == 1, name
+        errors = capsys.readouterr().err.splitlines()
+        assert len(errors) == 1, (name, errors)
+        assert errors[0].startswith("error: "), errors
+        assert name in errors[0], errors
+        assert not (tmp_path / "out").exists(), name
+
+
+def test_models_that_cannot_be_used(tiny_model, tmp_path, capsys):
+    source = ct(tmp_path / "ct.nii.gz")
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model, broken)
+    (broken / "weights.pt").unlink()
+    for wanted, message in (
+        (broken, "weights.pt is missing: the model has no weights"),
+        (tmp_path / "nowhere", "there is no model"),
+        (source, "is not a readable zip"),
+    ):
+        status = main(["segment", str(source), "--output-dir", str(tmp_path / "out"), "--model", str(wanted)])
+        errors = capsys.readouterr().err.splitlines()
+        assert (status, len(errors)) == (1, 1)
+        assert message in errors[0]
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_made(tiny_model, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    source = ct(tmp_path / "ct.nii.gz")
+    assert segment(tiny_model, source, "--output-dir", tmp_path / "file" / "out") == 1
+    assert "cannot be made" in capsys.readouterr().err
+    if os.geteuid():  # root may write everywhere
+        folder = tmp_path / "locked"
+        folder.mkdir(mode=0o500)
+        assert segment(tiny_model, source, "--output-dir", folder) == 1
+        assert "is not writable" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_result_untouched(tiny_model, tmp_path, monkeypatch, capsys):
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    before = {name: (out / name).read_bytes() for name in tree(out)}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batch, "write_overview", full)
+    assert segment(tiny_model, source, "--output-dir", out, "--overwrite") == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in tree(out)} == before
+    assert segment(tiny_model, source, "--output-dir", tmp_path / "new", "--overwrite") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_wrong_options_are_refused(tiny_model, tmp_path, capsys):
+    source = ct(tmp_path / "ct.nii.gz")
+    status = main(["segment", str(source), "--output-dir", str(tmp_path / "out"), "--device", "tpu"])
+    assert status == 1
+    assert "device must be one of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        segment(tiny_model, source, "--output-dir", tmp_path / "out", "--tile", "50")
+
+
+def test_json_is_the_only_thing_on_standard_output(tiny_model, tmp_path, capsys):
+    sources = [ct(tmp_path / "a.nii.gz"), tmp_path / "missing.nii.gz"]
+    assert segment(tiny_model, *sources, "--output-dir", tmp_path / "out", "--json") == 1
+    done, failed = json.loads(capsys.readouterr().out)
+    assert (done["status"], failed["status"]) == ("done", "failed")
+    assert [organ["name"] for organ in done["report"]["organs"]][:2] == ["pancreas", "spleen"]
+    assert "does not exist" in failed["error"]
+
+
+def test_an_interrupted_run_leaves_nothing_half_written(tiny_model, tmp_path):
+    """Ctrl-C while the network runs on a large volume."""
+    grid = phantoms.grid((250, 250, 250), (2, 2, 2))
+    voxels = phantoms.hu_from([(phantoms.ball(grid, (0, 0, 0), 240), 40)], -1000).astype(np.int16)
+    write_volume(Volume(voxels, grid.ijk_to_ras), tmp_path / "large.nrrd")
+    command = [sys.executable, "-m", "AttentionUNetSegmentationLib.cli", "segment", str(tmp_path / "large.nrrd")]
+    command += ["--output-dir", str(tmp_path / "out"), "--model", str(tiny_model)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(5)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130
+    assert errors.strip().endswith("cancelled; nothing of the running case was written")
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_are_added_listed_and_removed(tiny_model, tmp_path, capsys):
+    assert main(["models", "--path"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "models")
+    assert main(["models", "add", str(tiny_model)]) == 0
+    assert main(["models"]) == 0
+    listing = capsys.readouterr().out
+    assert "test-model" in listing
+    assert "measured: no figures were measured" in listing
+    assert "licence: Apache-2.0" in listing
+    assert main(["models", "remove", "test-model"]) == 0
+    assert main(["models", "remove", "test-model"]) == 1
+    assert "there is no model 'test-model'" in capsys.readouterr().err
+
+
+def test_info_prints_geometry_range_and_warnings(tmp_path, capsys):
+    assert main(["info", str(ct(tmp_path / "ct.nii.gz"))]) == 0
+    text = capsys.readouterr().out
+    assert "spacing (mm): 3 x 3 x 4" in text
+    assert "axes point to: LPS" in text
+    assert "HU (lowest, median, highest): -1000, -1000, 40" in text
+    assert "warning: the body is at most" in text
+    assert main(["info", str(tmp_path / "missing.nii.gz"), str(tmp_path / "ct.nii.gz")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_installed_command_answers():
+    command = Path(sys.executable).with_name("attention-unet")
+    if not command.exists():
+        pytest.skip("the package is not installed in this environment")
+    result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("attention-unet 0.")

@@ -1,0 +1,102 @@
+"""Files that tests read: DICOM series written slice by slice with a given geometry, and files that are broken."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+
+import phantoms
+from AttentionUNetSegmentationLib.files import write_volume
+from AttentionUNetSegmentationLib.volume import Volume
+
+SHAPE = (24, 20, 22)
+SPACING = (1.5, 1.5, 2.0)
+LPS = np.diag([-1.0, -1, 1])
+
+
+def scan(shape=SHAPE) -> Volume:
+    """A ball beside the middle, in HU."""
+    grid = phantoms.grid(shape, SPACING, LPS, (10, -20, 300))
+    centre = grid.corners_ras_mm().mean(axis=0) + [3, 2, 4]
+    return Volume(np.round(phantoms.hu_from([(phantoms.ball(grid, centre, 9), 200)], -100)), grid.ijk_to_ras)
+
+
+def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=0.0, series="1.2.3", **tags) -> None:
+    """Write one file per slice; ``heights`` (slice index as a float) places them, names are not in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix = LPS @ volume.ijk_to_ras[:3]
+    normal_step = matrix[:, 2]
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    values = {"modality": "CT", "kind": "ORIGINAL\\PRIMARY\\AXIAL", "patient": "P1", "acquisition": "1"} | tags
+    for n, plane in enumerate(volume.voxels):
+        height = n if heights is None else heights[n]
+        position = matrix[:, 3] + normal_step * height + np.array([0, shift_per_slice_mm * height, 0])
+        image = sitk.GetImageFromArray(plane.astype(np.int16))
+        image.SetSpacing(SPACING[:2])
+        rows, columns = matrix[:, 0] / SPACING[0], matrix[:, 1] / SPACING[1]
+        for key, value in {
+            "0008|0060": values["modality"],
+            "0008|0008": values["kind"],
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+            "0008|0018": f"{series}.{n + 1}.{values['acquisition']}",
+            "0008|103e": f"series {series}",
+            "0010|0020": values["patient"],
+            "0020|000d": "1.2",
+            "0020|000e": series,
+            "0020|0012": values["acquisition"],
+            "0020|0013": str(n),
+            "0020|0032": "\\".join(f"{x:.6f}" for x in position),
+            "0020|0037": "\\".join(f"{x:.6f}" for x in (*rows, *columns)),
+            "0028|1052": "-1024",
+            "0028|1053": "1",
+        }.items():
+            image.SetMetaData(key, value)
+        name = f"{(n * 389) % 997:03d}_{series}_{values['acquisition']}.dcm"
+        writer.SetFileName(str(folder / name))
+        writer.Execute(image)
+
+
+def bad_files(folder) -> dict[str, str]:
+    """Name of every bad file that is made here -> what the error has to say."""
+    (folder / "text.nii.gz").write_text("hello")
+    (folder / "text.nrrd").write_text("hello")
+    (folder / "empty.nii.gz").write_bytes(b"")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "text.dcm").write_text("hello")
+    (folder / "no dicom").mkdir()
+    (folder / "text only").mkdir()
+    (folder / "text only" / "readme").write_text("hello")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.int16), np.eye(4)), folder / "4d.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6), np.int16), np.eye(4)), folder / "2d.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7), np.complex64), np.eye(4)), folder / "complex.nii")
+    rgb = sitk.GetImageFromArray(np.zeros((5, 6, 7, 3), np.uint8), isVector=True)
+    sitk.WriteImage(rgb, str(folder / "rgb.nii.gz"))
+    sitk.WriteImage(rgb, str(folder / "rgb.nrrd"))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5, 6), np.int16), isVector=False), str(folder / "4d.nrrd"))
+    noise = np.random.default_rng(0).integers(-1024, 3000, (20, 20, 20)).astype(np.int16)
+    for name in ("ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"):
+        write_volume(Volume(noise, np.eye(4)), folder / name)
+        data = (folder / name).read_bytes()
+        (folder / f"truncated.{name}").write_bytes(data[: len(data) * 2 // 3])
+    return {
+        "missing.nii.gz": "does not exist",
+        "text.nii.gz": "not a readable NIfTI file",
+        "text.nrrd": "damaged or not an image",
+        "empty.nii.gz": "not a readable NIfTI file",
+        "notes.txt": "not a supported file",
+        "text.dcm": "not a supported file",
+        "no dicom": "holds no DICOM images",
+        "text only": "holds no DICOM images",
+        "4d.nii.gz": r"4-dimensional \(5 x 6 x 7 x 2\)",
+        "2d.nii.gz": r"2-dimensional \(5 x 6\)",
+        "complex.nii": "real numbers are needed",
+        "rgb.nii.gz": "colour image",
+        "rgb.nrrd": "3 values per voxel",
+        "4d.nrrd": r"4-dimensional \(6 x 5 x 4 x 3\)",
+        "truncated.ct.nii": "damaged or truncated",
+        "truncated.ct.nii.gz": "damaged or truncated",
+        "truncated.ct.nrrd": "damaged or not an image",
+        "truncated.ct.mha": "damaged or not an image",
+    }

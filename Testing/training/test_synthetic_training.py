@@ -1,0 +1,206 @@
+"""Training on synthetic CT, from label maps to an exported model, on a tiny network and a tiny label map."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from attention_unet_training.cli import main
+from attention_unet_training.export import export, set_measured
+from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
+from attention_unet_training.synthetic_data import EpochSampler, SyntheticCTData
+from attention_unet_training.task import SegmentationTask, read_network_state
+from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.model import load_model
+
+DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
+WIDTHS = [2, 4, 4, 4, 4]
+BOXES = {  # (z, y, x) in a map of 40 x 40 x 60 voxels of 2 mm
+    "vertebrae_L1": ((0, 40), (4, 12), (26, 34)),
+    "liver": ((10, 36), (12, 34), (36, 56)),
+    "spleen": ((14, 34), (8, 24), (4, 14)),
+    "pancreas": ((16, 26), (16, 24), (18, 32)),
+    "kidney_right": ((2, 20), (6, 16), (38, 48)),
+    "kidney_left": ((2, 14), (6, 18), (12, 24)),
+}
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory) -> Path:
+    """Two label maps of boxes."""
+    folder = tmp_path_factory.mktemp("atlas")
+    labels = np.zeros((40, 40, 60), np.uint8)
+    for name, ((z0, z1), (y0, y1), (x0, x1)) in BOXES.items():
+        labels[z0:z1, y0:y1, x0:x1] = number_of(name)
+    image = sitk.GetImageFromArray(labels)
+    image.SetSpacing((2, 2, 2))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # RAS+
+    for name in ("a", "b"):
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    names = {str(n): name for n, name in enumerate(STRUCTURES, start=1)}
+    (folder / "labels.json").write_text(json.dumps({"0": "background"} | names))
+    return folder
+
+
+def data(atlas: Path, cache: Path, **changes) -> SyntheticCTData:
+    options = {"held_out": ["b"], "shape_kji": (16, 32, 32), "spacing_mm": 3.0, "workers": 0, "steps_per_epoch": 2}
+    module = SyntheticCTData(atlas, cache=cache, **(options | {"validation_patches": 2} | changes))
+    module.setup("fit")
+    return module
+
+
+def test_patches_are_scaled_and_belong_to_their_seed(atlas, tmp_path):
+    first, second = data(atlas, tmp_path), data(atlas, tmp_path, mean_hu=100.0, std_hu=50.0)
+    (image, target), (other_image, other_target) = (module.train_dataloader().dataset[3] for module in (first, second))
+    assert image.shape == target.shape == (1, 16, 32, 32)
+    assert target.dtype == torch.int64
+    torch.testing.assert_close(image * 120.0, other_image * 50.0 + 100.0)
+    assert torch.equal(target, other_target)
+    assert image.min() * 120 >= -200.001
+    assert image.max() * 120 <= 300.001
+
+
+def test_every_epoch_has_new_patches_and_a_resumed_one_the_same():
+    sampler = EpochSampler(3)
+    assert list(sampler) == [0, 1, 2]
+    sampler.set_epoch(2)
+    assert list(sampler) == [6, 7, 8]
+
+
+def test_validation_patches_never_change_and_come_from_held_out_maps(atlas, tmp_path):
+    module = data(atlas, tmp_path)
+    once = [image for image, _ in module.val_dataloader()]
+    again = [image for image, _ in module.val_dataloader()]
+    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+    assert {anatomy.name for anatomy in module.val_dataloader().dataset._anatomies} == {"b"}
+    assert {anatomy.name for anatomy in module.train_dataloader().dataset._anatomies} == {"a"}
+
+
+def test_validation_dice_by_hand():
+    task = SegmentationTask(organs=["a", "b"], class_weights=[1, 1, 1], widths=WIDTHS)
+    logged = {}
+    task.log = lambda name, value, **_: logged.update({name: float(value)})
+    task.log_dict = lambda values, **_: logged.update({name: float(value) for name, value in values.items()})
+    target = torch.zeros(1, 1, 16, 16, 16, dtype=torch.long)
+    target[..., :4] = 1  # a quarter of the voxels; the network says "a" everywhere
+    task.forward = lambda x: (torch.tensor([0.0, 1.0, 0.0]).view(1, 3, 1, 1, 1).expand(1, 3, 16, 16, 16), {})
+    task.on_validation_epoch_start()
+    task.validation_step((torch.zeros(1, 1, 16, 16, 16), target), 0)
+    task.on_validation_epoch_end()
+    assert logged["dice_a"] == pytest.approx(2 * 0.25 / 1.25)
+    assert logged["dice_b"] == 0.0
+    assert logged["dice"] == pytest.approx(0.2)
+
+
+def test_the_loss_falls_on_one_patch():
+    torch.manual_seed(0)
+    task = SegmentationTask(organs=["a"], class_weights=[1, 1], widths=[4, 4, 8, 8, 8])
+    image = torch.randn(1, 1, 16, 16, 32)
+    target = torch.zeros(1, 1, 16, 16, 32, dtype=torch.long)
+    target[..., 4:12, 4:20] = 1
+    image = image + 2 * target
+    optimizer = torch.optim.Adam(task.network.parameters(), 1e-2)
+    losses = []
+    for _ in range(25):
+        loss = task.loss(task(image)[0], target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_class_weights_must_fit_the_organs():
+    with pytest.raises(ValueError, match="class_weights needs 3 entries, got 4"):
+        SegmentationTask(organs=["a", "b"])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(atlas, tmp_path_factory) -> Path:
+    """What `attention-unet-train fit` leaves after two epochs of two steps."""
+    folder = tmp_path_factory.mktemp("run")
+    config = Path(__file__).parents[2] / "Training/attention_unet_training/configs/synthetic_ct_3mm.yaml"
+    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.cache", str(folder / "cache")]
+    arguments += ["--data.held_out", "[b]", "--data.shape_kji", "[16, 32, 32]", "--data.steps_per_epoch", "2"]
+    arguments += ["--data.validation_patches", "1", "--data.workers", "0", "--model.widths", str(WIDTHS)]
+    arguments += ["--trainer.default_root_dir", str(folder), "--trainer.max_epochs", "2", "--trainer.logger", "false"]
+    arguments += ["--trainer.callbacks", "lightning.pytorch.callbacks.ModelCheckpoint"]
+    arguments += ["--trainer.callbacks.dirpath", str(folder), "--trainer.callbacks.save_last", "true"]
+    arguments += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+    assert main(arguments) == 0
+    return folder / "last.ckpt"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fit_then_export_gives_a_model_that_loads(checkpoint, tmp_path):
+    measured = [{"data": "x", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 1}]
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    arguments = ["export", str(checkpoint), str(tmp_path / "model"), "--description", str(DESCRIPTION)]
+    assert main([*arguments, "--measured", str(tmp_path / "measured.json")]) == 0
+    model = load_model(tmp_path / "model")
+    assert model.spec.spacing_mm == (3.0, 3.0, 3.0)
+    assert model.spec.intensity.mean_hu == -25.0
+    assert model.spec.architecture.widths == tuple(WIDTHS)
+    assert model.spec.quality() == "Dice: spleen 0.50 (x, 1 case)"
+    trained = read_network_state(str(checkpoint))
+    for name, tensor in model.network.state_dict().items():
+        torch.testing.assert_close(tensor.float(), trained[name].half().float())
+    set_measured(tmp_path / "model", [])
+    assert load_model(tmp_path / "model").spec.measured == ()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"licence": ""}, "licence must not be empty"), ({"training_data": None}, "training_data must be of type str")],
+)
+def test_export_refuses_incomplete_descriptions(checkpoint, tmp_path, change, message):
+    fields = json.loads(DESCRIPTION.read_text()) | change
+    (tmp_path / "description.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=message):
+        export(checkpoint, tmp_path / "model", tmp_path / "description.json")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_export_refuses_other_organs(checkpoint, tmp_path):
+    fields = json.loads(DESCRIPTION.read_text())
+    fields["labels"] = fields["labels"][::-1]
+    (tmp_path / "description.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match="the checkpoint was trained for"):
+        export(checkpoint, tmp_path / "model", tmp_path / "description.json")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_can_start_from_a_checkpoint(checkpoint):
+    task = SegmentationTask(widths=WIDTHS, init_from=str(checkpoint))
+    for name, tensor in read_network_state(str(checkpoint)).items():
+        torch.testing.assert_close(task.network.state_dict()[name], tensor)
+
+
+def test_synthesise_writes_a_marked_ct_and_its_labels(atlas, tmp_path):
+    arguments = ["synthesise", "--atlas", str(atlas), "--cache", str(tmp_path / "cache"), "--output"]
+    arguments += [str(tmp_path / "ct.nrrd"), "--labels", str(tmp_path / "labels.nrrd"), "--spacing", "2", "2", "4"]
+    assert main([*arguments, "--attribution", "somebody"]) == 0
+    ct, labels = read_volume(tmp_path / "ct.nrrd"), read_volume(tmp_path / "labels.nrrd")
+    assert ct.grid.same_as(labels.grid)
+    assert ct.spacing_mm == (2, 2, 4)
+    assert np.diag(ct.ijk_to_ras[:3, :3]).tolist() == [-2, -2, 4]
+    assert set(np.unique(labels.voxels)) == {0, 1, 2, 3}
+    spleen, kidneys = (np.argwhere(labels.voxels == value).mean(axis=0)[::-1] for value in (2, 3))
+    assert labels.grid.ras_of(spleen)[0] < labels.grid.ras_of(kidneys)[0]  # the spleen is on the left
+    image = sitk.ReadImage(str(tmp_path / "ct.nrrd"))
+    assert image.GetMetaData("attribution") == "somebody"
+    assert "Synthetic" in image.GetMetaData("description")
+
+
+def test_the_command_explains_itself(capsys):
+    assert main(["--help"]) == 0
+    assert "synthesise" in capsys.readouterr().out
+    assert main(["nonsense"]) == 2
+    assert "unknown command 'nonsense'" in capsys.readouterr().err
+    assert main(["synthesise", "--atlas", "/nowhere", "--output", "x.nrrd"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
