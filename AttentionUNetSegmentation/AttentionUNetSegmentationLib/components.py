@@ -46,14 +46,12 @@ def split_sides(
     heights_mm = sides_mm[:, 2]
     midline_mm = patient_midline_mm(network_input, organs, float(heights_mm.min()), float(heights_mm.max()))
     offset_mm = sides_mm[:, 0] - midline_mm  # positive: patient's right
-    on_right = np.zeros(len(points), dtype=bool)
-    for component in range(1, int(components.max()) + 1):
-        inside = number == component
-        share = float(np.mean(offset_mm[inside] > 0))
-        large = np.count_nonzero(inside) * grid.voxel_volume_ml >= MIN_SIDE_ML
-        if large and MIN_SIDE_SHARE < share < 1 - MIN_SIDE_SHARE:
-            return None, "one connected part lies on both sides of the midline (horseshoe kidney?)"
-        on_right |= inside & (np.mean(offset_mm[inside]) > 0)
+    counts = np.maximum(1, np.bincount(number))
+    right_share = np.bincount(number, weights=offset_mm > 0) / counts
+    crossing = (right_share > MIN_SIDE_SHARE) & (right_share < 1 - MIN_SIDE_SHARE)
+    if (crossing & (counts * grid.voxel_volume_ml >= MIN_SIDE_ML)).any():
+        return None, "one connected part lies on both sides of the midline (horseshoe kidney?)"
+    on_right = (np.bincount(number, weights=offset_mm) > 0)[number]
     volumes_ml = [np.count_nonzero(side) * grid.voxel_volume_ml for side in (on_right, ~on_right)]
     if min(volumes_ml) < MIN_SIDE_ML:
         side = "right" if volumes_ml[0] > volumes_ml[1] else "left"

@@ -83,7 +83,7 @@ def segment(
     monitor = Monitor(progress, cancel)
 
     monitor.begin("preparing the CT", 0.0, 0.08)
-    network_input = preprocess(volume, spec.spacing_mm, spec.intensity)
+    network_input = preprocess(volume, spec.spacing_mm, spec.intensity, monitor.check)
     warnings = input_warnings(volume)
 
     monitor.begin("running the network", 0.08, 0.85)

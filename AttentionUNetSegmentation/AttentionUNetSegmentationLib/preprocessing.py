@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .model_spec import IntensitySpec
-from .resampling import resample
+from .resampling import Check, resample
 from .volume import Grid, Volume
 
 MIN_VOXELS = 4  # along every axis; fewer cannot hold an organ
@@ -36,15 +36,27 @@ class NetworkInput:
     grid: Grid
 
 
-def preprocess(volume: Volume, spacing_mm: tuple[float, float, float], intensity: IntensitySpec) -> NetworkInput:
+def preprocess(
+    volume: Volume,
+    spacing_mm: tuple[float, float, float],
+    intensity: IntensitySpec,
+    check: Check = lambda: None,
+) -> NetworkInput:
     """Bring a CT to the network's grid.
+
+    Args:
+        volume: The CT.
+        spacing_mm: The network's spacing along i, j, k.
+        intensity: The intensity rule.
+        check: Called now and then; may raise to stop.
 
     Raises:
         ValueError: If the volume cannot be segmented (``check_volume``).
     """
     check_volume(volume)
     grid = network_grid(volume.grid, spacing_mm)
-    hu = resample(volume.voxels, volume.grid, grid)
+    hu = resample(volume.voxels, volume.grid, grid, check=check)
+    check()
     start, shape = body_box(hu, grid.spacing_mm)
     hu = hu[tuple(slice(first, first + size) for first, size in zip(start, shape, strict=True))]
     hu = np.clip(hu, *intensity.clip_hu)

@@ -8,6 +8,8 @@ affine. Positions outside the source take the nearest edge value.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import SimpleITK as sitk
 import torch
@@ -17,8 +19,13 @@ from .volume import Grid
 PARALLEL_TOLERANCE_VOX = 0.02  # largest displacement that may be ignored when axes are called parallel
 CHUNK_ELEMENTS = 32 << 20  # working memory of one step, 128 MB as float32
 
+Check = Callable[[], None]
+"""Called between chunks; may raise to stop."""
 
-def resample(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool = True) -> np.ndarray:
+
+def resample(
+    voxels: np.ndarray, source: Grid, target: Grid, antialias: bool = True, check: Check = lambda: None
+) -> np.ndarray:
     """Resample a scalar volume.
 
     Args:
@@ -26,6 +33,7 @@ def resample(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool = T
         source: Where the voxels lie.
         target: Where values are wanted.
         antialias: Average over the target's spacing where the target is coarser than the source.
+        check: Called between chunks.
 
     Returns:
         float32 array of ``target.shape_kji``.
@@ -38,8 +46,8 @@ def resample(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool = T
     mapping = np.linalg.inv(source.ijk_to_ras) @ target.ijk_to_ras
     order = _parallel_axes(mapping[:3, :3], target.shape_kji)
     if order is None:
-        return _resample_oblique(voxels, source, target, antialias)
-    return _resample_parallel(voxels, mapping, order, target.shape_kji, antialias)
+        return _resample_oblique(voxels, source, target, antialias, check)
+    return _resample_parallel(voxels, mapping, order, target.shape_kji, antialias, check)
 
 
 def _parallel_axes(linear: np.ndarray, target_shape_kji: tuple[int, int, int]) -> tuple[int, int, int] | None:
@@ -54,7 +62,12 @@ def _parallel_axes(linear: np.ndarray, target_shape_kji: tuple[int, int, int]) -
 
 
 def _resample_parallel(
-    voxels: np.ndarray, mapping: np.ndarray, order: tuple[int, int, int], shape_kji: tuple, antialias: bool
+    voxels: np.ndarray,
+    mapping: np.ndarray,
+    order: tuple[int, int, int],
+    shape_kji: tuple[int, int, int],
+    antialias: bool,
+    check: Check,
 ) -> np.ndarray:
     # Bring the source's array axes into the target's order: array axis a holds index axis 2 - a.
     array = voxels.transpose([2 - order[2 - axis] for axis in range(3)])
@@ -65,7 +78,7 @@ def _resample_parallel(
         first, weights = linear_weights(array.shape[axis], shape_kji[axis], scale, shift, antialias)
         steps.append((shape_kji[axis] / array.shape[axis], axis, first, weights))
     for _, axis, first, weights in sorted(steps, key=lambda step: step[0]):  # strongest reduction first
-        array = _apply_along(array, axis, first, weights)
+        array = _apply_along(array, axis, first, weights, check)
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
@@ -98,7 +111,7 @@ def linear_weights(
     return first, weights.astype(np.float32)
 
 
-def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray) -> np.ndarray:
+def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray, check: Check) -> np.ndarray:
     """Multiply ``weights`` onto one axis of a 3D array, in chunks of another axis to bound memory."""
     array = array[(slice(None),) * axis + (slice(first, first + weights.shape[1]),)]
     if weights.shape[0] == weights.shape[1] and np.array_equal(weights, np.eye(len(weights), dtype=np.float32)):
@@ -111,6 +124,7 @@ def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray) 
     step = max(1, CHUNK_ELEMENTS // max(1, per_entry))
     matrix = torch.from_numpy(weights)
     for start in range(0, array.shape[along], step):
+        check()
         part = (slice(None),) * along + (slice(start, start + step),)
         chunk = torch.from_numpy(np.ascontiguousarray(array[part], dtype=np.float32))
         # matmul acts on the last two axes: move the resampled axis there
@@ -119,11 +133,11 @@ def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray) 
     return result
 
 
-def _resample_oblique(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool) -> np.ndarray:
+def _resample_oblique(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool, check: Check) -> np.ndarray:
     if antialias:
         thinned = _thinned_grid(source, target)
         if thinned.shape_kji != source.shape_kji:
-            voxels, source = resample(voxels, source, thinned), thinned
+            voxels, source = resample(voxels, source, thinned, check=check), thinned
     mapping = np.linalg.inv(source.ijk_to_ras) @ target.ijk_to_ras
     transform = sitk.AffineTransform(mapping[:3, :3].ravel().tolist(), mapping[:3, 3].tolist())
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels, dtype=np.float32))

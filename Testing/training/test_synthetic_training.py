@@ -8,13 +8,16 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+import phantoms
 from attention_unet_training.cli import main
+from attention_unet_training.evaluate import dice, evaluate_case
 from attention_unet_training.export import export, set_measured
 from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
 from attention_unet_training.synthetic_data import EpochSampler, SyntheticCTData
 from attention_unet_training.task import SegmentationTask, read_network_state
 from AttentionUNetSegmentationLib.files import read_volume
-from AttentionUNetSegmentationLib.model import load_model
+from AttentionUNetSegmentationLib.model import Model, load_model
+from AttentionUNetSegmentationLib.volume import Volume
 
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]
@@ -204,3 +207,29 @@ def test_the_command_explains_itself(capsys):
     assert "unknown command 'nonsense'" in capsys.readouterr().err
     assert main(["synthesise", "--atlas", "/nowhere", "--output", "x.nrrd"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
+    """A predictor that thresholds, a reference on another grid: the figures are those of the masks."""
+    grid = phantoms.grid((40, 44, 48), (2, 2, 2), np.diag([-1.0, -1, 1]))
+    masks = {"pancreas": phantoms.ball(grid, (0, 10, 0), 14), "spleen": phantoms.ball(grid, (-30, 0, 0), 12)}
+    hu = phantoms.hu_from([(masks["pancreas"], 60.0), (masks["spleen"], 180.0)], -100.0)
+    network = phantoms.ThresholdNetwork((-100.0, 60.0, 180.0))
+    model = Model(phantoms.spec(phantoms.LABELS[:2]), network)
+    reference_grid = phantoms.grid((50, 50, 70), (1.7, 1.9, 1.8))
+    labels = np.zeros(reference_grid.shape_kji, np.uint8)
+    labels[phantoms.ball(reference_grid, (0, 10, 0), 14) > 0.5] = 7
+    reference = Volume(labels, reference_grid.ijk_to_ras)
+    ct = Volume(hu, grid.ijk_to_ras)
+    scores = evaluate_case(model, ct, reference, {"pancreas": [7, 8], "spleen": [9]})
+    assert scores["pancreas"] > 0.9
+    assert scores["spleen"] == 0.0
+    with pytest.raises(ValueError, match="the model has no organ 'liver'"):
+        evaluate_case(model, ct, reference, {"liver": [1]})
+
+
+def test_dice_by_hand():
+    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 1], bool)
+    assert dice(a, b) == pytest.approx(2 / 5)
+    assert dice(a, ~a) == 0.0
+    assert dice(a & ~a, a & ~a) == 1.0

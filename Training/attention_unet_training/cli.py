@@ -12,6 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, tuple[Callable[[list[str]], int], str]] = {
         "fit": (_fit, "train a network: --config FILE (see configs/), --help for all options"),
         "synthesise": (_synthesise, "make synthetic CTs, or a contact sheet of them"),
+        "evaluate": (_evaluate, "measure a model against reference labels"),
         "export": (_export, "make a model for 3D Slicer and the attention-unet command from a checkpoint"),
     }
     if not arguments or arguments[0] not in commands:
@@ -38,6 +39,12 @@ def _synthesise(arguments: list[str]) -> int:
     from .synthesise import main as synthesise
 
     return synthesise(arguments)
+
+
+def _evaluate(arguments: list[str]) -> int:
+    from .evaluate import main as evaluate
+
+    return evaluate(arguments)
 
 
 def _export(arguments: list[str]) -> int:

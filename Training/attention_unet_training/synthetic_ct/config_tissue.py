@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .ranges import Range
 
-PROKOP = "Prokop and Galanski, Spiral and Multislice CT of the Body, 2003, quoted by radclass.mudr.org"
+PROKOP = "Prokop and Galanski, Spiral and Multislice CT of the Body, 2003"
 PICKHARDT = "widened from Pickhardt et al., Ann Intern Med 2013;158:588 (L1 trabecular, thresholds 110 to 160 HU)"
 MITSIOPOULOS = "inside Mitsiopoulos et al., J Appl Physiol 1998;85:115 (-190 to -30 HU)"
 BOSNIAK = "Silverman et al., Bosniak classification v2019, Radiology 2019;292:475 (simple fluid -9 to 20 HU)"

@@ -17,7 +17,7 @@ class TissueValues:
 
     Attributes:
         phase: Name of the contrast phase.
-        hu: Mean by tissue: the fields of `PhaseRanges` without `_hu`, and and "muscle", "fat",
+        hu: Mean by tissue: the fields of `PhaseRanges` without `_hu`, and "muscle", "fat",
             "visceral_fat", "bone_cortex", "cyst", "urine".
         mean_hu: (256,) mean by structure number.
         texture_hu: (256,) texture strength by structure number.

@@ -1,0 +1,140 @@
+"""The bundled model on the sample CT that comes with the project, and on real CTs where they are at hand."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import phantoms
+from AttentionUNetSegmentationLib.files import read_volume, write_segmentation
+from AttentionUNetSegmentationLib.measures import measure_attention
+from AttentionUNetSegmentationLib.model import PACKAGED_MODELS, Model, load_model
+from AttentionUNetSegmentationLib.pipeline import Options, segment
+from AttentionUNetSegmentationLib.resampling import resample
+from AttentionUNetSegmentationLib.volume import Segmentation, Volume
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "AttentionUNetSegmentation" / "Resources" / "SampleData"
+SHARED = ROOT.parent / "shared" / "data"
+needs_real_ct = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the real CTs in {SHARED}")
+
+
+@cache
+def bundled() -> Model:
+    return load_model(PACKAGED_MODELS / "abdomen-ct")
+
+
+@cache
+def sample_ct() -> Volume:
+    return read_volume(SAMPLE / "SyntheticAbdomenCT.nrrd")
+
+
+@cache
+def sample_result() -> Segmentation:
+    return segment(sample_ct(), bundled(), Options(device="cpu"))
+
+
+def real_part() -> Volume:
+    """The part of the real CT around the kidneys, so that tests stay fast."""
+    ct = read_volume(SHARED / "ct_abdomen_3mm" / "ct.nii.gz")
+    start, shape = (62, 10, 8), (44, 80, 106)
+    box = tuple(slice(first, first + size) for first, size in zip(start, shape, strict=True))
+    return Volume(np.ascontiguousarray(ct.voxels[box]), ct.grid.crop(start, shape).ijk_to_ras, name="part")
+
+
+def test_the_bundled_model_is_small_and_says_what_it_is():
+    files = list((PACKAGED_MODELS / "abdomen-ct").iterdir())
+    assert sum(path.stat().st_size for path in files) < 15e6
+    spec = bundled().spec
+    assert [label.name for label in spec.labels] == ["pancreas", "spleen", "kidney"]
+    assert spec.spacing_mm == (2.0, 2.0, 2.0)
+    assert spec.measured
+    assert "synthetic" in spec.training_data
+    assert sum(p.numel() for p in bundled().network.parameters()) == 6_407_018
+
+
+def test_the_sample_ct_is_segmented():
+    truth = read_volume(SAMPLE / "SyntheticAbdomenCT.labels.nrrd").voxels
+    labels = sample_result().labels
+    assert phantoms.dice(labels == 2, truth == 2) > 0.75
+    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.75
+    assert phantoms.dice(labels == 1, truth == 1) > 0.1
+    names = [organ.name for organ in sample_result().organs]
+    assert names == ["pancreas", "spleen", "right kidney", "left kidney"]
+    grid = sample_result().grid
+    assert phantoms.centroid_ras_mm(labels == 3, grid)[0] > phantoms.centroid_ras_mm(labels == 4, grid)[0]
+
+
+def test_attention_of_the_sample_ct_is_not_flat():
+    measures = measure_attention(sample_result())
+    assert list(measures) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
+    assert max(gate.std for gate in measures.values()) > 0.05
+
+
+def test_one_pass_and_tiles_agree_on_the_sample_ct():
+    tiled = segment(sample_ct(), bundled(), Options(device="cpu", tile=128))
+    assert tiled.provenance["passes"] == "tiles of 128 voxels"
+    assert phantoms.dice(tiled.labels > 0, sample_result().labels > 0) > 0.99
+
+
+@needs_real_ct
+def test_flipped_and_permuted_copies_of_a_real_ct_give_the_same_segmentation():
+    part = real_part()
+    expected = Volume(segment(part, bundled(), Options(device="cpu", attention=False)).labels, part.ijk_to_ras)
+    assert np.count_nonzero(expected.voxels) > 1000
+    copies = zip(phantoms.flipped_and_permuted(part), phantoms.flipped_and_permuted(expected), strict=True)
+    for copy, wanted in copies:
+        result = segment(copy, bundled(), Options(device="cpu", attention=False))
+        assert phantoms.dice(result.labels > 0, wanted.voxels > 0) > 0.99, copy.name
+        assert phantoms.dice(np.isin(result.labels, (3, 4)), np.isin(wanted.voxels, (3, 4))) > 0.99, copy.name
+
+
+@needs_real_ct
+def test_the_result_moves_with_a_real_ct():
+    part = real_part()
+    moved_matrix = part.ijk_to_ras.copy()
+    moved_matrix[:3, 3] += (120.0, -55.5, 801.25)
+    here = segment(part, bundled(), Options(device="cpu"))
+    there = segment(Volume(part.voxels, moved_matrix), bundled(), Options(device="cpu"))
+    assert phantoms.dice(here.labels > 0, there.labels > 0) > 0.999
+    for gate, attention in here.attention.items():
+        offset = there.attention[gate].ijk_to_ras[:3, 3] - attention.ijk_to_ras[:3, 3]
+        np.testing.assert_allclose(offset, (120.0, -55.5, 801.25), atol=1e-3)
+
+
+@needs_real_ct
+def test_real_labels_survive_resampling_and_writing(tmp_path):
+    """Reference labels of a real CT, through an oblique 2 mm grid and back, as a file on the DICOM's grid."""
+    ct = read_volume(SHARED / "ct_dicom_slab" / "dicom")
+    reference = read_volume(SHARED / "ct_dicom_slab" / "labels.nii.gz")
+    assert ct.voxels.shape == (20, 512, 512)
+    assert ct.modality == "CT"
+    assert ct.voxels.min() == -1024
+    spleen = resample(reference.voxels == 2, reference.grid, ct.grid, antialias=False) > 0.5
+    np.testing.assert_allclose(
+        phantoms.centroid_ras_mm(spleen, ct.grid),
+        phantoms.centroid_ras_mm(reference.voxels == 2, reference.grid),
+        atol=0.5,
+    )
+    assert 60 < ct.voxels[spleen].mean() < 200  # the labels lie on enhanced spleen, not on their mirror image
+    middle = ct.grid.corners_ras_mm().mean(axis=0)
+    oblique = phantoms.grid((60, 300, 300), (1.5, 1.5, 1.5), phantoms.rotation(8, -5, 20), middle)
+    there = resample(spleen, ct.grid, oblique)
+    back = resample(there, oblique, ct.grid) > 0.5
+    assert phantoms.dice(back, spleen) > 0.97
+    organs = [organ for label in phantoms.LABELS for organ in label.organs(split=True)]
+    labels = np.where(back, 2, 0).astype(np.uint8)
+    write_segmentation(Segmentation(labels, ct.ijk_to_ras, organs), tmp_path / "spleen.seg.nrrd")
+    written = read_volume(tmp_path / "spleen.seg.nrrd")
+    assert written.grid.same_as(ct.grid)
+    np.testing.assert_array_equal(written.voxels, labels)
+
+
+@needs_real_ct
+def test_a_real_dicom_slab_is_segmented_with_honest_warnings():
+    ct = read_volume(SHARED / "ct_dicom_slab" / "dicom")
+    result = segment(ct, bundled(), Options(device="cpu"))
+    assert result.labels.shape == (20, 512, 512)
+    assert any("only 38 mm from top to bottom" in warning for warning in result.warnings)
+    assert any("reaches the edge" in warning or "not found" in warning for warning in result.warnings)
