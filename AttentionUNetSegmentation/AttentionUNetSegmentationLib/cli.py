@@ -111,7 +111,8 @@ def _segment(parsed: argparse.Namespace) -> int:
     from . import console
     from .backends import choose_backend, choose_device
     from .batch import check_writable, find_cases
-    from .model import find_model, load_model
+    from .model import load_model
+    from .model_store import find_model
     from .pipeline import Options
 
     check_writable(parsed.output_dir)
@@ -137,7 +138,8 @@ def _segment(parsed: argparse.Namespace) -> int:
 
 def _models(parsed: argparse.Namespace) -> int:
     from . import console
-    from .model import add_model, list_models, remove_model, user_model_folder
+    from .model import add_model
+    from .model_store import list_models, remove_model, user_model_folder
 
     if parsed.path:
         print(user_model_folder())

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .batch import Case, is_done, remove_output, run_case
-from .model import InstalledModel, Model
+from .model import Model
 from .model_spec import ModelSpec
+from .model_store import InstalledModel
 from .pipeline import Options
 
 logger = logging.getLogger("attention_unet")

@@ -15,13 +15,11 @@ import SimpleITK as sitk
 from .dicom import LPS_TO_RAS, is_dicom_file, read_dicom
 from .nifti import read_nifti
 from .resampling import resample
-from .volume import Grid, OrganMask, Segmentation, Volume
+from .volume import Grid, Segmentation, Volume
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
-DICOM_TERMINOLOGY = "Segmentation category and type - DICOM master list"
-ANATOMIC_CODES = "Anatomic codes - DICOM master list"
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -140,21 +138,11 @@ def write_segmentation(segmentation: Segmentation, path: Path) -> None:
             f"Segment{n}_Extent": f"0 {i - 1} 0 {j - 1} 0 {k - 1}",
             f"Segment{n}_LabelValue": str(organ.value),
             f"Segment{n}_Layer": "0",
-            f"Segment{n}_Tags": f"TerminologyEntry:{terminology_entry(organ)}|",
+            f"Segment{n}_Tags": f"TerminologyEntry:{organ.terminology_entry()}|",
         }
     for key, value in fields.items():
         image.SetMetaData(key, value)
     _write(image, path)
-
-
-def terminology_entry(organ: OrganMask) -> str:
-    """3D Slicer's serialised terminology of an organ (SNOMED CT, anatomical structure)."""
-    modifier = f"{organ.modifier_code}^{organ.modifier_meaning}"
-    modifier = f"SCT^{modifier}" if organ.modifier_code else "^^"
-    return (
-        f"{DICOM_TERMINOLOGY}~SCT^123037004^Anatomical Structure~SCT^{organ.code}^{organ.meaning}~{modifier}"
-        f"~{ANATOMIC_CODES}~^^~^^"
-    )
 
 
 def _write(image: sitk.Image, path: Path) -> None:

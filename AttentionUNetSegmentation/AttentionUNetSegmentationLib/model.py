@@ -11,22 +11,15 @@ import hashlib
 import os
 import pickle
 import shutil
-import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from .model_spec import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
+from .model_store import InstalledModel, list_models, read_spec, unpacked_model, user_model_folder
 from .network import AttentionUNet, UNet
-
-PACKAGED_MODELS = Path(__file__).parent / "models"
-MODEL_FOLDER_VARIABLE = "ATTENTION_UNET_MODELS"
-MAX_MODEL_BYTES = 4 << 30  # a zip that unpacks to more is refused
 
 
 @dataclass(frozen=True)
@@ -36,30 +29,6 @@ class Model:
     spec: ModelSpec
     network: UNet
     folder: Path | None = None
-
-
-@dataclass(frozen=True)
-class InstalledModel:
-    """A model folder that was found: readable, or with the reason why not."""
-
-    name: str
-    folder: Path
-    packaged: bool
-    spec: ModelSpec | None
-    problem: str = ""
-
-
-def user_model_folder() -> Path:
-    """The user's folder for added models: $ATTENTION_UNET_MODELS, or the platform's place for application data."""
-    if os.environ.get(MODEL_FOLDER_VARIABLE):
-        return Path(os.environ[MODEL_FOLDER_VARIABLE]).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "attention-unet" / "models"
 
 
 def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
@@ -75,21 +44,6 @@ def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
     )
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """Read and validate ``model.json``.
-
-    Raises:
-        ModelError: If it is missing or invalid.
-    """
-    path = Path(folder) / SPEC_FILE
-    try:
-        return ModelSpec.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is not a model: it has no {SPEC_FILE}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be used: {error}") from error
-
-
 def load_model(folder: Path | str) -> Model:
     """Load a model folder or zip.
 
@@ -98,7 +52,7 @@ def load_model(folder: Path | str) -> Model:
     """
     folder = Path(folder)
     if folder.is_file():
-        with _unpacked(folder) as unpacked:
+        with unpacked_model(folder) as unpacked:
             return dataclasses.replace(load_model(unpacked), folder=None)
     spec = read_spec(folder)
     path = folder / spec.weights.file
@@ -148,37 +102,6 @@ def save_model(folder: Path | str, network: UNet, spec: ModelSpec, half_precisio
     return spec
 
 
-def list_models() -> list[InstalledModel]:
-    """All models in the package and the user's folder; the user's come first where names collide."""
-    found: dict[str, InstalledModel] = {}
-    for base, packaged in ((user_model_folder(), False), (PACKAGED_MODELS, True)):
-        for path in sorted(base.glob(f"*/{SPEC_FILE}")):
-            if path.parent.name.startswith("."):
-                continue
-            try:
-                entry = InstalledModel(path.parent.name, path.parent, packaged, read_spec(path.parent))
-            except ModelError as error:
-                entry = InstalledModel(path.parent.name, path.parent, packaged, None, str(error))
-            found.setdefault(entry.name, entry)
-    return sorted(found.values(), key=lambda entry: (not entry.packaged, entry.name))
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """The folder (or zip) of a model given by name or by path.
-
-    Raises:
-        ModelError: If there is none; the message lists what there is.
-    """
-    for entry in list_models():
-        if entry.name == str(name_or_path):
-            return entry.folder
-    path = Path(name_or_path).expanduser()
-    if path.exists():
-        return path
-    names = ", ".join(entry.name for entry in list_models()) or "none"
-    raise ModelError(f"there is no model {str(name_or_path)!r}; available: {names}")
-
-
 def add_model(source: Path | str) -> InstalledModel:
     """Check a model folder or zip by loading it, then copy it into the user's model folder.
 
@@ -189,7 +112,7 @@ def add_model(source: Path | str) -> InstalledModel:
     if not source.exists():
         raise ModelError(f"{source} does not exist")
     if source.is_file():
-        with _unpacked(source) as unpacked:
+        with unpacked_model(source) as unpacked:
             return add_model(unpacked)
     model = load_model(source)
     if any(entry.name == model.spec.name for entry in list_models()):
@@ -206,21 +129,6 @@ def add_model(source: Path | str) -> InstalledModel:
             os.replace(Path(scratch) / name, complete / name)
         os.replace(complete, target)
     return InstalledModel(model.spec.name, target, False, model.spec)
-
-
-def remove_model(name: str) -> Path:
-    """Delete a model from the user's folder; packaged models cannot be removed.
-
-    Raises:
-        ModelError: If there is no such model, or it belongs to the package.
-    """
-    for entry in list_models():
-        if entry.name == name:
-            if entry.packaged:
-                raise ModelError(f"the model {name!r} belongs to the package and cannot be removed")
-            shutil.rmtree(entry.folder)
-            return entry.folder
-    raise ModelError(f"there is no model {name!r} in {user_model_folder()}")
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
@@ -241,31 +149,3 @@ def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def _unpacked(archive: Path) -> Iterator[Path]:
-    """The model folder inside a zip, unpacked for a while; only the two expected files are taken out."""
-    try:
-        with zipfile.ZipFile(archive) as opened, tempfile.TemporaryDirectory(prefix="attention-unet-") as scratch:
-            specs = [entry for entry in opened.infolist() if Path(entry.filename).name == SPEC_FILE]
-            if len(specs) != 1:
-                raise ModelError(f"{archive} needs exactly one {SPEC_FILE} inside, found {len(specs)}")
-            inner = specs[0].filename.removesuffix(SPEC_FILE)
-            _extract(opened, specs[0], Path(scratch) / SPEC_FILE)
-            spec = ModelSpec.from_json((Path(scratch) / SPEC_FILE).read_text(encoding="utf-8"))
-            if inner + spec.weights.file in opened.namelist():
-                _extract(opened, opened.getinfo(inner + spec.weights.file), Path(scratch) / spec.weights.file)
-            try:
-                yield Path(scratch)
-            except ModelError as error:
-                raise ModelError(str(error).replace(scratch, str(archive))) from error
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"{archive} is not a readable zip: {error}") from error
-
-
-def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
-    if entry.file_size > MAX_MODEL_BYTES:
-        raise ModelError(f"{entry.filename} would unpack to {entry.file_size} bytes, more than {MAX_MODEL_BYTES}")
-    with archive.open(entry) as source, target.open("wb") as sink:
-        shutil.copyfileobj(source, sink)

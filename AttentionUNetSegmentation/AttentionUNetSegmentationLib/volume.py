@@ -14,6 +14,8 @@ import numpy as np
 Box = tuple[slice, slice, slice]
 """A part of a volume along k, j, i; starts and stops are given."""
 
+TERMINOLOGY = "Segmentation category and type - DICOM master list"
+ANATOMIC_CODES = "Anatomic codes - DICOM master list"
 ORTHOGONAL_TOLERANCE = 1e-3  # cosine between two axes; 0.06 degrees
 
 
@@ -159,6 +161,14 @@ class OrganMask:
     color_rgb: tuple[int, int, int]
     modifier_code: str = ""
     modifier_meaning: str = ""
+
+    def terminology_entry(self) -> str:
+        """3D Slicer's serialised terminology of the organ (SNOMED CT, anatomical structure)."""
+        modifier = f"SCT^{self.modifier_code}^{self.modifier_meaning}" if self.modifier_code else "^^"
+        return (
+            f"{TERMINOLOGY}~SCT^123037004^Anatomical Structure~SCT^{self.code}^{self.meaning}~{modifier}"
+            f"~{ANATOMIC_CODES}~^^~^^"
+        )
 
 
 @dataclass

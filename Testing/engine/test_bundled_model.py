@@ -9,7 +9,8 @@ import pytest
 import phantoms
 from AttentionUNetSegmentationLib.files import read_volume, write_segmentation
 from AttentionUNetSegmentationLib.measures import measure_attention
-from AttentionUNetSegmentationLib.model import PACKAGED_MODELS, Model, load_model
+from AttentionUNetSegmentationLib.model import Model, load_model
+from AttentionUNetSegmentationLib.model_store import PACKAGED_MODELS
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume

@@ -13,11 +13,12 @@ import pytest
 import SimpleITK as sitk
 
 import phantoms
-from AttentionUNetSegmentationLib import batch, model
+from AttentionUNetSegmentationLib import batch
 from AttentionUNetSegmentationLib.batch import find_cases
 from AttentionUNetSegmentationLib.cli import main
 from AttentionUNetSegmentationLib.files import write_volume
 from AttentionUNetSegmentationLib.model import save_model
+from AttentionUNetSegmentationLib.model_store import MODEL_FOLDER_VARIABLE
 from AttentionUNetSegmentationLib.volume import Volume
 from phantom_files import bad_files, scan, write_slices
 
@@ -29,7 +30,7 @@ GRID = phantoms.grid((24, 30, 28), (3, 3, 4), np.diag([-1.0, -1, 1]))
 
 @pytest.fixture(autouse=True)
 def _own_model_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(model.MODEL_FOLDER_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(MODEL_FOLDER_VARIABLE, str(tmp_path / "models"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import phantoms
 from AttentionUNetSegmentationLib.files import (
     read_volume,
     straightened,
-    terminology_entry,
     to_sitk,
     write_segmentation,
     write_volume,
@@ -139,7 +138,7 @@ def test_segmentation_files_carry_names_colours_and_terminology(tmp_path):
         "TerminologyEntry:Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure"
         "~SCT^64033007^Kidney~SCT^24028007^Right~Anatomic codes - DICOM master list~^^~^^|"
     )
-    assert "~SCT^15776009^Pancreas~^^~" in terminology_entry(organs[0])
+    assert "~SCT^15776009^Pancreas~^^~" in organs[0].terminology_entry()
     assert "Segment4_Name" not in fields
 
 

@@ -9,22 +9,16 @@ import torch
 
 import phantoms
 from AttentionUNetSegmentationLib import model as models
-from AttentionUNetSegmentationLib.model import (
-    add_model,
-    build_network,
-    find_model,
-    list_models,
-    load_model,
-    remove_model,
-    save_model,
-)
+from AttentionUNetSegmentationLib import model_store
+from AttentionUNetSegmentationLib.model import add_model, build_network, load_model, save_model
 from AttentionUNetSegmentationLib.model_spec import ModelError, ModelSpec
+from AttentionUNetSegmentationLib.model_store import find_model, list_models, remove_model
 
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv(models.MODEL_FOLDER_VARIABLE, str(tmp_path / "added"))
-    monkeypatch.setattr(models, "PACKAGED_MODELS", tmp_path / "packaged")
+    monkeypatch.setenv(model_store.MODEL_FOLDER_VARIABLE, str(tmp_path / "added"))
+    monkeypatch.setattr(model_store, "PACKAGED_MODELS", tmp_path / "packaged")
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ LAZY = {  # third-party packages that a module may import inside functions
 ORDER = [
     "__init__ volume monitor memory tiles",
     "model_spec network resampling",
-    "model stages preprocessing nifti dicom",
-    "backends components files measures plausibility",
+    "model_store stages preprocessing nifti dicom",
+    "model backends components files measures plausibility",
     "inference postprocessing information",
     "pipeline report",
     "batch",

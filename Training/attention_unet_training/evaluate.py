@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from AttentionUNetSegmentationLib.files import read_volume
-from AttentionUNetSegmentationLib.model import Model, find_model, load_model
+from AttentionUNetSegmentationLib.model import Model, load_model
+from AttentionUNetSegmentationLib.model_store import find_model
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Volume
