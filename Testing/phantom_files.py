@@ -29,7 +29,13 @@ def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=
     normal_step = matrix[:, 2]
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    values = {"modality": "CT", "kind": "ORIGINAL\\PRIMARY\\AXIAL", "patient": "P1", "acquisition": "1"} | tags
+    values = {
+        "modality": "CT",
+        "kind": "ORIGINAL\\PRIMARY\\AXIAL",
+        "patient": "P1",
+        "acquisition": "1",
+        "instance": "1",
+    } | tags
     for n, plane in enumerate(volume.voxels):
         height = n if heights is None else heights[n]
         position = matrix[:, 3] + normal_step * height + np.array([0, shift_per_slice_mm * height, 0])
@@ -40,7 +46,7 @@ def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=
             "0008|0060": values["modality"],
             "0008|0008": values["kind"],
             "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
-            "0008|0018": f"{series}.{n + 1}.{values['acquisition']}",
+            "0008|0018": f"{series}.{n + 1}.{values['acquisition']}.{values['instance']}",
             "0008|103e": f"series {series}",
             "0010|0020": values["patient"],
             "0020|000d": "1.2",
@@ -98,5 +104,5 @@ def bad_files(folder) -> dict[str, str]:
         "truncated.ct.nii": "damaged or truncated",
         "truncated.ct.nii.gz": "damaged or truncated",
         "truncated.ct.nrrd": "damaged or not an image",
-        "truncated.ct.mha": "damaged or not an image",
+        "truncated.ct.mha": "damaged or truncated",
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
@@ -41,8 +42,8 @@ class Backend(Protocol):
         ...
 
 
-def choose_device(wanted: str = "auto") -> str:
-    """Turn "auto" into the best device there is, and check that a named one exists.
+def choose_device(wanted: str = "auto", backend: str = "auto") -> str:
+    """Turn "auto" into the best device there is (the CPU for OpenVINO), and check that a named one exists.
 
     Raises:
         ValueError: If the device is unknown or not available here.
@@ -51,11 +52,13 @@ def choose_device(wanted: str = "auto") -> str:
     if name not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {wanted!r}")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto" and backend == "openvino":
+        return "cpu"
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if available[device])
     if not available[name]:
         raise ValueError(f"the device {wanted!r} is not available: {_why_unavailable(name)}")
-    return wanted
+    return "cpu" if name == "cpu" else wanted
 
 
 def _why_unavailable(device: str) -> str:
@@ -143,7 +146,14 @@ class OpenVinoBackend:
 
     def run(self, image: np.ndarray, monitor: Monitor) -> Output:
         """See ``Backend``; cancelling interrupts the running request."""
-        compiled = self._compile(image.shape)
+        compiling = threading.Thread(target=self._compile, args=(image.shape,), daemon=True)
+        compiling.start()
+        while compiling.is_alive():  # compiling cannot be interrupted, but need not be waited for
+            compiling.join(0.1)
+            monitor.check()
+        if self._compiled is None or self._compiled[0] != image.shape:
+            raise RuntimeError("OpenVINO could not compile the network")
+        compiled = self._compiled[1]
         request = compiled.create_infer_request()
         request.start_async({0: np.ascontiguousarray(image, dtype=np.float32)[None, None]})
         try:
@@ -156,17 +166,15 @@ class OpenVinoBackend:
         arrays = [np.array(request.get_output_tensor(n).data[0]) for n in range(len(names))]
         return arrays[0], {name: array[0] for name, array in zip(names[1:], arrays[1:], strict=True)}
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        if self._compiled is None or self._compiled[0] != shape:
-            import openvino
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        if self._compiled is not None and self._compiled[0] == shape:
+            return
+        import openvino
 
-            example = torch.zeros(1, 1, *shape)
-            with torch.no_grad():
-                exported = torch.export.export(_FlatOutputs(self._network), (example,))
-            model = openvino.convert_model(exported)
-            hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-            self._compiled = shape, openvino.Core().compile_model(model, "CPU", hints)
-        return self._compiled[1]
+        with torch.no_grad():
+            exported = torch.export.export(_FlatOutputs(self._network), (torch.zeros(1, 1, *shape),))
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._compiled = shape, openvino.Core().compile_model(openvino.convert_model(exported), "CPU", hints)
 
 
 class _FlatOutputs(nn.Module):

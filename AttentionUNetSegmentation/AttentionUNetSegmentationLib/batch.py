@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import __version__
 from .files import READABLE_ENDINGS, read_volume, write_segmentation, write_volume
 from .model import Model
 from .monitor import CancelCheck, ProgressCallback
@@ -46,7 +47,7 @@ def find_cases(inputs: Sequence[str | Path], output_dir: Path) -> list[Case]:
     """
     sources: list[Path] = []
     for entry in map(Path, inputs):
-        volumes = sorted(path for path in entry.iterdir() if _is_volume(path)) if entry.is_dir() else []
+        volumes = _volumes_in(entry) if entry.is_dir() else []
         sources += volumes or [entry]
     if not sources:
         raise ValueError("no input was given")
@@ -81,17 +82,27 @@ def run_case(
         Cancelled: When asked to stop.
     """
     fingerprint = run_fingerprint(case, model, options)
+    began = time.monotonic()
     volume = read_volume(case.source)
+    reading = time.monotonic() - began
     segmentation = segment(volume, model, options, progress, cancel)
     report = build_report(volume, segmentation, model.spec)
+    is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=case.folder, prefix=".writing-") as scratch:
-        _write_files(Path(scratch), volume, segmentation)
-        report["files"] = sorted(path.name for path in Path(scratch).iterdir())
-        report["run"] = fingerprint
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        (Path(scratch) / REPORT_FILE).write_text(text, encoding="utf-8")
-        _move_into_place(Path(scratch), case.folder, report["files"])
+    try:
+        with tempfile.TemporaryDirectory(dir=case.folder, prefix=".writing-") as scratch:
+            began = time.monotonic()
+            _write_files(Path(scratch), volume, segmentation)
+            report["files"] = sorted(path.name for path in Path(scratch).iterdir())
+            report["run"] = fingerprint
+            report["seconds_files"] = {"reading": round(reading, 3), "writing": round(time.monotonic() - began, 3)}
+            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+            (Path(scratch) / REPORT_FILE).write_text(text, encoding="utf-8")
+            _move_into_place(Path(scratch), case.folder)
+    except BaseException:
+        if is_new and not any(case.folder.iterdir()):
+            case.folder.rmdir()
+        raise
     return report
 
 
@@ -103,6 +114,7 @@ def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any
         "input": str(case.source.resolve()),
         "bytes": sum(state.st_size for state in states),
         "modified": max((state.st_mtime_ns for state in states), default=0),
+        "engine_version": __version__,
         "model_sha256": model.spec.weights.sha256,
         "options": asdict(options),
     }
@@ -120,8 +132,11 @@ def check_writable(folder: Path) -> None:
     if not existing.is_dir():
         raise NotADirectoryError(f"the output folder {folder} cannot be made: {existing} is a file")
     try:
+        str(folder).encode("utf-8")
         with tempfile.TemporaryFile(dir=existing):
             pass
+    except UnicodeEncodeError:
+        raise OSError(f"the output folder {str(folder)!a} is not valid UTF-8; rename it") from None
     except OSError as error:
         raise OSError(f"the output folder {folder} is not writable: {error.strerror or error}") from error
 
@@ -137,21 +152,40 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
     write_overview(volume, segmentation, folder / "overview.png")
 
 
-def _move_into_place(scratch: Path, folder: Path, names: Sequence[str]) -> None:
-    """Move finished files; the old report goes first and the new one comes last."""
-    old_report = folder / REPORT_FILE
-    stale: list[str] = []
-    if old_report.is_file():
-        try:
-            stale = [Path(name).name for name in json.loads(old_report.read_text(encoding="utf-8"))["files"]]
-        except (ValueError, KeyError, TypeError):
-            stale = []
-        old_report.unlink()
-    for name in names:
-        os.replace(scratch / name, folder / name)
-    for name in set(stale) - set(names):
-        (folder / name).unlink(missing_ok=True)
-    os.replace(scratch / REPORT_FILE, old_report)
+def _move_into_place(scratch: Path, folder: Path) -> None:
+    """Exchange an older result for the new one: the old report goes first, the new one comes last.
+
+    If a file cannot be moved (open in another program, say), everything is put back.
+    """
+    new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
+    old = sorted({*_files_of_report(folder), *new}, key=lambda name: name != REPORT_FILE)
+    backup = scratch / "backup"
+    backup.mkdir()
+    try:
+        for name in old:
+            if (folder / name).is_file():
+                os.replace(folder / name, backup / name)
+        for name in new:
+            os.replace(scratch / name, folder / name)
+    except OSError:
+        for path in backup.iterdir():
+            os.replace(path, folder / path.name)
+        raise
+
+
+def _files_of_report(folder: Path) -> list[str]:
+    """The files that the report in a folder names, itself included; none without a readable report."""
+    try:
+        names = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))["files"]
+        return [REPORT_FILE, *(Path(name).name for name in names)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _volumes_in(folder: Path) -> list[Path]:
+    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
+    results = set(_files_of_report(folder))
+    return sorted(path for path in folder.iterdir() if _is_volume(path) and path.name not in results)
 
 
 def _is_volume(path: Path) -> bool:
@@ -163,7 +197,7 @@ def _unique_names(sources: Sequence[Path]) -> list[str]:
     names = [_stem(source) for source in sources]
     counts = Counter(name.lower() for name in names)
     names = [
-        f"{source.resolve().parent.name}_{name}" if counts[name.lower()] > 1 else name
+        f"{source.absolute().parent.name}_{name}" if counts[name.lower()] > 1 else name
         for name, source in zip(names, sources, strict=True)
     ]
     used: set[str] = set()
@@ -178,14 +212,8 @@ def _unique_names(sources: Sequence[Path]) -> list[str]:
 
 
 def _stem(source: Path) -> str:
-    name = source.resolve().name
+    name = source.absolute().name
     for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or "case"
-
-
-def remove_output(case: Case) -> None:
-    """Delete an empty output folder that a failed case may have left."""
-    if case.folder.is_dir() and not any(case.folder.iterdir()):
-        shutil.rmtree(case.folder)

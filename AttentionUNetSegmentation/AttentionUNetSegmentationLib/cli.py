@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cancelled; nothing of the running case was written", file=sys.stderr)
         return 130
-    except (ModelError, ValueError, OSError, RuntimeError) as error:
+    except (ModelError, ValueError, OSError, RuntimeError, MemoryError) as error:
         logger.debug("the command failed", exc_info=True)
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -116,7 +116,7 @@ def _segment(parsed: argparse.Namespace) -> int:
     from .pipeline import Options
 
     check_writable(parsed.output_dir)
-    choose_backend(parsed.backend, choose_device(parsed.device))
+    choose_backend(parsed.backend, choose_device(parsed.device, parsed.backend))
     model = load_model(find_model(parsed.model))
     options = Options(
         device=parsed.device,
@@ -162,7 +162,7 @@ def _info(parsed: argparse.Namespace) -> int:
     for source in parsed.inputs:
         try:
             descriptions.append(describe(read_volume(source)))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed = True
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     if parsed.json:

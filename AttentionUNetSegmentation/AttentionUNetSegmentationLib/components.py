@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .preprocessing import NetworkInput
-from .volume import Grid
+from .volume import Grid, nonzero_box
 
 SPINE_ABOVE_HU = 150.0
 SPINE_SMOOTHING_MM = 15.0
@@ -17,8 +17,18 @@ MIN_SIDE_ML = 5.0  # a side smaller than this is a fragment, not a kidney
 
 def keep_largest(mask: np.ndarray, count: int = 1) -> np.ndarray:
     """Keep the ``count`` largest connected components (face neighbours) of a boolean mask."""
-    components = _components(mask)
-    return (components > 0) & (components <= count)
+    kept = np.zeros_like(mask, dtype=bool)
+    box = nonzero_box(mask)
+    if box is not None:
+        components = _components(mask[box])
+        kept[box] = (components > 0) & (components <= count)
+    return kept
+
+
+def grow(mask: np.ndarray, radius_vox: int) -> np.ndarray:
+    """Dilate a boolean mask by a ball."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8))
+    return sitk.GetArrayFromImage(sitk.BinaryDilate(image, [radius_vox] * 3)).astype(bool)
 
 
 def split_sides(

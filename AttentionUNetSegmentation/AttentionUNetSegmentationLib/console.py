@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .batch import Case, is_done, remove_output, run_case
+from .batch import Case, is_done, run_case
 from .model import Model
 from .model_spec import ModelSpec
 from .model_store import InstalledModel
@@ -49,7 +49,7 @@ def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: 
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.fields[case]}"),
+        TextColumn("{task.fields[case]}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
@@ -79,7 +79,6 @@ def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progre
         return Outcome(case, report=run_case(case, model, options, progress))
     except Exception as error:
         logger.debug("case %s failed", case.name, exc_info=True)
-        remove_output(case)
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         message = " ".join(str(error).split()) or type(error).__name__
         source = "" if str(case.source.name) in message else f"{case.source}: "
@@ -98,40 +97,42 @@ def print_summary(outcomes: Sequence[Outcome], spec: ModelSpec) -> None:
         _print_batch(console, reports)
     for outcome in reports:
         for warning in outcome.report["warnings"]:
-            console.print(f"warning: {outcome.case.name}: {warning}", style="yellow", highlight=False)
+            console.print(f"warning: {outcome.case.name}: {warning}", style="yellow", highlight=False, markup=False)
     skipped = sum(outcome.skipped for outcome in outcomes)
     failed = sum(not outcome.succeeded for outcome in outcomes)
     if len(outcomes) > 1 or skipped:
         console.print(f"{len(reports)} done, {skipped} done already (use --overwrite to repeat), {failed} failed")
     if reports:
-        console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim")
+        console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim", markup=False)
 
 
 def _print_case(console: Any, outcome: Outcome) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("organ", "volume [ml]", "mean [HU]", title=outcome.case.name)
+    table = Table("organ", "volume (ml)", "mean (HU)", title=escape(outcome.case.name))
     for organ in outcome.report["organs"]:
         mean = "-" if organ["mean_hu"] is None else f"{organ['mean_hu']:.0f}"
-        table.add_row(organ["name"], f"{organ['volume_ml']:.1f}" if organ["found"] else "not found", mean)
+        table.add_row(escape(organ["name"]), f"{organ['volume_ml']:.1f}" if organ["found"] else "not found", mean)
     console.print(table)
     seconds = outcome.report["provenance"]["seconds"]
     device = f"{outcome.report['provenance']['device']}, {outcome.report['provenance']['backend']}"
     network = seconds.get("running the network", 0.0)
     console.print(f"{seconds['total']:.1f} s ({device}; the network {network:.1f} s)", highlight=False)
-    console.print(f"picture: {outcome.case.folder / 'overview.png'}", highlight=False, soft_wrap=True)
-    console.print(f"results: {outcome.case.folder}", highlight=False, soft_wrap=True)
+    console.print(f"picture: {outcome.case.folder / 'overview.png'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"results: {outcome.case.folder}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_batch(console: Any, outcomes: Sequence[Outcome]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     names = list(dict.fromkeys(organ["name"] for outcome in outcomes for organ in outcome.report["organs"]))
-    table = Table("case", *(f"{name} [ml]" for name in names), "seconds")
+    table = Table("case", *(escape(f"{name} (ml)") for name in names), "seconds")
     for outcome in outcomes:
         volumes = {organ["name"]: f"{organ['volume_ml']:.1f}" for organ in outcome.report["organs"]}
         seconds = outcome.report["provenance"]["seconds"]["total"]
-        table.add_row(outcome.case.name, *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
+        table.add_row(escape(outcome.case.name), *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
     console.print(table)
 
 
@@ -139,12 +140,12 @@ def print_models(models: Sequence[InstalledModel]) -> None:
     """List models with what they were trained on, measured figures and licence."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     if not models:
         console.print("no models")
     for entry in models:
         place = "in the package" if entry.packaged else str(entry.folder)
-        console.print(f"[bold]{entry.name}[/bold] ({place})")
+        console.print(f"{entry.name} ({place})", style="bold", markup=False)
         if entry.spec is None:
             console.print(f"  unusable: {entry.problem}", markup=False)
             continue
@@ -165,7 +166,7 @@ def print_descriptions(descriptions: Sequence[dict[str, Any]]) -> None:
     """Print what ``information.describe`` found, one block per volume."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     for description in descriptions:
         console.print(description["name"], style="bold", markup=False)
         for key, value in description.items():

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .dicom import LPS_TO_RAS, is_dicom_file, read_dicom
+from .metaimage import check_metaimage
 from .nifti import read_nifti
 from .resampling import resample
 from .volume import Grid, Segmentation, Volume
@@ -20,6 +21,7 @@ from .volume import Grid, Segmentation, Volume
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
+MAX_ROUNDING_MM = 0.1
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -29,29 +31,51 @@ def read_volume(path: Path | str) -> Volume:
         ValueError: If it cannot be read as one scalar 3D volume; the message names the file and the reason.
     """
     path = Path(path)
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{str(path)!a}: the file name is not valid UTF-8; rename it") from None
     if not path.exists():
         raise ValueError(f"{path} does not exist")
-    if path.is_dir():
-        volume = read_dicom(path)
-    elif path.name.lower().endswith(NIFTI_ENDINGS):
-        volume = read_nifti(path)
-    elif path.name.lower().endswith(ITK_ENDINGS):
-        volume = _read_itk(path)
-    elif is_dicom_file(path):
-        raise ValueError(f"{path} is one DICOM file; give the folder with the whole series")
-    else:
-        raise ValueError(f"{path} is not a supported file; supported: {', '.join(READABLE_ENDINGS)}, or a DICOM folder")
     try:
-        return straightened(volume)
+        return straightened(_read(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _read(path: Path) -> Volume:
+    if path.is_dir():
+        return read_dicom(path)
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        return read_nifti(path)
+    if path.name.lower().endswith(ITK_ENDINGS):
+        return _read_itk(path)
+    if is_dicom_file(path):
+        raise ValueError(f"{path} is one DICOM file; give the folder with the whole series")
+    raise ValueError(f"{path} is not a supported file; supported: {', '.join(READABLE_ENDINGS)}, or a DICOM folder")
 
 
 def straightened(volume: Volume) -> Volume:
-    """The volume itself if its axes are perpendicular, else resampled to the nearest grid whose axes are."""
+    """A volume whose axes are perpendicular: the same one, or resampled if its axes are sheared.
+
+    Shear that moves no voxel by ``MAX_ROUNDING_MM`` is rounding in the file, and is taken out of the matrix alone.
+    """
     grid = volume.grid
-    if grid.is_orthogonal:
+    left, _, right = np.linalg.svd(grid.directions)
+    rounded = grid.ijk_to_ras.copy()
+    rounded[:3, :3] = left @ right * grid.spacing_mm
+    middle = (np.array(grid.shape_kji[::-1]) - 1) / 2
+    rounded[:3, 3] = grid.ras_of(middle) - rounded[:3, :3] @ middle
+    moved_mm = np.abs(Grid(grid.shape_kji, rounded).corners_ras_mm() - grid.corners_ras_mm()).max()
+    if moved_mm < 1e-6:
         return volume
+    if moved_mm < MAX_ROUNDING_MM:
+        return dataclasses.replace(volume, ijk_to_ras=rounded)
+    return _resampled_straight(volume)
+
+
+def _resampled_straight(volume: Volume) -> Volume:
+    grid = volume.grid
     i, j, k = grid.ijk_to_ras[:3, :3].T
     i_axis = i / np.linalg.norm(i)
     j_axis = j - (j @ i_axis) * i_axis
@@ -59,20 +83,25 @@ def straightened(volume: Volume) -> Volume:
     k_axis = np.cross(i_axis, j_axis)
     k_axis *= np.sign(k_axis @ k)
     axes = np.stack([i_axis, j_axis, k_axis], axis=1)
-    spacing = np.array([np.linalg.norm(i), abs(j @ j_axis), abs(k @ k_axis)])
+    spacing = np.array([np.linalg.norm(i), j @ j_axis, k @ k_axis])
     along = grid.corners_ras_mm() @ axes
     sizes = np.round((along.max(axis=0) - along.min(axis=0)) / spacing).astype(int) + 1
     matrix = np.eye(4)
     matrix[:3, :3] = axes * spacing
     matrix[:3, 3] = axes @ along.min(axis=0)
     straight = Grid(tuple(int(size) for size in sizes[::-1]), matrix)
-    degrees = np.degrees(np.arccos(np.clip(k @ k_axis / np.linalg.norm(k), -1, 1)))
-    note = f"the scan is sheared by {degrees:.1f} degrees (gantry tilt?); resampled to a straight grid"
+    cosines = np.abs(grid.directions.T @ grid.directions - np.eye(3))
+    note = (
+        f"the scan is sheared by {np.degrees(np.arcsin(cosines.max())):.1f} degrees (gantry tilt?); "
+        "resampled to a straight grid"
+    )
     voxels = resample(volume.voxels, grid, straight, antialias=False)
     return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=(*volume.notes, note))
 
 
 def _read_itk(path: Path) -> Volume:
+    if path.name.lower().endswith(".mha"):
+        check_metaimage(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

@@ -66,7 +66,7 @@ def predict(
 
     Args:
         image: (D, H, W) float32, normalised; padded here by edge values to multiples of ``divisor``.
-        make_backend: Makes the backend for a device; called anew only when the device changes.
+        make_backend: Makes the backend for a device; called once per device.
         device: The device to begin with.
         widths: The network's widths, for the memory estimate.
         monitor: Progress and cancellation.
@@ -80,30 +80,39 @@ def predict(
     padded = pad_to_multiple(image, divisor)
     attempts, reports = plan(padded.shape, device, widths, tile)
     backend: Backend | None = None
-    for n, attempt in enumerate(attempts):
+    for attempt, fallback in zip(attempts, [*attempts[1:], None], strict=True):
+        if backend is None or backend.device != attempt.device:
+            backend = make_backend(attempt.device)
         try:
-            if backend is None or backend.device != attempt.device:
-                backend = make_backend(attempt.device)
             logits, attention = _run(padded, backend, attempt, divisor, monitor)
+            return _cropped(logits, attention, padded.shape, image.shape, attempt, backend.name, reports)
         except (RuntimeError, MemoryError) as error:
-            if not (_is_out_of_memory(error) or _is_unsupported(error, attempt.device)) or n + 1 == len(attempts):
+            reason = _reason_to_fall_back(error, attempt.device)
+            if fallback is None or not reason:
                 raise
-            reason = "out of memory" if _is_out_of_memory(error) else "the device lacks an operation"
-            reports.append(f"{attempt}: {reason}; went on with {attempts[n + 1]}")
-            if attempt.device != "cpu":
-                backend = None
-                _free_device(attempt.device)
-            continue
-        factors = {name: _factors(padded.shape, alpha.shape, name) for name, alpha in attention.items()}
-        attention = {
-            name: np.ascontiguousarray(
-                alpha[_region(-(-size // f) for size, f in zip(image.shape, factors[name], strict=True))]
-            )
-            for name, alpha in attention.items()
-        }
-        logits = logits[(slice(None), *_region(image.shape))]
-        return Prediction(logits, attention, factors, attempt, backend.name, reports)
+        reports.append(f"{attempt}: {reason}; went on with {fallback}")
+        if fallback.device != attempt.device:
+            backend = None
+        _free_device(attempt.device)
     raise RuntimeError("no way to run the network was planned")
+
+
+def _cropped(
+    logits: np.ndarray,
+    attention: dict[str, np.ndarray],
+    padded: Sequence[int],
+    shape: Sequence[int],
+    how: Attempt,
+    backend: str,
+    reports: list[str],
+) -> Prediction:
+    """Take the padding away again: from the logits, and from each coefficient map on its coarser grid."""
+    factors = {name: _factors(padded, alpha.shape, name) for name, alpha in attention.items()}
+    cropped = {}
+    for name, alpha in attention.items():
+        sizes = [-(-size // factor) for size, factor in zip(shape, factors[name], strict=True)]
+        cropped[name] = np.ascontiguousarray(alpha[_region(sizes)])
+    return Prediction(logits[(slice(None), *_region(shape))], cropped, factors, how, backend, reports)
 
 
 def plan(
@@ -119,17 +128,19 @@ def plan(
     if device != "cpu":
         wanted += [Attempt("cpu", edge) for edge in edges]
     free = {name: free_bytes(name) for name in {attempt.device for attempt in wanted}}
-    attempts, too_large = [], None
+    attempts, ruled_out = [], []
     for attempt in wanted:
         edge = attempt.tile or max(shape)
         needed = forward_bytes(widths, [min(size, edge) for size in shape])
         if needed <= MEMORY_SHARE * free[attempt.device]:
             attempts.append(attempt)
         elif not attempts:
-            too_large = f"{attempt} needs about {needed / 1e9:.1f} GB, {free[attempt.device] / 1e9:.1f} GB are free"
+            ruled_out.append(
+                f"{attempt} needs about {needed / 1e9:.1f} GB, {free[attempt.device] / 1e9:.1f} GB are free"
+            )
     if not attempts:
-        raise RuntimeError(f"not enough memory: {too_large}")
-    return attempts, [f"{too_large}; went on with {attempts[0]}"] if too_large else []
+        raise RuntimeError(f"not enough memory: {ruled_out[-1]}")
+    return attempts, [f"{step}; went on with {attempts[0]}" for step in ruled_out]
 
 
 def pad_to_multiple(image: np.ndarray, divisor: int) -> np.ndarray:
@@ -185,15 +196,15 @@ def _region(sizes: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(0, size) for size in sizes)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
+def _reason_to_fall_back(error: BaseException, device: str) -> str:
+    """Why the next smaller way may help, or "" if the error has nothing to do with memory or the device."""
     text = str(error).lower()
-    return "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text
-
-
-def _is_unsupported(error: BaseException, device: str) -> bool:
-    return device != "cpu" and isinstance(error, NotImplementedError)
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in text for phrase in phrases):
+        return "out of memory"
+    if device != "cpu" and isinstance(error, NotImplementedError):
+        return "the device lacks an operation"
+    return ""
 
 
 def _free_device(device: str) -> None:

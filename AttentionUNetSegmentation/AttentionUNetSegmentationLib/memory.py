@@ -61,6 +61,8 @@ def _free_container_bytes(otherwise: int) -> int:
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        statistics = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        used -= int(statistics.get("inactive_file", 0))  # files kept in memory, given back on demand
         return max(0, int(limit) - used) if limit != "max" else otherwise
     except (OSError, ValueError):
         return otherwise

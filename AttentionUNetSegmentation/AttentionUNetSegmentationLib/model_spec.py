@@ -108,8 +108,8 @@ class LabelSpec:
     plausible_ml: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise ValueError("a label needs a name")
+        if not self.name.strip(" .") or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():
+            raise ValueError(f"a label's name must be usable as a file name, got {self.name!r}")
         if min(self.color_rgb) < 0 or max(self.color_rgb) > 255:
             raise ValueError(f"label {self.name!r}: color_rgb must lie in 0..255, got {list(self.color_rgb)}")
         if self.components < 1:

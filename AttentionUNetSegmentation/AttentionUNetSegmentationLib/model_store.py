@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,23 +110,35 @@ def remove_model(name: str) -> Path:
 
 @contextmanager
 def unpacked_model(archive: Path) -> Iterator[Path]:
-    """The model folder inside a zip, unpacked for a while; only the two expected files are taken out."""
-    try:
-        with zipfile.ZipFile(archive) as opened, tempfile.TemporaryDirectory(prefix="attention-unet-") as scratch:
-            specs = [entry for entry in opened.infolist() if Path(entry.filename).name == SPEC_FILE]
-            if len(specs) != 1:
-                raise ModelError(f"{archive} needs exactly one {SPEC_FILE} inside, found {len(specs)}")
-            inner = specs[0].filename.removesuffix(SPEC_FILE)
-            _extract(opened, specs[0], Path(scratch) / SPEC_FILE)
-            spec = ModelSpec.from_json((Path(scratch) / SPEC_FILE).read_text(encoding="utf-8"))
-            if inner + spec.weights.file in opened.namelist():
-                _extract(opened, opened.getinfo(inner + spec.weights.file), Path(scratch) / spec.weights.file)
-            try:
-                yield Path(scratch)
-            except ModelError as error:
-                raise ModelError(str(error).replace(scratch, str(archive))) from error
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"{archive} is not a readable zip: {error}") from error
+    """The model folder inside a zip, unpacked for a while; only the two expected files are taken out.
+
+    Raises:
+        ModelError: If the zip is damaged or holds no model; the message names the zip.
+    """
+    with tempfile.TemporaryDirectory(prefix="attention-unet-") as scratch:
+        try:
+            _unpack(archive, Path(scratch))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            raise ModelError(f"{archive} is not a readable zip: {' '.join(str(error).split())}") from error
+        try:
+            yield Path(scratch)
+        except ModelError as error:
+            raise ModelError(str(error).replace(scratch, str(archive))) from error
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        specs = [entry for entry in opened.infolist() if Path(entry.filename).name == SPEC_FILE]
+        if len(specs) != 1:
+            raise ModelError(f"{archive} needs exactly one {SPEC_FILE} inside, found {len(specs)}")
+        inner = specs[0].filename.removesuffix(SPEC_FILE)
+        _extract(opened, specs[0], folder / SPEC_FILE)
+        try:
+            weights = read_spec(folder).weights.file
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(folder), str(archive))) from error
+        if inner + weights in opened.namelist():
+            _extract(opened, opened.getinfo(inner + weights), folder / weights)
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:

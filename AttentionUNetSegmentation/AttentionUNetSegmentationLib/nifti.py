@@ -6,12 +6,15 @@ matrices, so nibabel reads them here. 3D Slicer reads its volumes itself and nev
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from .volume import Volume
+
+MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
 def read_nifti(path: Path) -> Volume:
@@ -23,18 +26,35 @@ def read_nifti(path: Path) -> Volume:
     import nibabel
 
     try:
-        image = nibabel.load(path)
+        image = _load(path)
         shape = _spatial_shape(path, image.shape, image.get_data_dtype())
         voxels = np.asanyarray(image.dataobj).reshape(shape)
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
+    except (
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+        gzip.BadGzipFile,
+    ) as error:
         raise ValueError(f"{path} is not a readable NIfTI file: {_one_line(error)}") from error
-    except (EOFError, OSError, zlib.error) as error:
+    except (EOFError, OSError, zlib.error, OverflowError, MemoryError) as error:
         raise ValueError(f"{path} is damaged or truncated: {_one_line(error)}") from error
     affine, notes = _affine(image)
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
     # nibabel's arrays are indexed i, j, k
     return Volume(np.ascontiguousarray(voxels.T), affine, name=path.name, notes=notes)
+
+
+def _load(path: Path):
+    """Open a file; a compressed one is read to its end, so that its checksum is checked."""
+    import nibabel
+
+    if not path.name.lower().endswith(".gz"):
+        return nibabel.load(path)
+    with gzip.open(path) as stream:
+        content = stream.read()
+    kind = nibabel.Nifti2Image if content[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else nibabel.Nifti1Image
+    return kind.from_bytes(content)
 
 
 def _spatial_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
@@ -49,12 +69,15 @@ def _spatial_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple
 
 def _affine(image) -> tuple[np.ndarray, tuple[str, ...]]:
     header = image.header
-    if int(header.get("qform_code", 0)) == 0 and int(header.get("sform_code", 0)) == 0:
+    mm = MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
         # as ITK and 3D Slicer take such files: i to the left, j to the back, k upwards
-        spacing = np.abs(np.asarray(header.get_zooms()[:3], dtype=float))
+        spacing = np.abs(np.asarray(header.get_zooms()[:3], dtype=float)) * mm
         note = "the file does not say how the patient lies; axes are taken as left, posterior, superior"
         return np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]), (note,)
-    return np.asarray(image.affine, dtype=float), ()
+    affine = np.array(image.affine, dtype=float)
+    affine[:3] *= mm
+    return affine, ()
 
 
 def _one_line(error: BaseException) -> str:

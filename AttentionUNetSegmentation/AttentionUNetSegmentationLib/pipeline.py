@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from . import __version__
-from .backends import Backend, Predictor, choose_backend, choose_device, create_backend
+from .backends import Predictor, choose_backend, choose_device, create_backend
 from .inference import Prediction, predict
 from .model import Model
 from .monitor import CancelCheck, Monitor, ProgressCallback
@@ -20,7 +20,7 @@ from .postprocessing import (
     attention_volumes,
     class_margins,
     labels_on_input_grid,
-    organs_from_classes,
+    organ_scores,
     probability_maps,
 )
 from .preprocessing import preprocess
@@ -48,6 +48,10 @@ class Options:
     clean_up: bool = True
     split_sides: bool = True
     tile: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < 16:
+            raise ValueError(f"a tile must be at least 16 voxels long, got {self.tile}")
 
 
 def segment(
@@ -78,40 +82,44 @@ def segment(
     """
     options = options or Options()
     spec = model.spec
-    device = choose_device(options.device)
-    backend_name = "torch" if predictor is not None else choose_backend(options.backend, device)
+    backend = "torch" if predictor is not None else options.backend
+    device = choose_device(options.device, backend)
+    backend = choose_backend(backend, device)
     monitor = Monitor(progress, cancel)
 
     monitor.begin("preparing the CT", 0.0, 0.08)
     network_input = preprocess(volume, spec.spacing_mm, spec.intensity, monitor.check)
-    warnings = input_warnings(volume)
+    warnings = [*volume.notes, *input_warnings(volume)]
 
     monitor.begin("running the network", 0.08, 0.85)
-
-    def make_backend(name: str) -> Backend:
-        return create_backend(predictor or model.network, backend_name if name == "cpu" else "torch", name)
-
-    divisor = 2 ** (len(spec.architecture.widths) - 1)
     prediction = predict(
-        network_input.image, make_backend, device, spec.architecture.widths, monitor, divisor, options.tile
+        network_input.image,
+        lambda name: create_backend(predictor or model.network, backend if name == "cpu" else "torch", name),
+        device,
+        spec.architecture.widths,
+        monitor,
+        2 ** (len(spec.architecture.widths) - 1),
+        options.tile,
     )
     _check_classes(prediction, spec.num_classes)
 
-    monitor.begin("writing labels to the CT's grid", 0.85, 0.95)
-    margins = class_margins(prediction.logits)
-    classes = labels_on_input_grid(margins, network_input.grid, volume.grid, monitor)
-
-    monitor.begin("cleaning up", 0.95, 1.0)
-    found = margins.argmax(axis=0) > 0
-    labels, organs, notes = organs_from_classes(
-        classes, spec.labels, volume.grid, network_input, found, monitor, options.clean_up, options.split_sides
+    monitor.begin("cleaning up", 0.85, 0.92)
+    scores, organs, notes = organ_scores(
+        prediction.logits, spec.labels, network_input, monitor, options.clean_up, options.split_sides
     )
+
+    monitor.begin("writing labels to the CT's grid", 0.92, 1.0)
+    values = [organ.value for organ in organs]
+    margins = class_margins(scores, monitor)
+    labels = labels_on_input_grid(margins, values, network_input.grid, volume.grid, monitor)
     result = Segmentation(labels, volume.ijk_to_ras, organs)
     if options.attention:
         result.attention = attention_volumes(prediction.attention, prediction.factors, network_input.grid)
     if options.probabilities:
-        result.probabilities = probability_maps(prediction.logits, spec.labels, network_input.grid, volume.grid)
-    result.warnings = [*volume.notes, *warnings, *prediction.reports, *notes, *result_warnings(result, spec)]
+        result.probabilities = probability_maps(
+            prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
+        )
+    result.warnings = [*warnings, *prediction.reports, *notes, *result_warnings(result, spec)]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)
     return result

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from .components import keep_largest, split_sides
+from .components import grow, keep_largest, split_sides
 from .model_spec import LabelSpec
 from .monitor import Monitor
 from .preprocessing import NetworkInput
@@ -15,6 +15,7 @@ from .resampling import resample
 from .volume import Box, Grid, OrganMask, Volume, nonzero_box
 
 MAX_MARGIN = 16.0  # logits
+SIDE_MARGIN_VOX = 2  # around each side of a paired organ, within which the class's scores belong to that side
 MIN_PROBABILITY = 1e-3  # below this everywhere, a probability map stays 0
 SLAB_VOXELS = 16 << 20  # voxels of the input's grid that are worked on at a time
 
@@ -24,34 +25,94 @@ def class_probabilities(logits: np.ndarray) -> np.ndarray:
     return torch.softmax(torch.from_numpy(logits), dim=0).numpy()
 
 
-def class_margins(logits: np.ndarray) -> np.ndarray:
+def organ_scores(
+    logits: np.ndarray,
+    specs: Sequence[LabelSpec],
+    network_input: NetworkInput,
+    monitor: Monitor,
+    clean_up: bool = True,
+    split: bool = True,
+) -> tuple[np.ndarray, list[OrganMask], list[str]]:
+    """Clean each class up and split paired organs by side, on the network's grid.
+
+    Args:
+        logits: (C, D, H, W); channel 0 is background, channel n + 1 is ``specs[n]``. Not changed.
+        specs: The model's labels.
+        network_input: The CT on the network's grid.
+        monitor: Asked between organs.
+        clean_up: Keep only the largest components of each organ.
+        split: Split paired organs into right and left.
+
+    Returns:
+        Scores (1 + organs, D, H, W), background first; the organs in order; warnings.
+    """
+    logits = logits.copy()
+    classes = logits.argmax(axis=0)
+    found, floor = classes > 0, logits.min()
+    channels, organs, warnings = [], [], []
+    for channel, spec in enumerate(specs, start=1):
+        monitor.update((channel - 1) / len(specs))
+        mask = classes == channel
+        if clean_up:
+            kept = keep_largest(mask, spec.components)
+            _give_to_background(logits, channel, mask & ~kept)
+            mask = kept
+        sides, reason = None, ""
+        if split and spec.sides is not None and mask.any():
+            sides, reason = split_sides(mask, network_input.grid, network_input, found)
+        if reason:
+            warnings.append(f"{spec.name}: not split into right and left, {reason}")
+        organs += spec.organs(split=spec.sides is not None and split and (sides is not None or not mask.any()))
+        if sides is not None:
+            channels += [np.where(grow(side, SIDE_MARGIN_VOX), logits[channel], floor) for side in sides]
+        else:
+            channels += [logits[channel]] * (len(organs) - len(channels))
+    return np.stack([logits[0], *channels]), organs, warnings
+
+
+def _give_to_background(logits: np.ndarray, channel: int, where: np.ndarray) -> None:
+    """Exchange the scores of a class and of background in some voxels."""
+    logits[0][where], logits[channel][where] = logits[channel][where], logits[0][where]
+
+
+def class_margins(scores: np.ndarray, monitor: Monitor) -> np.ndarray:
     """By how much each class leads the best other one, within ``MAX_MARGIN``: (C, D, H, W) float32.
 
-    Where one class borders another, interpolated margins put the border where the logits are equal, between voxels;
+    Where one class borders another, interpolated margins put the border where the scores are equal, between voxels;
     probabilities, being almost 0 or 1, would follow the voxels' steps. The limit keeps a network that is surer of one
     side than of the other from moving the border, and a third class from appearing between two others.
     """
-    top_two = np.partition(logits, -2, axis=0)[-2:]
-    best_other = np.where(logits == top_two[1], top_two[0], top_two[1])
-    return np.clip(logits - best_other, -MAX_MARGIN, MAX_MARGIN)
+    margins = np.empty_like(scores)
+    for channel in range(len(scores)):
+        monitor.check()
+        best_other = np.maximum.reduce([other for n, other in enumerate(scores) if n != channel])
+        np.clip(scores[channel] - best_other, -MAX_MARGIN, MAX_MARGIN, out=margins[channel])
+    return margins
 
 
-def labels_on_input_grid(margins: np.ndarray, network_grid: Grid, target: Grid, monitor: Monitor) -> np.ndarray:
-    """Interpolate class margins linearly to the input's grid and take the class with the highest.
+def labels_on_input_grid(
+    margins: np.ndarray, values: Sequence[int], network_grid: Grid, target: Grid, monitor: Monitor
+) -> np.ndarray:
+    """Interpolate margins linearly to the input's grid and take the class with the highest.
 
     Organs are interpolated inside their bounding boxes only, slab by slab, so memory stays bounded.
 
     Args:
-        margins: (C, D, H, W) of ``class_margins``; channel 0 is background.
-        network_grid: Where they lie.
+        margins: (1 + organs, D, H, W) of ``class_margins``; background first.
+        values: Label value of each organ.
+        network_grid: Where the margins lie.
         target: The input's grid.
         monitor: Asked between slabs.
 
     Returns:
-        (K, J, I) uint8, the class of every voxel.
+        (K, J, I) uint8 label values, 0 for background.
     """
     labels = np.zeros(target.shape_kji, dtype=np.uint8)
-    boxes = {c: box for c in range(1, len(margins)) if (box := _box_on(margins[c], network_grid, target, -MAX_MARGIN))}
+    boxes = {
+        channel: box
+        for channel in range(1, len(margins))
+        if (box := _box_on(margins[channel], network_grid, target, -MAX_MARGIN)) is not None
+    }
     if not boxes:
         return labels
     union = tuple(
@@ -62,7 +123,6 @@ def labels_on_input_grid(margins: np.ndarray, network_grid: Grid, target: Grid, 
     for n, slab in enumerate(slabs):
         monitor.update(n / len(slabs))
         best = _interpolated(margins[0], network_grid, target, slab)
-        classes = np.zeros(best.shape, dtype=np.uint8)
         for channel, box in boxes.items():
             part = _intersection(box, slab)
             if part is None:
@@ -71,64 +131,12 @@ def labels_on_input_grid(margins: np.ndarray, network_grid: Grid, target: Grid, 
             inner = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, slab, strict=True))
             better = score > best[inner]
             best[inner][better] = score[better]
-            classes[inner][better] = channel
-        labels[slab] = classes
+            labels[part][better] = values[channel - 1]
     return labels
 
 
-def organs_from_classes(
-    classes: np.ndarray,
-    specs: Sequence[LabelSpec],
-    grid: Grid,
-    network_input: NetworkInput,
-    found: np.ndarray,
-    monitor: Monitor,
-    clean_up: bool,
-    split: bool,
-) -> tuple[np.ndarray, list[OrganMask], list[str]]:
-    """Clean each class up, split paired organs by side, and give every organ its label value.
-
-    Args:
-        classes: (K, J, I) uint8 channel numbers on the input's grid.
-        specs: The model's labels; ``specs[n]`` is channel n + 1.
-        grid: The input's grid.
-        network_input: For the patient's midline.
-        found: (D, H, W) boolean on the network's grid, True where an organ is the most probable class.
-        monitor: Asked between organs.
-        clean_up: Keep only the largest components of each organ.
-        split: Split paired organs into right and left.
-
-    Returns:
-        Labels (K, J, I) uint8, the organs in order, and warnings.
-    """
-    labels = np.zeros_like(classes)
-    organs: list[OrganMask] = []
-    warnings: list[str] = []
-    for channel, spec in enumerate(specs, start=1):
-        monitor.update((channel - 1) / len(specs))
-        box = nonzero_box(classes == channel)
-        whole = spec.organs(split=False)[0]
-        if box is None:
-            organs += spec.organs(split)
-            continue
-        mask = classes[box] == channel
-        if clean_up:
-            mask = keep_largest(mask, spec.components)
-        if split and spec.sides is not None:
-            sides, reason = split_sides(mask, grid.crop_to(box), network_input, found)
-            if sides is not None:
-                for organ, side in zip(spec.organs(split=True), sides, strict=True):
-                    labels[box][side] = organ.value
-                    organs.append(organ)
-                continue
-            warnings.append(f"{spec.name}: not split into right and left, {reason}")
-        labels[box][mask] = whole.value
-        organs.append(whole)
-    return labels, organs, warnings
-
-
 def probability_maps(
-    logits: np.ndarray, specs: Sequence[LabelSpec], network_grid: Grid, target: Grid
+    logits: np.ndarray, specs: Sequence[LabelSpec], network_grid: Grid, target: Grid, monitor: Monitor
 ) -> dict[str, Volume]:
     """Probability of each organ class on the input's grid, by name; both sides of a paired organ together."""
     probabilities = class_probabilities(logits)
@@ -138,6 +146,7 @@ def probability_maps(
         box = _box_on(probabilities[channel], network_grid, target, MIN_PROBABILITY)
         if box is not None:
             for slab in _slabs(box):
+                monitor.check()
                 voxels[slab] = _interpolated(probabilities[channel], network_grid, target, slab)
         maps[spec.name] = Volume(voxels, target.ijk_to_ras, name=f"probability of {spec.name}")
     return maps

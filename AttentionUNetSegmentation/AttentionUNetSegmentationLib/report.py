@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,8 @@ import numpy as np
 
 from .measures import OrganMeasure, measure_attention, measure_organs
 from .model_spec import ModelSpec
-from .resampling import resample
-from .volume import Grid, Segmentation, Volume
+from .resampling import reach, resample
+from .volume import Grid, OrganMask, Segmentation, Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +37,7 @@ def build_report(volume: Volume, segmentation: Segmentation, spec: ModelSpec) ->
             "shape_kji": list(grid.shape_kji),
             "spacing_mm": [round(length, 5) for length in grid.spacing_mm],
             "ijk_to_ras": grid.ijk_to_ras.tolist(),
+            "voxels_sha256": hashlib.sha256(np.ascontiguousarray(volume.voxels)).hexdigest(),
         },
         "organs": [_organ_entry(measure) for measure in measure_organs(segmentation, volume)],
         "attention": {
@@ -95,8 +98,10 @@ def write_overview(volume: Volume, segmentation: Segmentation, path: Path) -> No
             axes.set_title(f"{name}: {alpha.min():.2f} to {alpha.max():.2f}", color="white", fontsize=9)
     for row in rows:
         row.set_facecolor("black")
-    figure.suptitle(f"{volume.name}   ({DISCLAIMER})", color="white", fontsize=10)
-    FigureCanvasAgg(figure).print_png(str(path))
+    figure.suptitle(f"{volume.name}   ({DISCLAIMER})", color="white", fontsize=10, parse_math=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks
+        FigureCanvasAgg(figure).print_png(str(path))
 
 
 _LEGEND_STYLE = {"fontsize": 10, "frameon": False, "labelcolor": "white"}
@@ -110,10 +115,10 @@ def _centre_of_view(volume: Volume, segmentation: Segmentation) -> dict[str, np.
     return {"axial": found[0], "coronal": found[-1], "sagittal": found[min(1, len(found) - 1)]}
 
 
-def _plane_grid(volume: Volume, plane: str, centre: dict[str, np.ndarray]) -> Grid:
+def _plane_grid(source: Grid, plane: str, centre: dict[str, np.ndarray]) -> Grid:
     """A one-voxel-thick, patient-aligned grid: i across, j up, k through the plane."""
     through, across, up = PLANES[plane]
-    corners = volume.grid.corners_ras_mm()
+    corners = source.corners_ras_mm()
     low, high = corners.min(axis=0), corners.max(axis=0)
     sizes = [max(1, math.ceil((high[axis] - low[axis]) / PICTURE_SPACING_MM)) for axis in (across, up)]
     matrix = np.zeros((4, 4))
@@ -125,7 +130,7 @@ def _plane_grid(volume: Volume, plane: str, centre: dict[str, np.ndarray]) -> Gr
 
 
 def _draw_ct(axes: Axes, volume: Volume, plane: str, centre: dict[str, np.ndarray]) -> None:
-    grid = _plane_grid(volume, plane, centre)
+    grid = _plane_grid(volume.grid, plane, centre)
     picture = resample(volume.voxels, volume.grid, grid)[0]
     axes.imshow(picture, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower", interpolation="bilinear")
     axes.set_axis_off()
@@ -138,16 +143,17 @@ def _draw_ct(axes: Axes, volume: Volume, plane: str, centre: dict[str, np.ndarra
 
 
 def _draw_contours(axes: Axes, segmentation: Segmentation, plane: str, centre: dict[str, np.ndarray]) -> None:
-    carrier = Volume(segmentation.labels, segmentation.ijk_to_ras)
-    grid = _plane_grid(carrier, plane, centre)
+    grid = _plane_grid(segmentation.grid, plane, centre)
+    box = reach(segmentation.grid, grid)
+    labels, source = segmentation.labels[box], segmentation.grid.crop_to(box)
     for organ in segmentation.organs:
-        mask = resample(segmentation.labels == organ.value, carrier.grid, grid, antialias=False)[0]
+        mask = resample(labels == organ.value, source, grid, antialias=False)[0]
         if mask.max() > 0.5:
             axes.contour(mask, levels=[0.5], colors=[np.array(organ.color_rgb) / 255], linewidths=1.4)
 
 
 def _draw_attention(axes: Axes, volume: Volume, attention: Volume, plane: str, centre: dict[str, np.ndarray]) -> None:
-    grid = _plane_grid(volume, plane, centre)
+    grid = _plane_grid(volume.grid, plane, centre)
     picture = resample(attention.voxels, attention.grid, grid, antialias=False)[0]
     points = grid.ras_of(np.stack(np.meshgrid(np.arange(grid.shape_kji[2]), np.arange(grid.shape_kji[1]), [0]), -1))
     ijk = attention.grid.ijk_of(points[:, :, 0])
@@ -168,9 +174,7 @@ def _draw_attention(axes: Axes, volume: Volume, attention: Volume, plane: str, c
 def _legend_handles(segmentation: Segmentation) -> list:
     from matplotlib.lines import Line2D
 
-    return [
-        Line2D(
-            [], [], color=np.array(organ.color_rgb) / 255, label=f"{organ.name} {segmentation.volume_ml(organ):.0f} ml"
-        )
-        for organ in segmentation.organs
-    ]
+    def label(organ: OrganMask) -> str:
+        return f"{organ.name} {segmentation.volume_ml(organ):.0f} ml".replace("$", r"\$")
+
+    return [Line2D([], [], color=np.array(organ.color_rgb) / 255, label=label(organ)) for organ in segmentation.organs]

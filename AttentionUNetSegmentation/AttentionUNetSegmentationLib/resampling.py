@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .volume import Grid
+from .volume import Box, Grid
 
 PARALLEL_TOLERANCE_VOX = 0.02  # largest displacement that may be ignored when axes are called parallel
 CHUNK_ELEMENTS = 32 << 20  # working memory of one step, 128 MB as float32
@@ -48,6 +48,20 @@ def resample(
     if order is None:
         return _resample_oblique(voxels, source, target, antialias, check)
     return _resample_parallel(voxels, mapping, order, target.shape_kji, antialias, check)
+
+
+def reach(source: Grid, target: Grid) -> Box:
+    """The part of the source that resampling to the target can look at; at least one voxel along each axis."""
+    corners = np.array(np.meshgrid(*([-0.5, size - 0.5] for size in target.shape_kji[::-1]), indexing="ij"))
+    ijk = source.ijk_of(target.ras_of(corners.reshape(3, -1).T))
+    steps = np.abs(np.linalg.inv(source.ijk_to_ras)[:3, :3] @ target.ijk_to_ras[:3, :3]).max(axis=1)
+    box = []
+    for axis, size in enumerate(source.shape_kji):
+        along, margin = ijk[:, 2 - axis], int(np.ceil(max(1.0, steps[2 - axis]))) + 1
+        start = int(np.clip(np.floor(along.min()) - margin, 0, size - 1))
+        stop = int(np.clip(np.ceil(along.max()) + margin + 1, start + 1, size))
+        box.append(slice(start, stop))
+    return tuple(box)
 
 
 def _parallel_axes(linear: np.ndarray, target_shape_kji: tuple[int, int, int]) -> tuple[int, int, int] | None:
@@ -134,6 +148,8 @@ def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray, 
 
 
 def _resample_oblique(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool, check: Check) -> np.ndarray:
+    box = reach(source, target)
+    voxels, source = voxels[box], source.crop_to(box)
     if antialias:
         thinned = _thinned_grid(source, target)
         if thinned.shape_kji != source.shape_kji:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 import phantoms
 from AttentionUNetSegmentationLib.files import read_volume
@@ -55,7 +56,7 @@ def test_phases_at_the_same_place_are_told_apart_by_acquisition(tmp_path):
 
 def test_images_at_the_same_place_that_nothing_tells_apart_are_refused(tmp_path):
     write_slices(tmp_path / "a", scan())
-    write_slices(tmp_path / "b", scan())
+    write_slices(tmp_path / "b", scan(), instance="2")
     with pytest.raises(ValueError, match="same position"):
         read_volume(tmp_path)
 
@@ -103,12 +104,54 @@ def test_gantry_tilt_is_resampled_and_the_organ_stays_in_its_place(tmp_path):
     np.testing.assert_allclose(phantoms.centroid_ras_mm(read.voxels > 50, read.grid), centre, atol=0.3)
 
 
+def test_copies_of_an_image_are_dropped(tmp_path):
+    write_slices(tmp_path / "a", scan())
+    write_slices(tmp_path / "b", scan())
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_damaged_images_are_said_to_be_left_out(tmp_path):
+    write_slices(tmp_path, scan())
+    for path in sorted(tmp_path.iterdir())[:2]:
+        path.write_bytes(path.read_bytes()[:300])
+    read = read_volume(tmp_path)
+    assert any("2 DICOM files are no images or damaged, and were left out" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("missing", ["0028|0030", "0020|0037", "0020|0032"])
+def test_images_without_a_place_are_refused(missing, tmp_path, monkeypatch):
+    """A writer always adds these tags, so they are hidden from the reader."""
+    write_slices(tmp_path, scan())
+    has = sitk.ImageFileReader.HasMetaDataKey
+    monkeypatch.setattr(sitk.ImageFileReader, "HasMetaDataKey", lambda self, key: key != missing and has(self, key))
+    with pytest.raises(ValueError, match="lack position, orientation or pixel spacing|same position"):
+        read_volume(tmp_path)
+
+
+def test_rounding_of_directions_does_not_split_a_series(tmp_path):
+    straight = scan()
+    tilted = straight.ijk_to_ras.copy()
+    for part, cosine in (("a", 0.000499), ("b", 0.000501)):
+        tilted[2, 0] = cosine * SPACING[0]
+        first = 0 if part == "a" else 12
+        half = Volume(straight.voxels[first : first + 12], tilted)
+        write_slices(tmp_path / part, half, heights=list(range(first, first + 12)), instance=part.replace("b", "2"))
+    assert read_volume(tmp_path).voxels.shape == SHAPE
+
+
+def test_slow_drift_of_the_spacing_is_noticed(tmp_path):
+    volume = scan((60, 20, 22))
+    heights = np.cumsum([0.0] + [1.0] * 30 + [1.04] * 29).tolist()
+    write_slices(tmp_path, volume, heights=heights)
+    assert "unevenly spaced" in read_volume(tmp_path).notes[0]
+
+
 def test_slices_beside_the_stack_are_refused(tmp_path):
     volume = scan()
     write_slices(tmp_path / "a", Volume(volume.voxels[:12], volume.ijk_to_ras))
     moved = volume.ijk_to_ras.copy()
     moved[0, 3] += 15
-    write_slices(tmp_path / "b", Volume(volume.voxels[12:], moved), heights=list(range(12, 24)))
+    write_slices(tmp_path / "b", Volume(volume.voxels[12:], moved), heights=list(range(12, 24)), instance="2")
     with pytest.raises(ValueError, match="beside a straight stack"):
         read_volume(tmp_path)
 

@@ -114,6 +114,42 @@ def test_bad_files_get_one_line_with_their_name_and_the_reason(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_flipped_bits_are_noticed(ending, tmp_path):
+    write_volume(volume(phantoms.grid((20, 20, 20))), tmp_path / f"ct{ending}")
+    good = (tmp_path / f"ct{ending}").read_bytes()
+    for position in np.random.default_rng(0).integers(len(good) // 2, len(good) - 1, 20):
+        damaged = bytearray(good)
+        damaged[position] ^= 4
+        (tmp_path / f"ct{ending}").write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged|not a readable"):
+            read_volume(tmp_path / f"ct{ending}")
+
+
+def test_nifti_lengths_in_metres_are_understood(tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([0.001, 0.002, 0.003, 1]))
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "ct.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "ct.nii").spacing_mm, (1, 2, 3), rtol=1e-5)
+
+
+def test_rounding_of_the_matrix_is_taken_out_without_resampling(tmp_path):
+    matrix = GRIDS["LPS"].ijk_to_ras.copy()
+    matrix[0, 1] = 8e-4
+    nibabel.save(nibabel.Nifti1Image(volume(GRIDS["LPS"]).voxels.T, matrix), tmp_path / "ct.nii.gz")
+    read = read_volume(tmp_path / "ct.nii.gz")
+    np.testing.assert_array_equal(read.voxels, volume(GRIDS["LPS"]).voxels)
+    np.testing.assert_allclose(read.grid.directions.T @ read.grid.directions, np.eye(3), atol=1e-9)
+    assert np.abs(read.grid.corners_ras_mm() - Grid(read.voxels.shape, matrix).corners_ras_mm()).max() < 0.01
+    write_volume(read, tmp_path / "copy.nii.gz")
+    np.testing.assert_allclose(nibabel.load(tmp_path / "copy.nii.gz").affine, read.ijk_to_ras, atol=1e-5)
+
+
+def test_names_that_are_not_utf_8_are_refused():
+    with pytest.raises(ValueError, match="not valid UTF-8"):
+        read_volume(b"/tmp/\xff.nrrd".decode("utf-8", "surrogateescape"))
+
+
 def test_nan_voxels_survive_reading_so_that_they_can_be_refused(tmp_path):
     voxels = np.zeros((5, 6, 7), np.float32)
     voxels[1, 2, 3] = np.nan

@@ -109,7 +109,7 @@ def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
 
     monkeypatch.setattr(inference, "_free_device", lambda device: None)
     result = predict(np.zeros((32, 32, 256), np.float32), make, "cuda", WIDTHS, Monitor())
-    assert [backend.device for backend in made] == ["cuda"] * 5 + ["cpu"]
+    assert [backend.device for backend in made] == ["cuda", "cpu"]
     assert result.how == Attempt("cpu", 128)
     assert len(result.reports) == 7
     assert result.reports[0] == "one pass on cuda: out of memory; went on with tiles of 192 voxels on cuda"
@@ -129,6 +129,11 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
     attempts, reports = plan(shape, "cpu", WIDTHS)
     assert attempts[0] == Attempt("cpu", 192)
     assert "one pass on cpu needs about" in reports[0]
+    assert reports[0].endswith("went on with tiles of 192 voxels on cpu")
+    monkeypatch.setattr(inference, "free_bytes", lambda device: memory.forward_bytes(WIDTHS, (128, 128, 128)) / 0.8)
+    attempts, reports = plan(shape, "cpu", WIDTHS)
+    assert attempts[0] == Attempt("cpu", 128)
+    assert [report.split(" needs")[0] for report in reports] == ["one pass on cpu", "tiles of 192 voxels on cpu"]
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 20)
     with pytest.raises(RuntimeError, match="not enough memory: tiles of 64 voxels on cpu needs about"):
         plan(shape, "cpu", WIDTHS)
@@ -146,22 +151,19 @@ def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
         predict(image, backend_of(network), "cpu", WIDTHS, Monitor(lambda f, s: None, lambda: len(seen) > 0))
 
 
-def test_cancel_takes_effect_within_two_seconds_in_the_real_network():
-    """The largest stages of the paper's network on a whole abdomen take longer than that in one piece."""
+def test_no_stage_of_the_real_network_blocks_longer_than_two_seconds():
+    """Cancel is asked between stages, so the longest silence is the longest wait: here for a whole abdomen."""
     backend = TorchBackend(AttentionUNet().eval())
-    began = time.monotonic()
-    asked = []
+    asked = [time.monotonic()]
 
     def cancel() -> bool:
-        now = time.monotonic()
-        if now - began > 1.5 and not asked:
-            asked.append(now)
-        return bool(asked)
+        asked.append(time.monotonic())
+        return False
 
-    with pytest.raises(Cancelled):
-        predict(np.zeros((160, 176, 192), np.float32), lambda device: backend, "cpu", (16, 32), Monitor(None, cancel))
-    # cancel() is polled, so the time it was first seen is at most one stage after it was asked
-    assert time.monotonic() - began < 1.5 + 2.0
+    image = np.zeros((160, 144, 192), np.float32)
+    predict(image, lambda device: backend, "cpu", (16, 32), Monitor(None, cancel))
+    assert len(asked) > 100
+    assert max(np.diff(asked)) < 2.0
 
 
 def test_devices_and_backends_are_checked():
@@ -174,3 +176,5 @@ def test_devices_and_backends_are_checked():
     with pytest.raises(ValueError, match="runs on the CPU only"):
         choose_backend("openvino", "cuda")
     assert choose_backend("auto", "cpu") == "torch"
+    assert choose_device("auto", "openvino") == "cpu"
+    assert choose_device("cpu:0") == "cpu"

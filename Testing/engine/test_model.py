@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import pickle
@@ -190,6 +191,38 @@ def test_a_broken_zip_is_named_not_its_scratch_folder(saved, tmp_path):
     archive = zipped(saved, tmp_path / "broken.zip")
     with pytest.raises(ModelError, match=r"broken\.zip/weights\.pt is damaged"):
         load_model(archive)
+
+
+def test_damaged_zips_are_named(saved, tmp_path):
+    good = zipped(saved, tmp_path / "good.zip")
+    with zipfile.ZipFile(tmp_path / "deflated.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in saved.iterdir():
+            archive.write(path, path.name)
+    for source in (good, tmp_path / "deflated.zip"):
+        content = bytearray(source.read_bytes())
+        for position in range(200, len(content) - 200, max(1, len(content) // 12)):
+            damaged = bytearray(content)
+            damaged[position] ^= 8
+            (tmp_path / "damaged.zip").write_bytes(damaged)
+            with contextlib.suppress(ModelError):  # never another error; some bits do not matter
+                load_model(tmp_path / "damaged.zip")
+    truncated = tmp_path / "truncated.zip"
+    truncated.write_bytes(good.read_bytes()[:-500])
+    with pytest.raises(ModelError, match=r"truncated\.zip is not a readable zip"):
+        load_model(truncated)
+    with zipfile.ZipFile(tmp_path / "json.zip", "w") as archive:
+        archive.writestr("model.json", "{")
+    with pytest.raises(ModelError, match=r"json\.zip/model\.json cannot be used: not valid JSON"):
+        load_model(tmp_path / "json.zip")
+
+
+@pytest.mark.parametrize("name", ["", " . ", "a/b", "a:b", "../../evil", "a\nb"])
+def test_label_names_must_be_usable_as_file_names(saved, name):
+    content = json.loads((saved / "model.json").read_text())
+    content["labels"][0]["name"] = name
+    edit(saved, labels=content["labels"])
+    with pytest.raises(ModelError, match="usable as a file name"):
+        load_model(saved)
 
 
 def test_add_list_find_and_remove(saved, tmp_path):

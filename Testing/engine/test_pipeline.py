@@ -153,6 +153,12 @@ def test_probability_maps_on_request():
     assert 0 <= spleen.voxels.min() <= spleen.voxels.max() <= 1
 
 
+def test_splitting_only_renames_kidney_voxels():
+    split, _ = run_abdomen(split_sides=True)
+    whole, _ = run_abdomen(split_sides=False)
+    np.testing.assert_array_equal(np.isin(split.labels, (3, 4)), whole.labels == 5)
+
+
 def test_nothing_found_is_said_and_not_an_error():
     grid = GRIDS["straight"]
     voxels = np.random.default_rng(0).normal(-300, 5, grid.shape_kji)
@@ -164,10 +170,13 @@ def test_nothing_found_is_said_and_not_an_error():
 def test_constant_scores_win_everywhere_or_nowhere():
     network_grid, target = phantoms.grid((8, 9, 10), (2, 2, 2)), phantoms.grid((11, 12, 13), (1, 1.3, 1.2))
     for winner in range(3):
-        logits = np.zeros((3, 8, 9, 10), np.float32)
-        logits[winner] = 2.0
-        labels = labels_on_input_grid(class_margins(logits), network_grid, target, Monitor())
-        assert (labels == winner).all()
+        scores = np.zeros((3, 8, 9, 10), np.float32)
+        scores[winner] = 2.0
+        margins = class_margins(scores, Monitor())
+        assert (margins[winner] == 2).all()
+        assert (np.delete(margins, winner, axis=0)[0] <= 0).all()
+        labels = labels_on_input_grid(margins, (7, 9), network_grid, target, Monitor())
+        assert (labels == (0, 7, 9)[winner]).all()
 
 
 def test_progress_rises_and_names_the_steps():
@@ -180,25 +189,48 @@ def test_progress_rises_and_names_the_steps():
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     steps = list(dict.fromkeys(step for _, step in seen))
-    assert steps[0] == "preparing the CT"
-    assert "running the network" in steps
+    assert steps == [*STEPS, "done"]
 
 
-@pytest.mark.parametrize(
-    "step", ["preparing the CT", "running the network", "writing labels to the CT's grid", "cleaning up"]
-)
-def test_cancel_in_every_step(step):
+STEPS = ["preparing the CT", "running the network", "cleaning up", "writing labels to the CT's grid"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_cancel_inside_every_step(step):
+    """Cancelled at the second question within a step: the first comes from the step's beginning."""
     volume, _, _ = phantom(GRIDS["straight"])
-    current = [""]
+    current, questions = [""], []
+
+    def cancel() -> bool:
+        questions.append(current[-1] == step)
+        return sum(questions) == 2
+
     network = phantoms.ThresholdNetwork(CLASSES_HU)
     with pytest.raises(Cancelled):
         segment(
             volume,
             Model(phantoms.spec(ONE_ORGAN), network),
             progress=lambda f, name: current.append(name),
-            cancel=lambda: current[-1].startswith(step),
+            cancel=cancel,
             predictor=network,
         )
+    assert current[-1] == step
+
+
+def test_tiles_blend_a_network_that_looks_around():
+    """The predictor blurs over 9 voxels: tiles must overlap and favour their middles, or seams appear."""
+    volume, _, _ = phantom(GRIDS["straight"])
+
+    class Blurring(phantoms.ThresholdNetwork):
+        def __call__(self, x):
+            logits, attention = super().__call__(x)
+            return torch.nn.functional.avg_pool3d(logits, 9, stride=1, padding=4), attention
+
+    results = []
+    for tile in (None, 48):
+        network = Blurring(CLASSES_HU)
+        results.append(segment(volume, Model(phantoms.spec(ONE_ORGAN), network), Options(tile=tile), predictor=network))
+    assert phantoms.dice(results[0].labels == 1, results[1].labels == 1) > 0.99
 
 
 def test_provenance_says_what_was_run():

@@ -22,7 +22,7 @@ LAZY = {  # third-party packages that a module may import inside functions
 ORDER = [
     "__init__ volume monitor memory tiles",
     "model_spec network resampling",
-    "model_store stages preprocessing nifti dicom",
+    "model_store stages preprocessing nifti dicom metaimage",
     "model backends components files measures plausibility",
     "inference postprocessing information",
     "pipeline report",

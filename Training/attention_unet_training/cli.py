@@ -22,7 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{wanted}usage: attention-unet-train COMMAND ...\n\n{listing}", file=sys.stderr if wanted else sys.stdout
         )
         return 2 if wanted or not arguments else 0
-    return commands[arguments[0]][0](arguments[1:])
+    try:
+        return commands[arguments[0]][0](arguments[1:])
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed: pip install 'slicer-attention-unet[training]'", file=sys.stderr)
+        return 1
 
 
 def _fit(arguments: list[str]) -> int:

@@ -7,8 +7,8 @@ The description (labels, training data, licence, intended use) is a JSON file of
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     try:
         spec = export(parsed.checkpoint, parsed.output, parsed.description, parsed.measured)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"wrote the model {spec.name} {spec.version} to {parsed.output}")
@@ -46,7 +46,7 @@ def export(checkpoint: Path, output: Path, description: Path, measured: Path | N
     Raises:
         ValueError: If the description is incomplete, or does not fit what was trained.
     """
-    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
     fields = json.loads(description.read_text(encoding="utf-8"))
     names = [label["name"] for label in fields.get("labels", [])]
@@ -74,13 +74,3 @@ def _from_training(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any
             "std_hu": float(data["std_hu"]),
         },
     }
-
-
-def set_measured(folder: Path, measured: list[dict[str, Any]]) -> ModelSpec:
-    """Replace the measured figures of a model folder; its weights stay as they are."""
-    path = folder / "model.json"
-    spec = ModelSpec.from_json(path.read_text(encoding="utf-8"))
-    fields = dataclasses.asdict(spec) | {"measured": measured}
-    spec = ModelSpec.from_json(json.dumps(fields))
-    path.write_text(spec.to_json(), encoding="utf-8")
-    return spec

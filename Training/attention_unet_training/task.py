@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
-from AttentionUNetSegmentationLib.model import build_network
+from AttentionUNetSegmentationLib.model import build_network, load_model
 from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec
 
 
@@ -138,10 +139,6 @@ class SegmentationTask(pl.LightningModule):
 
 def read_network_state(path: str) -> dict[str, Tensor]:
     """The network's weights in a Lightning checkpoint (averaged ones if it has them) or a model folder."""
-    from pathlib import Path
-
-    from AttentionUNetSegmentationLib.model import load_model
-
     if Path(path).is_dir():
         return load_model(path).network.state_dict()
     checkpoint = torch.load(path, map_location="cpu", weights_only=False)

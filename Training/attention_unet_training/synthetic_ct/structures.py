@@ -95,7 +95,6 @@ MOVABLE_ORGANS = (
 
 # Classes of the network, 0 being background.
 TARGET_OF_STRUCTURE = {"pancreas": 1, "spleen": 2, "kidney_left": 3, "kidney_right": 3}
-TARGET_NAMES = ("background", "pancreas", "spleen", "kidney")
 
 # Names of TotalSegmentator v1 and of its finer heart classes.
 ALIASES = {
