@@ -1,0 +1,168 @@
+"""Modules: their descriptions, their widgets, and the manager that knows them by name."""
+
+import sys
+import types
+from pathlib import Path
+
+import slicer
+
+from .pythonqt.binding import QtCore, QtGui, QtWidgets
+from .widgets.mrml_widget import qSlicerWidget
+from .widgets.stand_in import stand_in, stored
+
+
+@stand_in
+@stored(
+    title="", categories=(), dependencies=(), contributors=(), associatedNodeTypes=(), helpText="",
+    acknowledgementText="", hidden=False, index=-1, icon=None, defaultDocumentationLink="",
+    widgetRepresentationCreationEnabled=True,
+)
+class qSlicerLoadableModule(QtCore.QObject):
+    """A module without a widget: a name and a logic."""
+
+    _name = ""
+    _path = ""
+    _logic = None
+
+    def __init__(self, name: str, path: str = "", logic=None):
+        super().__init__()
+        self._name, self._path, self._logic, self._title = name, path, logic, name
+        self._icon = QtGui.QIcon()
+
+    name = property(lambda self: self._name)
+    path = property(lambda self: self._path)
+
+    def logic(self):
+        return self._logic
+
+    def widgetRepresentation(self):
+        return None
+
+    def createNewWidgetRepresentation(self):
+        return None
+
+
+@stand_in
+class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
+    """The C++ widget around a module's <Name>Widget; `self()` is the Python object."""
+
+    _source = ""
+    _python_self = None
+    _entered = False
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        QtWidgets.QVBoxLayout(self)
+
+    isEntered = property(lambda self: self._entered)
+
+    def self(self):
+        return self._python_self
+
+    def pythonSource(self) -> str:
+        return self._source
+
+    def setPythonSource(self, path: str) -> bool:
+        """Makes a new <Name>Widget from the module as it is in sys.modules now."""
+        self._source = path
+        name = Path(path).stem
+        self._python_self = getattr(sys.modules[name], name + "Widget")(self)
+        setattr(slicer.modules, name + "Widget", self._python_self)
+        return True
+
+    def setup(self) -> None:
+        self._python_self.setup()
+
+    def reload(self) -> None:
+        self.setPythonSource(self._source)
+        self.setup()
+
+    def enter(self) -> None:
+        self._entered = True
+        getattr(self._python_self, "enter", lambda: None)()
+
+    def exit(self) -> None:
+        self._entered = False
+        getattr(self._python_self, "exit", lambda: None)()
+
+
+@stand_in
+class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
+    """A module written in Python; its widget is made when it is first asked for."""
+
+    _widget = None
+
+    def widgetRepresentation(self):
+        if self._widget is None:
+            self._widget = self.createNewWidgetRepresentation()
+        return self._widget
+
+    def createNewWidgetRepresentation(self):
+        widget = qSlicerScriptedLoadableModuleWidget()
+        widget.setPythonSource(self._path)
+        widget.setMRMLScene(slicer.mrmlScene)
+        widget.setup()
+        return widget
+
+    def hasWidget(self) -> bool:
+        """The host's own: whether the widget has been made."""
+        return self._widget is not None
+
+
+@stand_in
+class qSlicerModuleManager(QtCore.QObject):
+    """Modules by name; also fills `slicer.modules` and `slicer.moduleNames`."""
+
+    moduleLoaded = QtCore.Signal(str)
+    moduleAboutToBeUnloaded = QtCore.Signal(str)
+    _modules = None
+    _entered = ""
+
+    def __init__(self):
+        super().__init__()
+        self._modules = {}
+
+    def addModule(self, module: qSlicerLoadableModule) -> None:
+        self._modules[module.name] = module
+        setattr(slicer.modules, module.name.lower(), module)
+        setattr(slicer.moduleNames, module.name, module.name)
+        self.moduleLoaded.emit(module.name)
+
+    def addLoadableModule(self, name: str, logic) -> None:
+        self.addModule(qSlicerLoadableModule(name, logic=logic))
+
+    def module(self, name: str):
+        return self._modules.get(name)
+
+    def modulesNames(self) -> list[str]:
+        return list(self._modules)
+
+    def factoryManager(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(loadedModuleNames=self.modulesNames)
+
+    def enteredModuleName(self) -> str:
+        """The host's own: the module that the user would see, empty for none."""
+        return self._entered
+
+    def enterModule(self, name: str) -> None:
+        """The host's own: leaves the entered module and enters another; an empty name enters none.
+
+        Raises:
+            RuntimeError: there is no module of that name.
+        """
+        if name and name not in self._modules:
+            raise RuntimeError(f"no module named {name}")
+        for module_name, call in ((self._entered, "exit"), (name, "enter")):
+            widget = self._modules[module_name].widgetRepresentation() if module_name else None
+            if widget is not None:
+                getattr(widget, call)()
+            if call == "exit":
+                self._entered = ""
+        self._entered = name
+
+    def deleteWidgets(self) -> None:
+        """The host's own, for its end: deletes the widgets of all modules, which have to be cleaned up before."""
+        for name, module in self._modules.items():
+            vars(slicer.modules).pop(name + "Widget", None)
+            if isinstance(module, qSlicerScriptedLoadableModule) and module.hasWidget():
+                module.widgetRepresentation().delete()

@@ -1,0 +1,45 @@
+"""Fixtures that share one host among the tests of a process.
+
+A conftest.py imports them: `from slicer_host.pytest_plugin import qt, slicer, slicer_session`. A test file alone says
+`pytest_plugins = ["slicer_host.pytest_plugin"]`.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import slicer_host
+
+
+@pytest.fixture(scope="session")
+def slicer_session():
+    """The `slicer` module of a started host; the tests are skipped where it cannot start."""
+    missing = slicer_host.missing_packages()
+    if missing:
+        pytest.skip(f"the headless Slicer host needs {', '.join(missing)}")
+    yield slicer_host.start()
+    slicer_host.stop()
+
+
+@pytest.fixture
+def slicer(slicer_session):
+    """The `slicer` module with an empty scene; fails the test if anything went wrong behind its back."""
+    slicer_host.reset()
+    slicer_host.check()
+    yield slicer_session
+    slicer_host.reset()
+    slicer_host.check()
+
+
+@pytest.fixture
+def qt(slicer):
+    """The `qt` module of the host."""
+    return sys.modules["qt"]
+
+
+@pytest.fixture
+def host_example(slicer):
+    """The widget of the host's example module, shown."""
+    slicer_host.load_module(Path(__file__).parent / "example" / "HostExample.py")
+    return slicer_host.enter("HostExample")

@@ -1,0 +1,83 @@
+"""What 3D Slicer would only print fails the test."""
+
+import threading
+
+import pytest
+
+import slicer_host
+
+pytest_plugins = ["slicer_host.pytest_plugin"]
+
+
+def fail(*_):
+    raise ZeroDivisionError("in the dark")
+
+
+def in_slot(slicer, qt):
+    button = qt.QPushButton()
+    button.connect("clicked()", fail)
+    button.click()
+
+
+def in_direct_connection(slicer, qt):
+    button = qt.QPushButton()
+    button.clicked.connect(fail)
+    button.click()
+
+
+def in_timer(slicer, qt):
+    qt.QTimer.singleShot(0, fail)
+    slicer_host.process_events(0.02)
+
+
+def in_timer_object(slicer, qt):
+    timer = qt.QTimer()
+    timer.singleShot = True
+    timer.connect("timeout()", fail)
+    timer.start(0)
+    slicer_host.process_events(0.02)
+
+
+def in_observer(slicer, qt):
+    node = slicer.vtkMRMLTextNode()
+    node.AddObserver("ModifiedEvent", fail)
+    node.Modified()
+
+
+def in_thread(slicer, qt):
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("where", [in_slot, in_direct_connection, in_timer, in_timer_object, in_observer, in_thread])
+def test_an_exception_that_nobody_catches_fails_the_check(slicer, qt, where):
+    where(slicer, qt)
+    with pytest.raises(slicer_host.HostFault, match="in the dark"):
+        slicer_host.check()
+    slicer_host.check()
+
+
+def test_expected_faults_are_handed_over(slicer, qt):
+    with slicer_host.expected() as seen:
+        in_slot(slicer, qt)
+    assert len(seen) == 1 and "ZeroDivisionError: in the dark" in seen[0]
+    with pytest.raises(slicer_host.HostFault), slicer_host.checked():
+        in_slot(slicer, qt)
+
+
+def test_touching_the_scene_from_a_thread_is_a_fault(slicer):
+    def add():
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "stray")
+
+    with slicer_host.expected() as seen:
+        thread = threading.Thread(target=add)
+        thread.start()
+        thread.join()
+    assert seen == [f"node stray added in thread '{thread.name}': MRML belongs to the main thread"]
+
+
+def test_a_qt_warning_about_wrong_use_is_a_fault(slicer, qt):
+    with slicer_host.expected() as seen:
+        qt.QObject().startTimer(-5)
+    assert len(seen) == 1 and "negative intervals" in seen[0]

@@ -1,0 +1,128 @@
+"""The scene and the logics are the real ones, wired as in the application."""
+
+import numpy as np
+
+pytest_plugins = ["slicer_host.pytest_plugin"]
+
+
+def test_scene_events_and_clearing(slicer):
+    heard = []
+    scene = slicer.mrmlScene
+    tags = [
+        scene.AddObserver(scene.StartCloseEvent, lambda *_: heard.append("start")),
+        scene.AddObserver(scene.EndCloseEvent, lambda *_: heard.append("end")),
+    ]
+    scene.AddNewNodeByClass("vtkMRMLModelNode", "m")
+    scene.Clear()
+    for tag in tags:
+        scene.RemoveObserver(tag)
+    assert heard == ["start", "end"]
+    assert slicer.app.layoutManager().threeDWidget(0).mrmlViewNode().GetLayoutName() == "1"
+    assert scene.GetFirstNodeByName("m") is None
+    assert scene.GetNodeByID("vtkMRMLSliceNodeRed") is not None
+
+
+def test_subject_hierarchy_follows_the_nodes(slicer):
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    item = hierarchy.GetItemByDataNode(volume)
+    assert hierarchy.GetItemName(item) == "CT"
+    folder = hierarchy.CreateFolderItem(item, "Attention")
+    inner = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "s2-1")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(inner), folder)
+    assert slicer.util.getSubjectHierarchyItemChildren(folder) == [hierarchy.GetItemByDataNode(inner)]
+    slicer.mrmlScene.RemoveNode(inner)
+    assert slicer.util.getSubjectHierarchyItemChildren(folder) == []
+    hidden = slicer.vtkMRMLModelNode()
+    hidden.HideFromEditorsOn()
+    slicer.mrmlScene.AddNode(hidden)
+    assert hierarchy.GetItemByDataNode(hidden) == hierarchy.GetInvalidItemID()
+
+
+def test_slice_views_show_the_layers(slicer):
+    volume = slicer.util.addVolumeFromArray(np.zeros((4, 6, 8), np.int16), name="bg")
+    overlay = slicer.util.addVolumeFromArray(np.ones((4, 6, 8), np.float32), name="fg")
+    slicer.util.setSliceViewerLayers(background=volume, foreground=overlay, foregroundOpacity=0.5, fit=True)
+    for name in slicer.app.layoutManager().sliceViewNames():
+        composite = slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode()
+        assert composite.GetBackgroundVolumeID() == volume.GetID()
+        assert composite.GetForegroundVolumeID() == overlay.GetID()
+        assert composite.GetForegroundOpacity() == 0.5
+    orientations = [
+        slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode().GetOrientation()
+        for name in ("Red", "Yellow", "Green")
+    ]
+    assert orientations == ["Axial", "Sagittal", "Coronal"]
+
+
+def test_slices_jump_to_a_point(slicer):
+    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, 10, -20, 30)
+    for name, axis, position_mm in (("Yellow", 0, 10), ("Green", 1, -20), ("Red", 2, 30)):
+        node = slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode()
+        assert node.GetSliceToRAS().GetElement(axis, 3) == position_mm
+
+
+def test_segments_and_their_arrays(slicer):
+    volume = slicer.util.addVolumeFromArray(np.zeros((4, 4, 4), np.int16))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segment_id = node.GetSegmentation().AddEmptySegment("a")
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[1, 2, 3] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(labels, node, segment_id, volume)
+    np.testing.assert_array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume), labels)
+
+
+def test_terminologies_are_loaded(slicer):
+    logic = slicer.modules.terminologies.logic()
+    name = "Segmentation category and type - 3D Slicer General Anatomy list"
+    names = []
+    logic.GetLoadedTerminologyNames(names)
+    assert name in names
+    entry = slicer.vtkSlicerTerminologyEntry()
+    text = (f"{name}~SCT^123037004^Anatomical Structure~SCT^15776009^Pancreas~^^~"
+            "Anatomic codes - DICOM master list~^^~^^")
+    assert logic.DeserializeTerminologyEntry(text, entry)
+    assert logic.UpdateEntryFromLoadedTerminologies(entry, [name], [])
+    assert entry.GetTypeObject().GetCodeMeaning() == "Pancreas"
+    assert entry.GetTypeObject().GetRecommendedDisplayRGBValue() == (249, 180, 111)
+
+
+def test_default_color_nodes(slicer):
+    for name in ("Grey", "Rainbow", "Inferno", "Viridis"):
+        assert slicer.mrmlScene.GetFirstNodeByName(name).IsA("vtkMRMLColorNode"), name
+    label_map = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    label_map.CreateDefaultDisplayNodes()
+    assert label_map.GetDisplayNode().GetColorNode() is not None
+
+
+def test_sequences_show_their_frames(slicer):
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "cine")
+    for frame in range(3):
+        volume = slicer.vtkMRMLScalarVolumeNode()
+        slicer.util.updateVolumeFromArray(volume, np.full((2, 2, 2), frame, np.int16))
+        sequence.SetDataNodeAtValue(volume, str(frame))
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.SetSelectedItemNumber(2)
+    slicer.modules.sequences.logic().UpdateAllProxyNodes()
+    proxy = browser.GetProxyNode(sequence)
+    assert slicer.util.arrayFromVolume(proxy).max() == 2
+    assert slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(proxy) is browser
+
+
+def test_roi_nodes_give_their_bounds(slicer):
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    roi.SetCenter(1, 2, 3)
+    roi.SetSize(10, 20, 30)
+    bounds_mm = [0.0] * 6
+    roi.GetRASBounds(bounds_mm)
+    np.testing.assert_allclose(bounds_mm, [-4, 6, -8, 12, -12, 18])
+
+
+def test_the_segment_editor_takes_a_segmentation(slicer):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    slicer.util.selectModule("SegmentEditor")
+    slicer.modules.SegmentEditorWidget.editor.setSegmentationNode(node)
+    assert slicer.util.getModuleWidget("SegmentEditor").editor.segmentationNode() is node

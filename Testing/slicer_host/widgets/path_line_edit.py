@@ -1,0 +1,46 @@
+"""ctkPathLineEdit: a path in a line edit with a browse button."""
+
+from .. import messages
+from ..pythonqt.binding import QtCore, QtWidgets
+from .stand_in import stand_in, stored
+
+
+@stand_in
+@stored(filters=0, nameFilters=(), settingKey="", label="", showBrowseButton=True, showHistoryButton=True)
+class ctkPathLineEdit(QtWidgets.QWidget):
+    """Line edit for a file or a folder; browsing takes the path that the host's answers give."""
+
+    currentPathChanged = QtCore.Signal(str)
+    validInputChanged = QtCore.Signal(bool)
+    # QDir's filters, which ctkPathLineEdit repeats.
+    Dirs, Files, Drives, NoSymLinks, Readable, Writable, Executable = (1 << bit for bit in range(7))
+    Hidden = 0x100
+    _edit = None
+    _button = None
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._edit = QtWidgets.QLineEdit(self)
+        self._button = QtWidgets.QPushButton("...", self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._edit, 1)
+        layout.addWidget(self._button)
+        self._edit.textChanged.connect(self.currentPathChanged.emit)
+        self._button.clicked.connect(lambda: self.browse())
+
+    currentPath = property(lambda self: self._edit.text, lambda self, value: self.setCurrentPath(value))
+
+    def setCurrentPath(self, path: str) -> None:
+        self._edit.setText(path)
+
+    def browse(self) -> None:
+        answers = messages.record_message("file", self._label or "Select a path")
+        if answers.accept and answers.path:
+            self.setCurrentPath(answers.path)
+
+    def addCurrentPathToHistory(self) -> None:
+        """History is kept in the application's settings in 3D Slicer; here it is not kept."""
+
+    def _property_changed(self, name: str) -> None:
+        self._button.setVisible(self._showBrowseButton)
