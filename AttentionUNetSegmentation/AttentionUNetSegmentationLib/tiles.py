@@ -1,17 +1,20 @@
 """Overlapping tiles of a volume, and how their results are blended into one.
 
 Tile corners lie on multiples of the network's size divisor, so that the coarser grids of the attention maps are cut at
-whole voxels. Weights fall linearly from a tile's middle to its border and are divided by their sum, so a constant comes
-back as the same constant in every voxel, whatever the tiling.
+whole voxels. Weights fall from a tile's middle, which sees the most of its surroundings, to its border, and are divided
+by their sum, so a constant comes back as the same constant in every voxel, whatever the tiling.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+
+BELL_WIDTH = 0.15  # standard deviation of the weights, in tile lengths
 
 Triple = tuple[int, int, int]
 
@@ -39,18 +42,24 @@ class Tiling:
 
     @classmethod
     def of_at_most(cls, shape: Triple, edge: int, divisor: int = 16) -> Tiling:
-        """Tiles of at most ``edge`` voxels along each axis."""
+        """As few tiles of at most ``edge`` voxels per axis as overlap by a third, and as small as that allows."""
         longest = max(divisor, edge // divisor * divisor)
-        return cls(shape, tuple(min(size, longest) for size in shape), divisor)
+        overlap = longest // 3
+        lengths = []
+        for size in shape:
+            count = max(1, math.ceil((size - overlap) / (longest - overlap)))
+            length = math.ceil((size + (count - 1) * overlap) / count / divisor) * divisor
+            lengths.append(min(size, longest, length))
+        return cls(shape, tuple(lengths), divisor)
 
     def starts(self) -> list[Triple]:
-        """First voxel of every tile; neighbours overlap by a third of a tile or more."""
+        """First voxel of every tile; they are spread evenly."""
         return list(product(*map(self._starts_along, self.shape, self.tile)))
 
     def _starts_along(self, size: int, tile: int) -> list[int]:
         room = (size - tile) // self.divisor
         stride = max(1, tile * 2 // 3 // self.divisor)
-        count = -(-room // stride) + 1
+        count = math.ceil(room / stride) + 1
         return [round(n * room / max(1, count - 1)) * self.divisor for n in range(count)]
 
 
@@ -85,9 +94,9 @@ class Blend:
 
 
 def tile_weights(shape: Sequence[int]) -> np.ndarray:
-    """Weights in (0, 1] of a tile's voxels (D, H, W): a ramp along each axis, highest in the middle."""
-    ramps = []
+    """Weights in (0, 1] of a tile's voxels (D, H, W): a bell along each axis, highest in the middle."""
+    bells = []
     for size in shape:
-        distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
-        ramps.append((distance / distance.max()).astype(np.float32))
-    return ramps[0][:, None, None] * ramps[1][None, :, None] * ramps[2][None, None, :]
+        from_middle = (np.arange(size) - (size - 1) / 2) / size
+        bells.append(np.exp(-0.5 * (from_middle / BELL_WIDTH) ** 2).astype(np.float32))
+    return bells[0][:, None, None] * bells[1][None, :, None] * bells[2][None, None, :]

@@ -45,6 +45,24 @@ def test_slabs_of_any_convolution_equal_the_whole(convolution):
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(16, 12, 14), (24, 6, 7), (8, 12, 14), (12, 12, 14)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_slabs_of_an_interpolation_equal_the_whole(size, layout):
+    x = torch.randn(2, 3, 8, 6, 7).to(memory_format=layout)
+
+    def network(x):
+        return torch.nn.functional.interpolate(x, size=size, mode="trilinear", align_corners=False)
+
+    result, _ = run(network, x, slab_work=1.0)
+    torch.testing.assert_close(result, network(x), rtol=1e-5, atol=1e-5)
+
+
+def test_slabs_of_a_concatenation_equal_the_whole():
+    parts = [torch.randn(2, channels, 8, 6, 7) for channels in (1, 3)]
+    result, _ = run(lambda x: torch.cat(x, dim=1), parts, slab_work=1.0)
+    torch.testing.assert_close(result, torch.cat(parts, dim=1), rtol=0, atol=0)
+
+
 def test_work_is_counted_by_hand_and_without_computing():
     convolution = nn.Conv3d(2, 3, 3, padding=1)
     _, work = run(convolution, torch.zeros(1, 2, 4, 5, 6), slab_work=0)
