@@ -155,7 +155,7 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
 def _move_into_place(scratch: Path, folder: Path) -> None:
     """Exchange an older result for the new one: the old report goes first, the new one comes last.
 
-    If a file cannot be moved (open in another program, say), everything is put back.
+    If a file cannot be moved (open in another program, say), or the run is interrupted, everything is put back.
     """
     new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
     old = sorted({*_files_of_report(folder), *new}, key=lambda name: name != REPORT_FILE)
@@ -167,7 +167,7 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
                 os.replace(folder / name, backup / name)
         for name in new:
             os.replace(scratch / name, folder / name)
-    except OSError:
+    except BaseException:
         for path in backup.iterdir():
             os.replace(path, folder / path.name)
         raise

@@ -1,0 +1,68 @@
+"""A label map of a few boxes, for tests of the synthetic-CT generator."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from attention_unet_training.synthetic_ct import prepare_anatomy
+from attention_unet_training.synthetic_ct.config import DeformationConfig, SyntheticCTConfig
+from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
+
+REAL_ATLAS = Path(__file__).parents[2] / "shared" / "data" / "atlas"
+RAS_2MM = np.diag([2.0, 2.0, 2.0, 1.0])
+SHAPE = (32, 40, 48)
+
+# Boxes (z, y, x) in a map of 40 x 40 x 60 voxels; x grows to the right of the patient, y to the front.
+BOXES = {
+    "vertebrae_L1": ((0, 40), (4, 12), (26, 34)),
+    "autochthon_left": ((0, 40), (2, 9), (14, 25)),
+    "liver": ((10, 36), (12, 34), (36, 56)),
+    "spleen": ((14, 34), (8, 24), (4, 14)),
+    "pancreas": ((16, 26), (16, 24), (18, 32)),
+    "kidney_right": ((2, 20), (6, 16), (38, 48)),
+    "kidney_left": ((2, 14), (6, 18), (12, 24)),
+    "aorta": ((0, 40), (12, 16), (25, 29)),
+    "stomach": ((22, 36), (24, 36), (12, 26)),
+    "colon": ((2, 16), (26, 36), (10, 50)),
+}
+
+
+def box_labels(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)) -> np.ndarray:
+    labels = np.zeros(shape, dtype=np.uint8)
+    for name, ((z0, z1), (y0, y1), (x0, x1)) in boxes.items():
+        labels[z0:z1, y0:y1, x0:x1] = number_of(name)
+    return labels
+
+
+def own_names() -> dict[int, str]:
+    return dict(enumerate(STRUCTURES, start=1))
+
+
+def box_anatomy(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)):
+    return prepare_anatomy(box_labels(boxes, shape), own_names(), RAS_2MM, name="boxes")
+
+
+def still_config(**sections) -> SyntheticCTConfig:
+    """The anatomy as it is: no deformation, masses, erosion, tubes, cuts or circles."""
+    config = SyntheticCTConfig()
+    config = dataclasses.replace(
+        config,
+        deformation=DeformationConfig.identity(),
+        masses=dataclasses.replace(config.masses, probability=0),
+        solid_organs=dataclasses.replace(config.solid_organs, pancreas_erosion_probability=0),
+        field_of_view=dataclasses.replace(
+            config.field_of_view,
+            cut_top_probability=0,
+            cut_bottom_probability=0,
+            thin_slab_probability=0,
+            circle_probability=0,
+        ),
+    )
+    return dataclasses.replace(config, **sections)
+
+
+def centre_mm(anatomy) -> tuple[float, ...]:
+    return tuple((size - 1) * anatomy.spacing_mm / 2 for size in anatomy.labels.shape)
