@@ -67,7 +67,12 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--no-clean-up", action="store_true", help="keep all connected components")
     parser.add_argument("--no-split", action="store_true", help="do not split the kidneys into right and left")
     parser.add_argument(
-        "--tile", type=_tile_edge, metavar="N", help="run in tiles of at most N voxels per axis (multiple of 16)"
+        "--tile",
+        type=_tile_edge,
+        nargs="?",
+        const=192,
+        metavar="N",
+        help="run in tiles of at most N voxels per axis, a multiple of 16 (%(const)s if not given)",
     )
     parser.add_argument("--overwrite", action="store_true", help="segment again what is done already")
     parser.add_argument("--quiet", action="store_true", help="print errors only")

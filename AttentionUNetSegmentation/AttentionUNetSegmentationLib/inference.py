@@ -17,7 +17,7 @@ from .memory import forward_bytes, free_bytes
 from .monitor import Monitor
 from .tiles import Blend, Tiling
 
-TILE_EDGES = (192, 128, 96, 64)  # voxels
+TILE_EDGES = (192, 160, 128, 96, 64)  # voxels
 MEMORY_SHARE = 0.8  # of the free memory may be planned for
 
 

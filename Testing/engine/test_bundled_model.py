@@ -65,9 +65,9 @@ def test_the_bundled_model_is_small_and_says_what_it_is():
 def test_the_sample_ct_is_segmented():
     truth = sample_part("SyntheticAbdomenCT.labels.nrrd").voxels
     labels = sample_result().labels
-    assert phantoms.dice(labels == 2, truth == 2) > 0.75
-    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.75
-    assert phantoms.dice(labels == 1, truth == 1) > 0.1
+    assert phantoms.dice(labels == 1, truth == 1) > 0.5
+    assert phantoms.dice(labels == 2, truth == 2) > 0.65
+    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.8
     names = [organ.name for organ in sample_result().organs]
     assert names == ["pancreas", "spleen", "right kidney", "left kidney"]
     grid = sample_result().grid
@@ -81,8 +81,8 @@ def test_attention_of_the_sample_ct_is_not_flat():
 
 
 def test_one_pass_and_tiles_agree_on_the_sample_ct():
-    tiled = segment(sample_ct(), bundled(), Options(device="cpu", tile=128))
-    assert tiled.provenance["passes"] == "tiles of 128 voxels"
+    tiled = segment(sample_ct(), bundled(), Options(device="cpu", tile=160))
+    assert tiled.provenance["passes"] == "tiles of 160 voxels"
     assert phantoms.dice(tiled.labels > 0, sample_result().labels > 0) > 0.99
 
 
