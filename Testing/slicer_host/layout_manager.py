@@ -1,8 +1,7 @@
 """The layout manager: real slice and view logics, without widgets. `render` makes pictures of them."""
 
-import vtk
-
 import slicer
+import vtk
 
 from .pythonqt.binding import QtCore
 from .widgets.stand_in import stand_in

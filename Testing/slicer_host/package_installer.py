@@ -4,9 +4,8 @@ import importlib.metadata
 import logging
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 import slicer
+from packaging.requirements import Requirement
 
 from .messages import record_message
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import qt
+import slicer
 import vtk
 from vtkmodules.util.numpy_support import vtk_to_numpy
-
-import slicer
 
 _SLICE_MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",

@@ -2,9 +2,8 @@
 
 import numpy as np
 import SimpleITK
-import vtk
-
 import slicer
+import vtk
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -12,8 +13,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
-
-import slicer
 
 
 class HostExample(ScriptedLoadableModule):

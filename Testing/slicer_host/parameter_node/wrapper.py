@@ -4,9 +4,8 @@ import typing
 from typing import Any
 
 import qt
-import vtk
-
 import slicer
+import vtk
 
 from .field import Field
 from .gui_binding import Binding, bind
