@@ -42,15 +42,9 @@ class Tiling:
 
     @classmethod
     def of_at_most(cls, shape: Triple, edge: int, divisor: int = 16) -> Tiling:
-        """As few tiles of at most ``edge`` voxels per axis as overlap by a third, and as small as that allows."""
+        """Tiles of ``edge`` voxels per axis, or of the volume's size where that is less."""
         longest = max(divisor, edge // divisor * divisor)
-        overlap = longest // 3
-        lengths = []
-        for size in shape:
-            count = max(1, math.ceil((size - overlap) / (longest - overlap)))
-            length = math.ceil((size + (count - 1) * overlap) / count / divisor) * divisor
-            lengths.append(min(size, longest, length))
-        return cls(shape, tuple(lengths), divisor)
+        return cls(shape, tuple(min(size, longest) for size in shape), divisor)
 
     def starts(self) -> list[Triple]:
         """First voxel of every tile; they are spread evenly."""
