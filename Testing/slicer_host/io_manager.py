@@ -22,13 +22,17 @@ _FILE_TYPES = {
     "ColorTableFile": (".ctbl",),
 }
 _STORED_BY_STORAGE_NODE = {
-    "TransformFile": "vtkMRMLTransformNode", "TableFile": "vtkMRMLTableNode", "TextFile": "vtkMRMLTextNode",
+    "TransformFile": "vtkMRMLTransformNode",
+    "TableFile": "vtkMRMLTableNode",
+    "TextFile": "vtkMRMLTextNode",
 }
 _TYPE_OF_NODE = {
-    "vtkMRMLSegmentationNode": "SegmentationFile", "vtkMRMLVolumeNode": "VolumeFile", "vtkMRMLModelNode": "ModelFile",
-    "vtkMRMLMarkupsNode": "MarkupsFile", "vtkMRMLColorNode": "ColorTableFile", **{
-        node_class: file_type for file_type, node_class in _STORED_BY_STORAGE_NODE.items()
-    },
+    "vtkMRMLSegmentationNode": "SegmentationFile",
+    "vtkMRMLVolumeNode": "VolumeFile",
+    "vtkMRMLModelNode": "ModelFile",
+    "vtkMRMLMarkupsNode": "MarkupsFile",
+    "vtkMRMLColorNode": "ColorTableFile",
+    **{node_class: file_type for file_type, node_class in _STORED_BY_STORAGE_NODE.items()},
 }
 # Bits of the options of vtkSlicerVolumesLogic.AddArchetypeVolume, by the name of the loading property.
 _VOLUME_OPTIONS = {"labelmap": 1, "center": 2, "singleFile": 4, "autoWindowLevel": 8, "discardOrientation": 16}
@@ -86,8 +90,12 @@ def _load_scene(path: str, name: str, properties: dict):
 
 
 _LOADERS = {
-    "SceneFile": _load_scene, "VolumeFile": _load_volume, "SegmentationFile": _load_segmentation,
-    "ModelFile": _load_model, "MarkupsFile": _load_markups, "ColorTableFile": _load_color_table,
+    "SceneFile": _load_scene,
+    "VolumeFile": _load_volume,
+    "SegmentationFile": _load_segmentation,
+    "ModelFile": _load_model,
+    "MarkupsFile": _load_markups,
+    "ColorTableFile": _load_color_table,
 } | {file_type: _by_storage_node(node_class) for file_type, node_class in _STORED_BY_STORAGE_NODE.items()}
 
 

@@ -13,8 +13,17 @@ from .widgets.stand_in import stand_in, stored
 
 @stand_in
 @stored(
-    title="", categories=(), dependencies=(), contributors=(), associatedNodeTypes=(), helpText="",
-    acknowledgementText="", hidden=False, index=-1, icon=None, defaultDocumentationLink="",
+    title="",
+    categories=(),
+    dependencies=(),
+    contributors=(),
+    associatedNodeTypes=(),
+    helpText="",
+    acknowledgementText="",
+    hidden=False,
+    index=-1,
+    icon=None,
+    defaultDocumentationLink="",
     widgetRepresentationCreationEnabled=True,
 )
 class qSlicerLoadableModule(QtCore.QObject):

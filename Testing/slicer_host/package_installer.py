@@ -37,8 +37,16 @@ def pip_check(req, _seen=None) -> bool:
     return True
 
 
-def pip_ensure(requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
-               requester=None, skip_in_testing=True, show_progress=True) -> None:
+def pip_ensure(
+    requirements,
+    constraints=None,
+    skip_packages=None,
+    prompt_install=True,
+    prompt_restart=True,
+    requester=None,
+    skip_in_testing=True,
+    show_progress=True,
+) -> None:
     """Installs nothing: in testing mode it goes on silently, as 3D Slicer does; else it asks, then raises.
 
     Raises:

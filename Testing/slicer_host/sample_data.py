@@ -9,15 +9,31 @@ import slicer
 class SampleDataSource:
     """One data set: URIs, file names, node names and checksums, given singly or as lists of one length."""
 
-    def __init__(self, sampleName=None, uris=None, fileNames=None, nodeNames=None, checksums=None, loadFiles=None,
-                 customDownloader=None, thumbnailFileName=None, loadFileTypes=None, loadFileProperties=None):
+    def __init__(
+        self,
+        sampleName=None,
+        uris=None,
+        fileNames=None,
+        nodeNames=None,
+        checksums=None,
+        loadFiles=None,
+        customDownloader=None,
+        thumbnailFileName=None,
+        loadFileTypes=None,
+        loadFileProperties=None,
+    ):
         self.sampleName = sampleName
         self.customDownloader = customDownloader
         self.thumbnailFileName = thumbnailFileName
         self.loadFileProperties = loadFileProperties or {}
         self.uris = uris if isinstance(uris, (list, tuple)) else [uris]
-        columns = {"fileNames": fileNames, "nodeNames": nodeNames, "checksums": checksums,
-                   "loadFiles": loadFiles, "loadFileTypes": loadFileTypes}
+        columns = {
+            "fileNames": fileNames,
+            "nodeNames": nodeNames,
+            "checksums": checksums,
+            "loadFiles": loadFiles,
+            "loadFileTypes": loadFileTypes,
+        }
         for name, value in columns.items():
             items = value if isinstance(value, (list, tuple)) else [value] * len(self.uris)
             if len(items) != len(self.uris):
@@ -69,8 +85,14 @@ class SampleDataLogic:
         """Returns the loaded nodes; a path for a file that is not to be loaded, as scenes are not by default."""
         if source.customDownloader is not None:
             return source.customDownloader(source)
-        columns = (source.uris, source.fileNames, source.nodeNames, source.checksums, source.loadFiles,
-                   source.loadFileTypes)
+        columns = (
+            source.uris,
+            source.fileNames,
+            source.nodeNames,
+            source.checksums,
+            source.loadFiles,
+            source.loadFileTypes,
+        )
         return [self._fetch(*row, source.loadFileProperties) for row in zip(*columns, strict=True)]
 
     def downloadFileIntoCache(self, uri: str, name: str, checksum: str | None = None) -> str:

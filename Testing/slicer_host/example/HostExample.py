@@ -27,8 +27,12 @@ def registerSampleData():
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="HostExample", sampleName="HostExampleVolume", uris="https://example.org/volume.nrrd",
-        fileNames="volume.nrrd", nodeNames="HostExampleVolume", checksums="SHA256:00",
+        category="HostExample",
+        sampleName="HostExampleVolume",
+        uris="https://example.org/volume.nrrd",
+        fileNames="volume.nrrd",
+        nodeNames="HostExampleVolume",
+        checksums="SHA256:00",
     )
 
 

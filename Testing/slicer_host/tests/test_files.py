@@ -9,8 +9,10 @@ import slicer_host
 
 pytest_plugins = ["slicer_host.pytest_plugin"]
 
-PANCREAS = ("Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
-            "SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^")
+PANCREAS = (
+    "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
+    "SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^"
+)
 IJK_TO_RAS = np.array([[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3, 30], [0, 0, 0, 1]])
 
 

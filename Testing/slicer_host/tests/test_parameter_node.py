@@ -51,9 +51,7 @@ def parameters(slicer, wrapper):
 
 def test_defaults(parameters):
     values = {name: parameters.getValue(name) for name in ("volume", "output", "roi", "seed", "name", "mode", "on")}
-    assert values == {
-        "volume": None, "output": None, "roi": None, "seed": None, "name": "", "mode": "b", "on": True
-    }
+    assert values == {"volume": None, "output": None, "roi": None, "seed": None, "name": "", "mode": "b", "on": True}
     assert (parameters.opacity, parameters.count, parameters.folder) == (0.5, 3, Path())
     assert (parameters.limits.minimum, parameters.limits.maximum) == (0.25, 1.0)
     assert parameters.device is Device.AUTO
@@ -74,8 +72,13 @@ def test_values_are_kept_by_the_node(slicer, wrapper, parameters):
 
 @pytest.mark.parametrize(
     ("name", "value", "error"),
-    [("opacity", 1.5, ValueError), ("opacity", None, ValueError), ("count", "3", TypeError), ("mode", "c", ValueError),
-     ("count", 2.5, TypeError)],
+    [
+        ("opacity", 1.5, ValueError),
+        ("opacity", None, ValueError),
+        ("count", "3", TypeError),
+        ("mode", "c", ValueError),
+        ("count", 2.5, TypeError),
+    ],
 )
 def test_values_out_of_type_or_range_are_refused(parameters, name, value, error):
     before = parameters.getValue(name)
@@ -117,9 +120,17 @@ def gui(slicer, qt):
         opacity = None
 
     ui = Gui()
-    kinds = {"volume": slicer.qMRMLNodeComboBox, "opacity": ctk.ctkSliderWidget, "on": qt.QCheckBox,
-             "name": qt.QLineEdit, "mode": qt.QComboBox, "limits": ctk.ctkRangeWidget, "count": qt.QSpinBox,
-             "folder": ctk.ctkPathLineEdit, "device": ctk.ctkComboBox}
+    kinds = {
+        "volume": slicer.qMRMLNodeComboBox,
+        "opacity": ctk.ctkSliderWidget,
+        "on": qt.QCheckBox,
+        "name": qt.QLineEdit,
+        "mode": qt.QComboBox,
+        "limits": ctk.ctkRangeWidget,
+        "count": qt.QSpinBox,
+        "folder": ctk.ctkPathLineEdit,
+        "device": ctk.ctkComboBox,
+    }
     for name, kind in kinds.items():
         widget = kind()
         widget.setProperty("SlicerParameterName", name)

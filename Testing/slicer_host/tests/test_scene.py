@@ -81,8 +81,9 @@ def test_terminologies_are_loaded(slicer):
     logic.GetLoadedTerminologyNames(names)
     assert name in names
     entry = slicer.vtkSlicerTerminologyEntry()
-    text = (f"{name}~SCT^123037004^Anatomical Structure~SCT^15776009^Pancreas~^^~"
-            "Anatomic codes - DICOM master list~^^~^^")
+    text = (
+        f"{name}~SCT^123037004^Anatomical Structure~SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^"
+    )
     assert logic.DeserializeTerminologyEntry(text, entry)
     assert logic.UpdateEntryFromLoadedTerminologies(entry, [name], [])
     assert entry.GetTypeObject().GetCodeMeaning() == "Pancreas"

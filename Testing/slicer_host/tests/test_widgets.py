@@ -154,8 +154,6 @@ def test_show_3d_makes_and_removes_the_surface(slicer, segmentation):
     assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
-
-
 def test_a_deleted_widget_no_longer_observes(slicer, selector):
     selector.delete()
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "after")
