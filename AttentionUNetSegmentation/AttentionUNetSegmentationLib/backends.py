@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .monitor import Monitor
-from .network import ConvolutionBlock
+from .network import ConvolutionBlock, UNet
+from .slabwise import SlabwiseUNet
 from .stages import SLAB_WORK, StageGuard, network_work
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -37,8 +38,8 @@ class Backend(Protocol):
     name: str
     device: str
 
-    def run(self, image: np.ndarray, monitor: Monitor) -> Output:
-        """Run the network on an image (D, H, W)."""
+    def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = False) -> Output:
+        """Run the network on an image (D, H, W); with ``in_slabs`` in less memory, where the backend can."""
         ...
 
 
@@ -103,10 +104,19 @@ class TorchBackend:
             network = network.to(device, memory_format=torch.channels_last_3d)
         self._network = network
 
-    def run(self, image: np.ndarray, monitor: Monitor) -> Output:
-        """See ``Backend``; asks the monitor between stages, and reports the share of the work that is done."""
+    def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = False) -> Output:
+        """See ``Backend``; asks the monitor between stages, and reports the share of the work that is done.
+
+        Raises:
+            ValueError: If slabs are wanted of a predictor that is no network of ``network.py``.
+        """
+        if in_slabs and not isinstance(self._network, UNet):
+            raise ValueError(f"only U-Nets can run in slabs, got {type(self._network).__name__}")
+        network = SlabwiseUNet(self._network) if in_slabs else self._network
         x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
-        total = network_work(self._meta, x.shape) if self._meta is not None else 0.0
+        total = 0.0
+        if self._meta is not None:
+            total = network_work(SlabwiseUNet(self._meta) if in_slabs else self._meta, x.shape)
 
         def on_work(done: float) -> None:
             if total:
@@ -116,7 +126,7 @@ class TorchBackend:
 
         x = x.to(self.device, memory_format=torch.channels_last_3d)
         with torch.inference_mode(), self._autocast(), StageGuard(on_work, self._slab_work()):
-            logits, attention = self._network(x)
+            logits, attention = network(x)
         monitor.check()
         return _to_numpy(logits), {name: _to_numpy(alpha)[0] for name, alpha in attention.items()}
 
@@ -144,8 +154,10 @@ class OpenVinoBackend:
         self._network = fold_batch_norm(network)
         self._compiled: tuple[tuple[int, ...], Any] | None = None
 
-    def run(self, image: np.ndarray, monitor: Monitor) -> Output:
-        """See ``Backend``; cancelling interrupts the running request."""
+    def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = False) -> Output:
+        """See ``Backend``; cancelling interrupts the running request. Slabs are not offered."""
+        if in_slabs:
+            raise ValueError("the backend 'openvino' cannot run in slabs")
         compiling = threading.Thread(target=self._compile, args=(image.shape,), daemon=True)
         compiling.start()
         while compiling.is_alive():  # compiling cannot be interrupted, but need not be waited for

@@ -1,7 +1,8 @@
-"""A whole volume through the network: in one pass where it fits, else in overlapping tiles.
+"""A whole volume through the network: in one pass where it fits, else with less memory.
 
-When memory runs out, the next smaller way is tried: one pass, tiles, smaller tiles, the CPU. Every such step is
-reported. Which way is tried first follows from an estimate, before anything is computed.
+When memory runs out, the next smaller way is tried: one pass, one pass in slabs (the same result, somewhat slower),
+overlapping tiles in slabs, smaller tiles, the CPU. Every such step is reported. Which way is tried first follows from
+an estimate, before anything is computed.
 """
 
 from __future__ import annotations
@@ -17,19 +18,32 @@ from .memory import forward_bytes, free_bytes
 from .monitor import Monitor
 from .tiles import Blend, Tiling
 
-TILE_EDGES = (192, 160, 128, 96, 64)  # voxels
+TILE_EDGES = (192, 160)  # voxels; smaller tiles see too little of the body to give the result of one pass
 MEMORY_SHARE = 0.8  # of the free memory may be planned for
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to run the network: on a device, in tiles of at most ``tile`` voxels per axis (None: one pass)."""
+    """One way to run the network.
+
+    Attributes:
+        device: Where.
+        tile: Longest edge of a tile in voxels; None for one pass.
+        in_slabs: Whether full resolution is computed in slabs (``slabwise.py``).
+    """
 
     device: str
     tile: int | None
+    in_slabs: bool = False
+
+    @property
+    def way(self) -> str:
+        """What is done, without the device."""
+        passes = "one pass" if self.tile is None else f"tiles of {self.tile} voxels"
+        return f"{passes} in slabs" if self.in_slabs else passes
 
     def __str__(self) -> str:
-        return f"{'one pass' if self.tile is None else f'tiles of {self.tile} voxels'} on {self.device}"
+        return f"{self.way} on {self.device}"
 
 
 @dataclass
@@ -61,6 +75,7 @@ def predict(
     monitor: Monitor,
     divisor: int = 16,
     tile: int | None = None,
+    slabs: bool = False,
 ) -> Prediction:
     """Run the network on a volume of any size.
 
@@ -72,18 +87,22 @@ def predict(
         monitor: Progress and cancellation.
         divisor: The network's size divisor.
         tile: Longest edge of a tile in voxels if tiles are wanted; None lets memory decide.
+        slabs: Whether the backends can run in slabs.
 
     Raises:
         Cancelled: When asked to stop.
         RuntimeError: If memory does not suffice for the smallest tiles on the CPU.
     """
     padded = pad_to_multiple(image, divisor)
-    attempts, reports = plan(padded.shape, device, widths, tile)
+    attempts, reports = plan(padded.shape, device, widths, tile, slabs)
+    if tile is not None and tile < min(TILE_EDGES) and max(padded.shape) > tile:
+        reports.append(f"tiles of {tile} voxels see little of the body: results are worse than with {min(TILE_EDGES)}")
     backend: Backend | None = None
     for attempt, fallback in zip(attempts, [*attempts[1:], None], strict=True):
-        if backend is None or backend.device != attempt.device:
-            backend = make_backend(attempt.device)
         try:
+            if backend is None or backend.device != attempt.device:
+                backend = None  # frees the other device before this one is filled
+                backend = make_backend(attempt.device)
             logits, attention = _run(padded, backend, attempt, divisor, monitor)
             return _cropped(logits, attention, padded.shape, image.shape, attempt, backend.name, reports)
         except (RuntimeError, MemoryError) as error:
@@ -91,8 +110,6 @@ def predict(
             if fallback is None or not reason:
                 raise
         reports.append(f"{attempt}: {reason}; went on with {fallback}")
-        if fallback.device != attempt.device:
-            backend = None
         _free_device(attempt.device)
     raise RuntimeError("no way to run the network was planned")
 
@@ -116,22 +133,19 @@ def _cropped(
 
 
 def plan(
-    shape: Sequence[int], device: str, widths: Sequence[int], tile: int | None = None
+    shape: Sequence[int], device: str, widths: Sequence[int], tile: int | None = None, slabs: bool = False
 ) -> tuple[list[Attempt], list[str]]:
     """The ways to try, in order, and what is to be reported of those that the estimate rules out.
 
     Raises:
-        RuntimeError: If the smallest tile on the CPU would not fit either.
+        RuntimeError: If the smallest way on the CPU would not fit either.
     """
-    edges: list[int | None] = [None, *TILE_EDGES] if tile is None else [tile, *(e for e in TILE_EDGES if e < tile)]
-    wanted = [Attempt(device, edge) for edge in edges]
-    if device != "cpu":
-        wanted += [Attempt("cpu", edge) for edge in edges]
+    wanted = [way for name in dict.fromkeys((device, "cpu")) for way in _ways(name, tile, slabs)]
     free = {name: free_bytes(name) for name in {attempt.device for attempt in wanted}}
     attempts, ruled_out = [], []
     for attempt in wanted:
         edge = attempt.tile or max(shape)
-        needed = forward_bytes(widths, [min(size, edge) for size in shape])
+        needed = forward_bytes(widths, [min(size, edge) for size in shape], attempt.in_slabs)
         if needed <= MEMORY_SHARE * free[attempt.device]:
             attempts.append(attempt)
         elif not attempts:
@@ -141,6 +155,16 @@ def plan(
     if not attempts:
         raise RuntimeError(f"not enough memory: {ruled_out[-1]}")
     return attempts, [f"{step}; went on with {attempts[0]}" for step in ruled_out]
+
+
+def _ways(device: str, tile: int | None, slabs: bool) -> list[Attempt]:
+    """What may be tried on a device, from the most memory to the least."""
+    if tile is None:
+        whole = [Attempt(device, None), *([Attempt(device, None, True)] if slabs else [])]
+        return whole + [Attempt(device, edge, slabs) for edge in TILE_EDGES]
+    edges = [edge for edge in TILE_EDGES if edge < tile]
+    smaller = [Attempt(device, edge, slabs) for edge in edges]
+    return [Attempt(device, tile), *([Attempt(device, tile, True)] if slabs else []), *smaller]
 
 
 def pad_to_multiple(image: np.ndarray, divisor: int) -> np.ndarray:
@@ -153,13 +177,13 @@ def _run(
     padded: np.ndarray, backend: Backend, attempt: Attempt, divisor: int, monitor: Monitor
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     if attempt.tile is None or max(padded.shape) <= attempt.tile:
-        return backend.run(padded, monitor)
+        return backend.run(padded, monitor, attempt.in_slabs)
     tiling = Tiling.of_at_most(padded.shape, attempt.tile, divisor)
     starts = tiling.starts()
     blends: dict[str, Blend] = {}
     for n, start in enumerate(starts):
         part = padded[tuple(slice(first, first + size) for first, size in zip(start, tiling.tile, strict=True))]
-        logits, attention = backend.run(part, _TileMonitor(monitor, n, len(starts)))
+        logits, attention = backend.run(part, _TileMonitor(monitor, n, len(starts)), attempt.in_slabs)
         outputs = {"": logits, **{name: alpha[None] for name, alpha in attention.items()}}
         for name, output in outputs.items():
             factor = _factors(tiling.tile, output.shape[1:], name)

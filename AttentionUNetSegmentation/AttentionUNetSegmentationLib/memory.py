@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -10,27 +11,39 @@ from pathlib import Path
 
 import torch
 
+from .slabwise import HALO, SLAB
+
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
+CLASSES_ASSUMED = 4
 BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
 
 
-def forward_bytes(widths: Sequence[int], shape: Sequence[int]) -> int:
+def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = False) -> int:
     """Estimated peak memory of one float32 forward pass without gradients.
 
-    The peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
+    In one go the peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
     concatenation and the block's output are alive together, beside what coarser scales keep (about an eighth each).
-    For the paper's widths that is 704 bytes per voxel; 610 to 700 were measured (``make bench`` prints both).
+    For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabwise.py``) the
+    peak lies at scale 2, where the same sum counts for an eighth of the voxels, or at full resolution, where it counts
+    for one slab with its halo, beside the output: about 190 bytes per voxel, and 155 to 205 were measured.
 
     Args:
         widths: Channels per scale.
         shape: (D, H, W) of the input.
+        in_slabs: Whether the first scale is computed in slabs.
     """
+    voxels = math.prod(int(size) for size in shape)
+    if not in_slabs:
+        return int(BYTES_AT_START + 4 * _floats_per_voxel(widths) * voxels)
+    slab_voxels = min(SLAB + 2 * HALO, shape[0]) * voxels / shape[0]
+    coarse_peak = (1 + widths[0] / 8 + _floats_per_voxel([*widths[1:], 0]) / 8) * voxels
+    slabs_peak = (1 + 2 * CLASSES_ASSUMED + widths[1] / 8) * voxels + _floats_per_voxel(widths) * slab_voxels
+    return int(BYTES_AT_START + 4 * max(coarse_peak, slabs_peak))
+
+
+def _floats_per_voxel(widths: Sequence[int]) -> int:
     first, second = widths[0], widths[1]
-    floats_per_voxel = 2 * (first + second) + 2 * first + first + second
-    voxels = 1
-    for size in shape:
-        voxels *= int(size)
-    return int(BYTES_AT_START + 4 * floats_per_voxel * voxels)
+    return 2 * (first + second) + 2 * first + first + second
 
 
 def free_bytes(device: str) -> int:

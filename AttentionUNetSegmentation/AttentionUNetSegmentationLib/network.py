@@ -189,25 +189,38 @@ class UNet(nn.Module):
         """The deep-supervision outputs before mixing, fine to coarse, each (N, num_classes, D, H, W)."""
         if any(size % self.size_divisor for size in x.shape[2:]):
             raise ValueError(f"spatial sizes must be multiples of {self.size_divisor}, got {tuple(x.shape[2:])}")
-        skips = self._encode(x)
-        attention: OrderedDict[str, Tensor] = OrderedDict()
+        skip = self.encoder[0](x)
+        features, coarse_scores, attention = self.below_full_resolution(F.max_pool3d(skip, kernel_size=2))
+        top = self.full_resolution_scores(skip, resample_linearly(features, x.shape[2:]))
+        return [top, *(resample_linearly(scores, x.shape[2:]) for scores in coarse_scores)], attention
+
+    def below_full_resolution(self, pooled: Tensor) -> tuple[Tensor, list[Tensor], OrderedDict[str, Tensor]]:
+        """Everything but the first scale, whose parts need only a voxel's neighbours (``slabwise.py`` uses that).
+
+        Args:
+            pooled: The first encoder block's output after pooling, (N, widths[0], D / 2, H / 2, W / 2).
+
+        Returns:
+            Decoder features of scale 2, the scores of scales 2, 3, ... each at its own resolution, the coefficients.
+        """
+        skips = [self.encoder[1](pooled)]
+        for block in self.encoder[2:]:
+            skips.append(block(F.max_pool3d(skips[-1], kernel_size=2)))
+        attention: dict[str, Tensor] = {}
         features = bottleneck = skips.pop()
         scores: list[Tensor] = []
         while skips:
-            scale = len(skips)
+            scale = len(skips) + 1
             skip, coefficients = self._filter_skip(scale, skips.pop(), features, bottleneck)
             attention.update(coefficients)
             upsampled = resample_linearly(features, skip.shape[2:])
             features = self.decoder[scale - 1](torch.cat([skip, upsampled], dim=1))
-            scores.append(resample_linearly(self.heads[scale - 1](features), x.shape[2:]))
-        ordered = OrderedDict((name, attention[name]) for name in self.attention_names())
-        return scores[::-1], ordered
+            scores.append(self.heads[scale - 1](features))
+        return features, scores[::-1], OrderedDict((name, attention[name]) for name in self.attention_names())
 
-    def _encode(self, x: Tensor) -> list[Tensor]:
-        skips = [self.encoder[0](x)]
-        for block in self.encoder[1:]:
-            skips.append(block(F.max_pool3d(skips[-1], kernel_size=2)))
-        return skips
+    def full_resolution_scores(self, skip: Tensor, upsampled: Tensor) -> Tensor:
+        """The first scale's scores from its skip connection and the upsampled features of scale 2."""
+        return self.heads[0](self.decoder[0](torch.cat([skip, upsampled], dim=1)))
 
     def _filter_skip(
         self, scale: int, skip: Tensor, features: Tensor, bottleneck: Tensor

@@ -100,6 +100,7 @@ def segment(
         monitor,
         2 ** (len(spec.architecture.widths) - 1),
         options.tile,
+        slabs=predictor is None and backend == "torch",
     )
     _check_classes(prediction, spec.num_classes)
 
@@ -142,7 +143,7 @@ def _provenance(
         "model_sha256": model.spec.weights.sha256,
         "device": prediction.how.device,
         "backend": prediction.backend,
-        "passes": "one" if prediction.how.tile is None else f"tiles of {prediction.how.tile} voxels",
+        "passes": prediction.how.way,
         "network_grid_kji": list(grid_kji),
         "options": {"clean_up": options.clean_up, "split_sides": options.split_sides},
         "seconds": {**monitor.seconds, "total": round(sum(monitor.seconds.values()), 3)},

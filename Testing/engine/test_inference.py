@@ -46,6 +46,13 @@ def test_any_size_constant_in_constant_out(shape, tile):
     assert result.factors["a"] == (4, 4, 4)
 
 
+def test_small_tiles_are_warned_about_where_they_are_used():
+    image = np.zeros((16, 16, 48), np.float32)
+    tiled = predict(image, backend_of(constant), "cpu", WIDTHS, Monitor(), tile=32)
+    assert tiled.reports == ["tiles of 32 voxels see little of the body: results are worse than with 160"]
+    assert predict(image, backend_of(constant), "cpu", WIDTHS, Monitor(), tile=48).reports == []
+
+
 def test_folded_batch_norms_give_the_networks_own_figures():
     network = small_network()
     x = torch.randn(1, 1, 32, 16, 16)
@@ -83,8 +90,8 @@ class Failing:
     def __init__(self, device: str, errors: list[BaseException]) -> None:
         self.device, self.errors, self.shapes = device, errors, []
 
-    def run(self, image, monitor):
-        self.shapes.append(image.shape)
+    def run(self, image, monitor, in_slabs=False):
+        self.shapes.append((image.shape, in_slabs))
         if self.errors:
             raise self.errors.pop(0)
         return np.zeros((2, *image.shape), np.float32), {}
@@ -100,7 +107,7 @@ class Failing:
 )
 def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
-    errors = [error] * 7
+    errors = [error] * 5
     made = []
 
     def make(device):
@@ -108,12 +115,51 @@ def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(inference, "_free_device", lambda device: None)
-    result = predict(np.zeros((32, 32, 256), np.float32), make, "cuda", WIDTHS, Monitor())
+    result = predict(np.zeros((32, 32, 256), np.float32), make, "cuda", WIDTHS, Monitor(), slabs=True)
     assert [backend.device for backend in made] == ["cuda", "cpu"]
-    assert result.how == Attempt("cpu", 192)
-    assert len(result.reports) == 7
-    assert result.reports[0] == "one pass on cuda: out of memory; went on with tiles of 192 voxels on cuda"
-    assert result.reports[5] == "tiles of 64 voxels on cuda: out of memory; went on with one pass on cpu"
+    whole = (32, 32, 256)
+    assert made[0].shapes == [(whole, False), (whole, True), ((32, 32, 192), True), ((32, 32, 160), True)]
+    assert made[1].shapes == [(whole, False), (whole, True)]
+    assert result.how == Attempt("cpu", None, in_slabs=True)
+    assert result.reports == [
+        "one pass on cuda: out of memory; went on with one pass in slabs on cuda",
+        "one pass in slabs on cuda: out of memory; went on with tiles of 192 voxels in slabs on cuda",
+        "tiles of 192 voxels in slabs on cuda: out of memory; went on with tiles of 160 voxels in slabs on cuda",
+        "tiles of 160 voxels in slabs on cuda: out of memory; went on with one pass on cpu",
+        "one pass on cpu: out of memory; went on with one pass in slabs on cpu",
+    ]
+
+
+def test_a_device_without_room_for_the_weights_is_left_for_the_cpu(monkeypatch):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
+    monkeypatch.setattr(inference, "_free_device", lambda device: None)
+
+    def make(device):
+        if device == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Failing(device, [])
+
+    result = predict(np.zeros((16, 16, 16), np.float32), make, "cuda", WIDTHS, Monitor())
+    assert result.how == Attempt("cpu", None)
+
+
+def test_a_backend_that_cannot_run_in_slabs_is_never_asked_to(monkeypatch):
+    assert not any(attempt.in_slabs for attempt in plan((16, 16, 16), "cpu", WIDTHS)[0])
+    with pytest.raises(ValueError, match="only U-Nets can run in slabs"):
+        TorchBackend(constant).run(np.zeros((16, 16, 16), np.float32), Monitor(), in_slabs=True)
+
+
+@pytest.mark.parametrize("tile", [None, 32])
+def test_slabs_and_one_go_give_the_same_figures(tile, monkeypatch):
+    network = small_network()
+    image = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
+    expected = predict(image, backend_of(network), "cpu", WIDTHS, Monitor(), tile=tile)
+    monkeypatch.setattr(inference, "forward_bytes", lambda widths, shape, in_slabs: 0 if in_slabs else 1 << 60)
+    result = predict(image, backend_of(network), "cpu", WIDTHS, Monitor(), tile=tile, slabs=True)
+    assert result.how == Attempt("cpu", tile, in_slabs=True)
+    np.testing.assert_allclose(result.logits, expected.logits, atol=1e-5 * np.abs(expected.logits).max())
+    for name, alpha in result.attention.items():
+        np.testing.assert_allclose(alpha, expected.attention[name], atol=1e-5)
 
 
 def test_other_errors_are_not_swallowed():
@@ -126,18 +172,25 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
     shape = (256, 256, 256)
     one_pass = memory.forward_bytes(WIDTHS, shape)
     monkeypatch.setattr(inference, "free_bytes", lambda device: one_pass)  # only 80 % of it may be planned for
-    attempts, reports = plan(shape, "cpu", WIDTHS)
-    assert attempts[0] == Attempt("cpu", 192)
+    attempts, reports = plan(shape, "cpu", WIDTHS, slabs=True)
+    assert attempts[0] == Attempt("cpu", None, in_slabs=True)
     assert "one pass on cpu needs about" in reports[0]
-    assert reports[0].endswith("went on with tiles of 192 voxels on cpu")
-    monkeypatch.setattr(inference, "free_bytes", lambda device: memory.forward_bytes(WIDTHS, (128, 128, 128)) / 0.8)
-    attempts, reports = plan(shape, "cpu", WIDTHS)
-    assert attempts[0] == Attempt("cpu", 128)
-    ways = ["one pass on cpu", "tiles of 192 voxels on cpu", "tiles of 160 voxels on cpu"]
+    assert reports[0].endswith("went on with one pass in slabs on cpu")
+    smallest = memory.forward_bytes(WIDTHS, (160, 160, 160), in_slabs=True)
+    monkeypatch.setattr(inference, "free_bytes", lambda device: smallest / 0.8)
+    attempts, reports = plan(shape, "cpu", WIDTHS, slabs=True)
+    assert attempts == [Attempt("cpu", 160, in_slabs=True)]
+    ways = ["one pass on cpu", "one pass in slabs on cpu", "tiles of 192 voxels in slabs on cpu"]
     assert [report.split(" needs")[0] for report in reports] == ways
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 20)
-    with pytest.raises(RuntimeError, match="not enough memory: tiles of 64 voxels on cpu needs about"):
-        plan(shape, "cpu", WIDTHS)
+    with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on cpu needs about"):
+        plan(shape, "cpu", WIDTHS, slabs=True)
+
+
+def test_slabs_need_a_third_of_the_memory():
+    widths, shape = (16, 32, 64, 128, 256), (240, 144, 192)
+    whole, slabs = memory.forward_bytes(widths, shape), memory.forward_bytes(widths, shape, in_slabs=True)
+    assert slabs - memory.BYTES_AT_START < (whole - memory.BYTES_AT_START) / 3
 
 
 def test_progress_rises_to_the_end_and_cancel_stops_between_stages():

@@ -20,9 +20,10 @@ LAZY = {  # third-party packages that a module may import inside functions
 }
 # a module may import only modules that stand before it
 ORDER = [
-    "__init__ volume monitor memory tiles",
+    "__init__ volume monitor tiles",
     "model_spec network resampling",
-    "model_store stages preprocessing nifti dicom metaimage",
+    "slabwise",
+    "memory model_store stages preprocessing nifti dicom metaimage",
     "model backends components files measures plausibility",
     "inference postprocessing information",
     "pipeline report",
