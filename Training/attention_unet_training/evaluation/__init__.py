@@ -1,0 +1,1 @@
+"""Evaluation against reference labels: metrics, statistics, tables in the paper's form."""

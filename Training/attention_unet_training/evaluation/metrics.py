@@ -1,0 +1,110 @@
+"""How well a mask fits its reference: overlap, surface distances, volumes.
+
+Empty masks: if both are empty the organ is rightly absent, so Dice, precision and recall are 1 and distances 0. If only
+one is empty, Dice, precision and recall are all 0 (also the one whose denominator is 0, so that no model gains by
+finding nothing), and distances are undefined: NaN, left out of means, and counted. The ratio of volumes is undefined
+without a reference volume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from AttentionUNetSegmentationLib.volume import Grid
+
+from .surfaces import surface_distances, surface_of
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of an organ.
+
+    Attributes:
+        key: Name of the attribute in ``OrganMetrics``.
+        name: Its name in a model's list of measurements.
+        heading: Its name in tables, as in the paper where the paper has it.
+        higher_is_better: Which way is better.
+    """
+
+    key: str
+    name: str
+    heading: str
+    higher_is_better: bool
+
+
+METRICS = (
+    Metric("dice", "Dice", "DSC", True),
+    Metric("precision", "precision", "precision", True),
+    Metric("recall", "recall", "recall", True),
+    Metric("surface_distance_mm", "surface distance (mm)", "S2S distance (mm)", False),
+    Metric("hausdorff_95_mm", "95% Hausdorff distance (mm)", "95% Hausdorff (mm)", False),
+)
+
+
+@dataclass(frozen=True)
+class OrganMetrics:
+    """Figures of one organ of one case; NaN where undefined.
+
+    Attributes:
+        dice: 2 |P and R| / (|P| + |R|), with P the prediction's voxels and R the reference's.
+        precision: |P and R| / |P|.
+        recall: |P and R| / |R|.
+        surface_distance_mm: See ``SurfaceDistances.mean_mm``.
+        hausdorff_95_mm: See ``SurfaceDistances.hausdorff_95_mm``.
+        predicted_ml: Volume of the prediction.
+        reference_ml: Volume of the reference.
+    """
+
+    dice: float
+    precision: float
+    recall: float
+    surface_distance_mm: float
+    hausdorff_95_mm: float
+    predicted_ml: float
+    reference_ml: float
+
+    @property
+    def volume_ratio(self) -> float:
+        """Predicted volume over reference volume."""
+        return self.predicted_ml / self.reference_ml if self.reference_ml else math.nan
+
+
+def measure_organ(predicted: np.ndarray, reference: np.ndarray, grid: Grid) -> OrganMetrics:
+    """All figures of one organ.
+
+    Args:
+        predicted: (K, J, I) bool.
+        reference: (K, J, I) bool.
+        grid: Where the voxels of both lie.
+
+    Raises:
+        ValueError: If a mask does not have the grid's shape.
+    """
+    for name, mask in (("predicted", predicted), ("reference", reference)):
+        if mask.shape != grid.shape_kji:
+            raise ValueError(f"the {name} mask of shape {mask.shape} does not fit a grid of {grid.shape_kji}")
+    found, true = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
+    volumes_ml = found * grid.voxel_volume_ml, true * grid.voxel_volume_ml
+    if not found and not true:
+        return OrganMetrics(1.0, 1.0, 1.0, 0.0, 0.0, *volumes_ml)
+    if not found or not true:
+        return OrganMetrics(0.0, 0.0, 0.0, math.nan, math.nan, *volumes_ml)
+    both = int(np.count_nonzero(predicted & reference))
+    distances = surface_distances(surface_of(predicted, grid), surface_of(reference, grid))
+    return OrganMetrics(
+        dice(predicted, reference),
+        both / found,
+        both / true,
+        distances.mean_mm,
+        distances.hausdorff_95_mm,
+        *volumes_ml,
+    )
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice of two boolean masks; 1 if both are empty."""
+    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
+    return 2.0 * int(np.count_nonzero(a & b)) / total if total else 1.0
