@@ -39,10 +39,9 @@ class SlabwiseUNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, OrderedDict[str, Tensor]]:
         """See ``UNet.forward``."""
-        if any(size % self.network.size_divisor for size in x.shape[2:]):
-            raise ValueError(
-                f"spatial sizes must be multiples of {self.network.size_divisor}, got {tuple(x.shape[2:])}"
-            )
+        divisor = self.network.size_divisor
+        if any(size % divisor for size in x.shape[2:]):
+            raise ValueError(f"spatial sizes must be multiples of {divisor}, got {tuple(x.shape[2:])}")
         features, scores, attention = self.network.below_full_resolution(self._pooled(x))
         parts = [self._logits(x, features, scores, *ends) for ends in self._slabs(x.shape[2])]
         return torch.cat(parts, dim=2), attention
@@ -70,7 +69,7 @@ class SlabwiseUNet(nn.Module):
 
 
 def interpolated_slices(x: Tensor, size: tuple[int, int, int], start: int, stop: int) -> Tensor:
-    """Slices ``start`` to ``stop`` of ``x`` interpolated linearly to ``size``, a multiple of its own along the first axis.
+    """Slices ``start`` to ``stop`` of ``x`` interpolated linearly to ``size``.
 
     Args:
         x: (N, C, d, h, w).
