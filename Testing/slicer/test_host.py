@@ -13,8 +13,6 @@ import pytest
 
 import slicer_host
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 EXAMPLE = Path(slicer_host.__file__).parent / "example" / "HostExample.py"
 
 

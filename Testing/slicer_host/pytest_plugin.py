@@ -1,7 +1,6 @@
 """Fixtures that share one host among the tests of a process.
 
-A conftest.py imports them: `from slicer_host.pytest_plugin import qt, slicer, slicer_session`. A test file alone says
-`pytest_plugins = ["slicer_host.pytest_plugin"]`.
+The topmost conftest.py says `pytest_plugins = ["slicer_host.pytest_plugin"]`.
 """
 
 import sys

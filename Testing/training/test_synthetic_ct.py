@@ -20,18 +20,7 @@ from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import TARGET_OF_STRUCTURE, number_of
 from box_anatomy import BOXES, RAS_2MM, REAL_ATLAS, SHAPE, box_anatomy, centre_mm, own_names, still_config
 
-
-@pytest.fixture(scope="module")
-def anatomy():
-    return box_anatomy()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_same_seed_same_bits_and_other_seed_other_image(anatomy):

@@ -27,18 +27,7 @@ from attention_unet_training.synthetic_ct.separable import (
 from attention_unet_training.synthetic_ct.structures import number_of
 from box_anatomy import BOXES, RAS_2MM, box_anatomy, box_labels, own_names
 
-
-@pytest.fixture(scope="module")
-def anatomy():
-    return box_anatomy()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_smooth_noise_has_unit_variance_and_the_asked_correlation():

@@ -71,6 +71,11 @@ def add_properties(cls: type) -> None:
         setattr(cls, name, QtProperty(name, _getter_name(cls, name), method, prop.isWritable()))
 
 
+def has_property(cls: type, name: str) -> bool:
+    """Whether a QObject class has this Q_PROPERTY. (PySide6 can lose a class's `staticMetaObject` with an instance.)"""
+    return any(isinstance(vars(base).get(name), QtProperty) for base in cls.__mro__)
+
+
 class _StaticMethodAndProperty(QtProperty):
     """A property that shares its name with a static method: `timer.singleShot = True`, `QTimer.singleShot(0, f)`."""
 

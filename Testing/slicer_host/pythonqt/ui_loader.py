@@ -5,6 +5,7 @@ from typing import Any
 
 from .binding import QtCore, QtUiTools, QtWidgets
 from .connections import connect
+from .properties import has_property
 
 # Class name in a .ui file -> stand-in; filled by slicer_host.widgets.
 STAND_INS: dict[str, type] = {}
@@ -67,11 +68,10 @@ def _require_known_class(element: ElementTree.Element) -> None:
 def _take_stand_in_properties(element: ElementTree.Element) -> list[tuple[str, Any]]:
     """Removes from the tree, and returns, the properties that Qt does not know of a stand-in."""
     cls = STAND_INS.get(element.get("class")) or getattr(QtWidgets, element.get("class"), QtWidgets.QFrame)
-    meta = cls.staticMetaObject
     taken = []
     for node in element.findall("property"):
         name = node.get("name")
-        if node.get("stdset") == "0" or (name not in _stand_in_names(cls) and meta.indexOfProperty(name) >= 0):
+        if node.get("stdset") == "0" or (name not in _stand_in_names(cls) and has_property(cls, name)):
             continue
         value = next(iter(node))
         if element.get("class") not in STAND_INS or value.tag not in _READERS:

@@ -6,8 +6,6 @@ import pytest
 
 import slicer_host
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 def fail(*_):
     raise ZeroDivisionError("in the dark")

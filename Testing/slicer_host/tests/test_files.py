@@ -7,8 +7,6 @@ import pytest
 
 import slicer_host
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 PANCREAS = (
     "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
     "SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^"

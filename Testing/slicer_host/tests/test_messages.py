@@ -4,8 +4,6 @@ import logging
 
 import slicer_host
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 def test_displays_are_recorded_and_do_not_block(slicer, qt):
     slicer.util.errorDisplay("no model", windowTitle="Oh")

@@ -6,8 +6,6 @@ from typing import Annotated, Optional
 
 import pytest
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 class Device(enum.Enum):
     AUTO = 1

@@ -5,8 +5,6 @@ import pytest
 
 import slicer_host
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 @pytest.fixture
 def scene_with_a_ball(slicer):

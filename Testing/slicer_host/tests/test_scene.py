@@ -2,8 +2,6 @@
 
 import numpy as np
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 def test_scene_events_and_clearing(slicer):
     heard = []

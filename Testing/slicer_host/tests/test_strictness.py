@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 def test_names_of_slicer_util_are_not_in_slicer(slicer):
     assert not hasattr(slicer, "getNode")

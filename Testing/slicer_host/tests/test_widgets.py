@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytest_plugins = ["slicer_host.pytest_plugin"]
-
 
 @pytest.fixture
 def ctk(slicer):
