@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {  # name -> what it does; attention_unet_training.<name>.main(arguments) runs it, imported when needed
+    "prepare": "make a dataset of CTs with reference labels ready for training: TCIA, nnU-Net, AMOS, BTCV, CSV ...",
     "fit": "train a network: --config FILE (see configs/), --help for all options",
     "synthesise": "make synthetic CTs, or a contact sheet of them",
     "evaluate": "measure a model against reference labels",

@@ -1,0 +1,146 @@
+"""Labels -> the CT's own voxels, by geometry and content; labels that cannot be placed for sure are refused.
+
+The files' geometry comes first: labels that lie on the CT's voxels, in whatever order of axes, are put there. Content
+then has the last word, because label files are known to be flipped against their CT (TCIA Pancreas-CT).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from AttentionUNetSegmentationLib.volume import Grid, Volume
+
+from .label_fit import Flip, fits
+
+SAME_PLACE_VOX = 0.25  # by which a label voxel may lie beside the CT's
+# Fits (label_fit.py) of one organ in its place were 0.14 to 0.48 in the CTs at hand, those of its flips mostly below
+# 0.02 and at most 0.41 of the right one.
+GOOD_FIT = 0.06  # from which a flip can be believed
+LEAD, LEAD_FACTOR = 0.05, 1.5  # by which a flip has to fit better than any other, to be called better
+AXIS_ENDS = ("left-right", "front-back", "up-down")  # along R, A, S
+
+
+@dataclass(frozen=True)
+class AlignedLabels:
+    """Labels on the CT's voxels.
+
+    Attributes:
+        classes: (K, J, I) uint8 class numbers on the CT's grid.
+        notes: What was done, one sentence each.
+    """
+
+    classes: np.ndarray
+    notes: tuple[str, ...]
+
+
+def align(labels: Volume, ct: Volume) -> AlignedLabels:
+    """Place labels on a CT.
+
+    Args:
+        labels: Class numbers, on the file's own grid.
+        ct: The CT in HU.
+
+    Raises:
+        ValueError: If the labels have other voxels than the CT, or it stays open how they lie.
+    """
+    placed = on_same_places(labels, ct.grid)
+    if placed is not None:
+        return _checked(placed, ct)
+    if labels.voxels.shape != ct.voxels.shape:
+        raise ValueError(
+            f"geometry mismatch: the labels have {_size(labels)} voxels, the CT has {_size(ct)}, "
+            f"and they lie up to {_distance_mm(labels.grid, ct.grid):.1f} mm apart"
+        )
+    return _by_content(labels, ct)
+
+
+def on_same_places(labels: Volume, target: Grid) -> np.ndarray | None:
+    """The labels' array in the target's order of axes, or None if the voxels do not lie in the same places."""
+    mapping = np.linalg.inv(target.ijk_to_ras) @ labels.ijk_to_ras
+    turn = np.round(mapping[:3, :3])
+    if not np.array_equal(np.abs(turn).sum(axis=0), np.ones(3)) or not np.array_equal(turn @ turn.T, np.eye(3)):
+        return None
+    source = [int(np.flatnonzero(turn[axis])[0]) for axis in range(3)]  # target axis i, j, k -> axis of the labels
+    array = labels.voxels.transpose([2 - source[2 - axis] for axis in range(3)])
+    if array.shape != target.shape_kji:
+        return None
+    backwards = np.array([turn[axis, source[axis]] < 0 for axis in range(3)])
+    start = np.where(backwards, np.array(target.shape_kji[::-1]) - 1, 0)
+    corners = labels.grid.ijk_of(labels.grid.corners_ras_mm())
+    stray = corners @ (mapping[:3, :3] - turn).T + mapping[:3, 3] - start
+    if np.abs(stray).max() > SAME_PLACE_VOX:
+        return None
+    return np.flip(array, [2 - axis for axis in range(3) if backwards[axis]])
+
+
+def flip_name(flip: Flip, grid: Grid) -> str:
+    """A flip in words, by the patient's directions: "left-right", "front-back and up-down"."""
+    patient_axes = [int(np.abs(grid.directions[:, 2 - axis]).argmax()) for axis in flip]
+    return " and ".join(AXIS_ENDS[axis] for axis in sorted(patient_axes)) or "not"
+
+
+def _checked(placed: np.ndarray, ct: Volume) -> AlignedLabels:
+    """Labels whose geometry is right: content may only overrule it clearly."""
+    found = fits(placed, ct)
+    if not found:
+        return AlignedLabels(_tidy(placed), ("the labelled organs are too small to check that they fit the CT",))
+    best, second = _ranked(found)
+    own = found[()]
+    if not _clearly_better(found[best], own):
+        weak = f"the labels fit the CT weakly ({own:.2f}), though no flip of them fits clearly better"
+        return AlignedLabels(_tidy(placed), () if own >= GOOD_FIT else (weak,))
+    name = flip_name(best, ct.grid)
+    if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
+        raise ValueError(
+            f"the labels do not fit the CT as their geometry says (fit {own:.2f}), and it is not clear how they do: "
+            f"flipped {name} {found[best]:.2f}, next {found[second]:.2f}"
+        )
+    note = (
+        f"labels flipped {name}: as their geometry says they do not fit the CT (fit {own:.2f}), so they do "
+        f"({found[best]:.2f}, next best {found[second]:.2f})"
+    )
+    return AlignedLabels(_tidy(np.flip(placed, best)), (note,))
+
+
+def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
+    """Labels with as many voxels as the CT but elsewhere: only content can tell how they lie."""
+    apart = f"the labels' geometry places them up to {_distance_mm(labels.grid, ct.grid):.1f} mm off the CT"
+    found = fits(labels.voxels, ct)
+    if not found:
+        raise ValueError(f"geometry mismatch: {apart}, and the labelled organs are too small to tell how they lie")
+    best, second = _ranked(found)
+    name = flip_name(best, ct.grid)
+    figures = f"fit {found[best]:.2f}, next best flip {found[second]:.2f}"
+    if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
+        raise ValueError(
+            f"geometry mismatch: {apart}, and content does not tell how they lie ({name} flipped: {figures})"
+        )
+    how = f"flipped {name} along the CT's voxels" if best else "voxel by voxel, not flipped"
+    return AlignedLabels(_tidy(np.flip(labels.voxels, best)), (f"{apart}; taken {how}, by content ({figures})",))
+
+
+def _clearly_better(fit: float, other: float) -> bool:
+    return fit >= other + LEAD and fit >= LEAD_FACTOR * other
+
+
+def _ranked(found: dict[Flip, float]) -> tuple[Flip, Flip]:
+    first, second, *_ = sorted(found, key=found.get, reverse=True)
+    return first, second
+
+
+def _tidy(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _size(volume: Volume) -> str:
+    k, j, i = volume.voxels.shape
+    return f"{i} x {j} x {k}"
+
+
+def _distance_mm(first: Grid, second: Grid) -> float:
+    """How far the farthest corner of each grid's box is from the other's, whatever the order of axes."""
+    boxes = [grid.corners_ras_mm() for grid in (first, second)]
+    ends = [np.stack([corners.min(axis=0), corners.max(axis=0)]) for corners in boxes]
+    return float(np.linalg.norm(ends[0] - ends[1], axis=1).max())

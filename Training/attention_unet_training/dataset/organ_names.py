@@ -1,0 +1,89 @@
+"""Which of a source's labels mean which organ: by name, sides and plurals aside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+SIDES = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
+TUMOUR_WORDS = {"tumor", "tumour", "cancer", "lesion", "carcinoma"}
+TUMOUR_RULES = ("organ", "background")
+BACKGROUND = "background"
+
+
+def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ") -> dict[str, str]:
+    """Map label names to organs.
+
+    "kidney_left", "Right Kidney", "Kidney (L)" and "kidneys" all are "kidney"; an organ whose own name has a side takes
+    that side only. A tumour belongs to the organ it names ("pancreas tumour"); one that names none ("cancer") belongs
+    to the organ that is labelled, if there is exactly one. Cysts are nobody's, as in TotalSegmentator.
+
+    Args:
+        names: The source's label names.
+        organs: The organs wanted.
+        tumour: "organ": tumours count as their organ; "background": they do not.
+
+    Returns:
+        Label name -> organ, without the names that are no wanted organ.
+
+    Raises:
+        ValueError: If the tumour rule is unknown.
+    """
+    if tumour not in TUMOUR_RULES:
+        raise ValueError(f"the tumour rule must be one of {', '.join(TUMOUR_RULES)}, got {tumour!r}")
+    names = [name for name in dict.fromkeys(names) if name.strip().lower() != BACKGROUND]
+    mapping = {name: organ for name in names if not is_tumour(name) and (organ := _organ_of(name, organs))}
+    if tumour == "organ":
+        found = sorted(set(mapping.values()))
+        for name in filter(is_tumour, names):
+            words, _ = _words(name)
+            organ = _organ_of(name, organs) if words else (found[0] if len(found) == 1 else "")
+            if organ:
+                mapping[name] = organ
+    return mapping
+
+
+def is_tumour(name: str) -> bool:
+    """Whether a label's name says that it is a tumour."""
+    return bool(set(_tokens(name)) & TUMOUR_WORDS)
+
+
+def labelled_organs(names: Iterable[str], organs: Sequence[str], required: bool) -> tuple[str, ...]:
+    """Which organs a source labels at all.
+
+    Args:
+        names: The source's label names.
+        organs: The organs wanted.
+        required: Whether all of them must be there.
+
+    Raises:
+        ValueError: If none can be mapped, or not all although required; the message lists the labels found.
+    """
+    names = list(dict.fromkeys(names))
+    found = set(map_names(names, organs).values())
+    missing = [organ for organ in organs if organ not in found]
+    if missing and (required or not found):
+        shown = ", ".join(sorted(names)[:40]) + (", ..." if len(names) > 40 else "")
+        raise ValueError(f"no label means {' or '.join(missing)}; the labels are: {shown or 'none'}")
+    return tuple(organ for organ in organs if organ in found)
+
+
+def _organ_of(name: str, organs: Sequence[str]) -> str:
+    words, side = _words(name)
+    for organ in organs:
+        wanted, wanted_side = _words(organ)
+        if words == wanted and wanted_side in ("", side):
+            return organ
+    return ""
+
+
+def _words(name: str) -> tuple[tuple[str, ...], str]:
+    """What a name says but for tumour and side, in singular and alphabetical order; and its side."""
+    tokens = _tokens(name)
+    side = next((SIDES[token] for token in tokens if token in SIDES), "")
+    rest = [token.removesuffix("s") for token in tokens if token not in SIDES and token not in TUMOUR_WORDS]
+    return tuple(sorted(rest)), side
+
+
+def _tokens(name: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", name.lower())
