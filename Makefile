@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 # Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for a CPU-only torch.
 PIP_ARGS ?=
 STAMP := $(VENV)/.installed
+# 3D Slicer on Linux needs a display; without one it gets a virtual one (Debian package xvfb).
+DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench slicer-test clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -18,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[openvino,training,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[openvino,training,slicer,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## Segment the bundled sample CT: organ volumes, attention maps and a picture in demo_output/
@@ -30,6 +32,13 @@ test: $(STAMP) lint  ## Run the linter and all tests
 
 lint: $(STAMP)  ## Run ruff
 	$(BIN)/ruff check .
+
+slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-test SLICER=/path/to/Slicer
+	@test -n "$(SLICER)" || { echo "Say where 3D Slicer is: make slicer-test SLICER=/path/to/Slicer" >&2; exit 1; }
+	@command -v "$(SLICER)" >/dev/null || { echo "$(SLICER) is not a program" >&2; exit 1; }
+	$(DISPLAY_IF_NONE) "$(SLICER)" --testing --no-splash --no-main-window \
+		--additional-module-paths "$(CURDIR)/AttentionUNetSegmentation" --python-code "import slicer.testing; \
+		slicer.testing.runUnitTest(['$(CURDIR)/AttentionUNetSegmentation'], 'AttentionUNetSegmentation')"
 
 bench: $(STAMP)  ## Measure a 512 x 512 x 240 CT end to end: seconds per step and peak memory
 	$(BIN)/python Testing/benchmark.py

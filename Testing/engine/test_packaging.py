@@ -1,0 +1,81 @@
+"""What is shipped: CMake's lists, the extension's metadata, the icons."""
+
+import json
+import re
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "AttentionUNetSegmentation"
+HOMEPAGE = "https://github.com/OWNER/SlicerAttentionUNet"
+
+
+def cmake_values(path: Path, name: str) -> list[str]:
+    """The values of a CMake variable that is set once, with ${MODULE_NAME} filled in."""
+    (text,) = re.findall(rf"set\({name}\s+([^)]*)\)", path.read_text(encoding="utf-8"))
+    values = re.findall(r'"[^"]*"|\S+', text)
+    return [value.strip('"').replace("${MODULE_NAME}", "AttentionUNetSegmentation") for value in values]
+
+
+def test_cmake_lists_every_shipped_file_and_no_other():
+    listed = [
+        *cmake_values(MODULE / "CMakeLists.txt", "MODULE_PYTHON_SCRIPTS"),
+        *cmake_values(MODULE / "CMakeLists.txt", "MODULE_PYTHON_RESOURCES"),
+    ]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."]
+    files = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, check=True).stdout.split("\n")
+    shipped = {name for name in files if name and name != "CMakeLists.txt" and (MODULE / name).exists()}
+    assert len(shipped) > 40
+    assert len(listed) == len(set(listed))
+    assert set(listed) == shipped
+
+
+def test_scripts_and_resources_are_told_apart():
+    scripts = cmake_values(MODULE / "CMakeLists.txt", "MODULE_PYTHON_SCRIPTS")
+    assert all(name.endswith(".py") for name in scripts)
+    resources = cmake_values(MODULE / "CMakeLists.txt", "MODULE_PYTHON_RESOURCES")
+    assert not any(name.endswith(".py") for name in resources)
+
+
+def test_the_extension_says_what_it_is():
+    top = ROOT / "CMakeLists.txt"
+    assert cmake_values(top, "EXTENSION_HOMEPAGE") == [HOMEPAGE]
+    assert cmake_values(top, "EXTENSION_DEPENDS") == ["PyTorch"]
+    assert "add_subdirectory(AttentionUNetSegmentation)" in top.read_text(encoding="utf-8")
+    (pictures,) = cmake_values(top, "EXTENSION_SCREENSHOTURLS")
+    (icon,) = cmake_values(top, "EXTENSION_ICONURL")
+    for address in [icon, *pictures.split()]:
+        prefix = "${EXTENSION_HOMEPAGE}/raw/main/"
+        assert address.startswith(prefix)
+        assert (ROOT / address.removeprefix(prefix)).is_file(), address
+    for name in ("EXTENSION_LICENSE_FILE", "EXTENSION_README_FILE"):
+        (path,) = cmake_values(top, name)
+        assert (ROOT / path.removeprefix("${CMAKE_CURRENT_SOURCE_DIR}/")).is_file()
+
+
+def test_the_entry_for_the_extensions_index_agrees():
+    entry = json.loads((ROOT / "docs" / "ExtensionsIndex" / "AttentionUNet.json").read_text(encoding="utf-8"))
+    assert entry["scm_url"] == f"{HOMEPAGE}.git"
+    assert entry["build_dependencies"] == ["PyTorch"]
+    assert (entry["category"], entry["tier"]) == ("Segmentation", 3)
+    allowed = {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
+    assert set(entry) == allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ROOT / "AttentionUNet.png",
+        MODULE / "Resources/Icons/AttentionUNetSegmentation.png",
+        MODULE / "Resources/Icons/SyntheticAbdomenCT.png",
+    ],
+    ids=lambda path: path.name,
+)
+def test_icons_are_pictures_of_128_by_128(path):
+    import matplotlib.image
+
+    assert struct.unpack(">II", path.read_bytes()[16:24]) == (128, 128)
+    assert matplotlib.image.imread(path)[..., :3].std() > 0.1
