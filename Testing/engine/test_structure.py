@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULE_FILE = ROOT / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
 ENGINE = ROOT / "AttentionUNetSegmentation" / "AttentionUNetSegmentationLib"
 INSIDE_SLICER = {"numpy", "SimpleITK", "torch"}
 SLICER_ONLY = {"slicer", "qt", "ctk", "vtk"}
-GLUE = {"mrml", "dependencies"}
 LAZY = {  # third-party packages that a module may import inside functions
     "report": {"matplotlib"},
     "console": {"rich"},
@@ -20,18 +20,28 @@ LAZY = {  # third-party packages that a module may import inside functions
 }
 # a module may import only modules that stand before it
 ORDER = [
-    "__init__ volume monitor tiles",
-    "model_spec network resampling",
+    "__init__ volume monitor tiles errors",
+    "model_spec network resampling job",
     "slabwise",
     "memory model_store stages preprocessing nifti dicom metaimage",
     "model backends components files measures plausibility",
-    "inference postprocessing information",
+    "inference postprocessing information model_cache",
     "pipeline report",
-    "batch",
+    "batch frames",
     "console",
     "cli",
 ]
+# modules that run inside 3D Slicer only; they may import the engine, and glue that stands before them
+GLUE_ORDER = [
+    "mrml dependencies sequences",
+    "map_volumes organ_table model_panel",
+    "attention_view organ_panel request",
+    "attention_panel run",
+]
+NARROW = {"mrml": {"volume", "model_spec", "measures"}, "dependencies": set(), "sequences": set()}
+PANELS = ("attention_panel", "model_panel", "organ_panel", "dependencies", "sequences", "errors")  # before any run
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split()}
+GLUE = {name: level for level, names in enumerate(GLUE_ORDER) for name in names.split()}
 MODULES = sorted(path.stem for path in ENGINE.glob("*.py") if path.stem not in GLUE)
 
 
@@ -67,6 +77,41 @@ def test_imports_point_one_way(module):
     for name, relative, _ in imports(ENGINE / f"{module}.py"):
         if relative and name != "__version__":
             assert LEVEL[name] < LEVEL[module], f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("module", sorted(GLUE))
+def test_glue_imports_the_engine_and_glue_before_it(module):
+    relative = {name for name, relative, _ in imports(ENGINE / f"{module}.py") if relative}
+    if module in NARROW:
+        assert relative <= NARROW[module]
+    for name in relative:
+        assert name in LEVEL or GLUE[name] < GLUE[module], f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("module", sorted(GLUE))
+def test_glue_needs_only_what_slicer_has(module):
+    for name, relative, at_file_scope in imports(ENGINE / f"{module}.py"):
+        if not relative and name not in sys.stdlib_module_names:
+            allowed = SLICER_ONLY | {"numpy"} if at_file_scope else SLICER_ONLY | INSIDE_SLICER
+            assert name in allowed, f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("module", PANELS)
+def test_the_panel_needs_no_torch(module):
+    seen, waiting = set(), [module]
+    while waiting:
+        seen.add(name := waiting.pop())
+        for imported, relative, at_file_scope in imports(ENGINE / f"{name}.py"):
+            assert imported != "torch" or not at_file_scope, f"{module} imports torch by way of {name}"
+            if relative and at_file_scope and imported not in seen:
+                waiting.append(imported)
+
+
+def test_the_module_file_imports_only_what_slicer_always_has_and_stays_small():
+    for name, _, at_file_scope in imports(MODULE_FILE):
+        if at_file_scope:
+            assert name in SLICER_ONLY or name in sys.stdlib_module_names, f"{name} at file scope"
+    assert len(MODULE_FILE.read_text(encoding="utf-8").splitlines()) <= 700
 
 
 @pytest.mark.parametrize("module", MODULES)
