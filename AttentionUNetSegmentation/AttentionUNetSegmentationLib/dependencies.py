@@ -1,0 +1,103 @@
+"""What Slicer lacks, asked for and installed at the click, never before.
+
+Only PyTorch is needed, and it comes through Slicer's PyTorch extension, which picks the build for the computer's GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+
+import slicer
+
+MIN_TORCH = (2, 4)
+EXTENSION = "PyTorch"
+
+
+class DependencyError(RuntimeError):
+    """PyTorch is missing or unusable, and was not installed; the message says what to do."""
+
+
+def ensure() -> None:
+    """Make sure that PyTorch can be used; offers to install it if it is missing.
+
+    Raises:
+        DependencyError: If it cannot be used afterwards.
+    """
+    if importlib.util.find_spec("torch") is None:
+        _install_torch()
+    try:
+        torch = importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        raise DependencyError(
+            f"PyTorch is installed but cannot be loaded ({error}). Reinstall it with the module PyTorch Utils, then "
+            "restart Slicer."
+        ) from error
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < MIN_TORCH:
+        raise DependencyError(
+            f"PyTorch {torch.__version__} is too old, {'.'.join(map(str, MIN_TORCH))} or newer is needed. Update it "
+            "with the module PyTorch Utils, then restart Slicer."
+        )
+
+
+def gpu_note() -> str:
+    """One sentence on a GPU that PyTorch cannot use, or "" if there is nothing to say; PyTorch must be installed."""
+    import torch
+
+    if torch.cuda.is_available():
+        major, minor = torch.cuda.get_device_capability()
+        wanted, built_for = f"sm_{major}{minor}", torch.cuda.get_arch_list()
+        if not built_for or any(_serves(arch, major, minor) for arch in built_for):
+            return ""
+        return (
+            f"PyTorch {torch.__version__} was not built for the GPU {torch.cuda.get_device_name()} ({wanted}); update "
+            "it with the module PyTorch Utils, or choose the CPU."
+        )
+    if shutil.which("nvidia-smi") and torch.version.cuda is None:
+        return (
+            "This computer has an NVIDIA driver, but PyTorch is a CPU build; reinstall it with the module PyTorch "
+            "Utils to use the GPU."
+        )
+    return ""
+
+
+def _serves(arch: str, major: int, minor: int) -> bool:
+    """Whether code built for ``arch`` ("sm_86", "compute_90") runs on a GPU of that compute capability."""
+    kind, _, digits = arch.rstrip("af").partition("_")
+    built_major, built_minor = int(digits[:-1]), int(digits[-1])
+    if kind == "compute":  # compiled for the GPU when it is loaded
+        return (built_major, built_minor) <= (major, minor)
+    return built_major == major and built_minor <= minor
+
+
+def _install_torch() -> None:
+    if slicer.app.testingEnabled():
+        raise DependencyError("PyTorch is not installed; testing mode installs nothing.")
+    try:
+        pytorch_utils = importlib.import_module("PyTorchUtils")
+    except ImportError:
+        _offer_extension()
+    else:
+        if pytorch_utils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+            raise DependencyError("PyTorch is needed for the segmentation and was not installed.")
+        importlib.invalidate_caches()
+
+
+def _offer_extension() -> None:
+    """Ask whether to install the PyTorch extension; it can be used after a restart only."""
+    wanted = slicer.util.confirmOkCancelDisplay(
+        f"The segmentation needs PyTorch, which comes with the extension {EXTENSION}. Install the extension now? "
+        "Slicer has to be restarted afterwards."
+    )
+    if not wanted:
+        raise DependencyError(f"The extension {EXTENSION} is needed for the segmentation and was not installed.")
+    manager = slicer.app.extensionsManagerModel()
+    manager.interactive = False
+    if not manager.installExtensionFromServer(EXTENSION, True):
+        raise DependencyError(
+            f"The extension {EXTENSION} could not be installed; install it with the Extensions Manager, then restart "
+            "Slicer."
+        )
+    raise DependencyError(f"The extension {EXTENSION} was installed. Restart Slicer, then click Segment again.")

@@ -1,0 +1,129 @@
+"""The panel's table of organs and the buttons below it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from .mrml import INPUT_ROLE, SURFACE
+from .organ_table import OrganRow, as_text, rows, world_centroid, write_csv, write_table_node
+
+COLUMNS = ("", "", "Organ", "Volume (ml)", "Mean (HU)")  # colour, visibility, ...
+COLOR, VISIBLE, NAME, VOLUME, MEAN = range(len(COLUMNS))
+
+
+class OrganPanel:
+    """Shows the organs of a segmentation node, read from the node alone.
+
+    Args:
+        ui: The widgets of the .ui file.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self._rows: list[OrganRow] = []
+        table = ui.organTable
+        table.setColumnCount(len(COLUMNS))
+        table.setHorizontalHeaderLabels(list(COLUMNS))
+        table.verticalHeader().setVisible(False)
+        table.horizontalHeader().setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
+        for column in (COLOR, VISIBLE):
+            table.setColumnWidth(column, 28)
+        table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        table.connect("cellDoubleClicked(int,int)", self.jump)
+        table.connect("cellChanged(int,int)", self._on_cell_changed)
+        ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
+        ui.editButton.connect("clicked(bool)", self.edit)
+        ui.copyButton.connect("clicked(bool)", self.copy)
+
+    @property
+    def table(self) -> list[OrganRow]:
+        """The rows that are shown."""
+        return self._rows
+
+    def refresh(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Fill the table from a segmentation node; None empties it."""
+        self._node, self._rows = node, rows(node)
+        table = self._ui.organTable
+        table.blockSignals(True)
+        table.setRowCount(len(self._rows))
+        for index, row in enumerate(self._rows):
+            self._fill(index, row)
+        table.blockSignals(False)
+        for button in (self._ui.show3DButton, self._ui.editButton, self._ui.copyButton, self._ui.exportButton):
+            button.setEnabled(bool(self._rows))
+        self._ui.show3DButton.blockSignals(True)
+        self._ui.show3DButton.setChecked(self._is_shown_in_3d())
+        self._ui.show3DButton.blockSignals(False)
+
+    def jump(self, index: int, column: int = NAME) -> None:
+        """Move the slice views to an organ's centre."""
+        position = world_centroid(self._node, self._rows[index]) if self._node is not None else None
+        if position is not None:
+            slicer.modules.markups.logic().JumpSlicesToLocation(*position, True)
+
+    def edit(self) -> None:
+        """Open the result in the Segment Editor."""
+        if self._node is None:
+            return
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+        editor.setSegmentationNode(self._node)
+        volume_node = self._node.GetNodeReference(INPUT_ROLE)
+        if volume_node is not None:
+            editor.setSourceVolumeNode(volume_node)
+
+    def copy(self) -> None:
+        """Copy the table to the clipboard, columns separated by tabulators."""
+        qt.QApplication.clipboard().setText(as_text(self._rows))
+
+    def export(self, path: str) -> slicer.vtkMRMLTableNode:
+        """Write the table to a CSV file and into the scene.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        write_csv(self._rows, Path(path))
+        return write_table_node(self._node, self._rows)
+
+    def _fill(self, index: int, row: OrganRow) -> None:
+        texts = row.texts()
+        fixed = qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled
+        for column, text in ((COLOR, ""), (NAME, texts[0]), (VOLUME, texts[1]), (MEAN, texts[2] or "-")):
+            item = qt.QTableWidgetItem(text)
+            item.setFlags(fixed)
+            if column in (VOLUME, MEAN):
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            if column == COLOR:
+                item.setBackground(qt.QBrush(qt.QColor(*(round(255 * channel) for channel in row.color_rgb))))
+            self._ui.organTable.setItem(index, column, item)
+        box = qt.QTableWidgetItem("")
+        box.setFlags(fixed | qt.Qt.ItemIsUserCheckable)
+        display = self._node.GetDisplayNode()
+        is_visible = display is None or display.GetSegmentVisibility(row.segment_id)
+        box.setCheckState(qt.Qt.Checked if is_visible else qt.Qt.Unchecked)
+        self._ui.organTable.setItem(index, VISIBLE, box)
+
+    def _on_cell_changed(self, index: int, column: int) -> None:
+        display = self._node.GetDisplayNode() if self._node is not None else None
+        if column == VISIBLE and display is not None and index < len(self._rows):
+            checked = self._ui.organTable.item(index, VISIBLE).checkState() == qt.Qt.Checked
+            display.SetSegmentVisibility(self._rows[index].segment_id, checked)
+
+    def _on_show_3d(self, shown: bool) -> None:
+        if self._node is None:
+            return
+        self._node.CreateDefaultDisplayNodes()
+        if shown:
+            self._node.CreateClosedSurfaceRepresentation()
+        self._node.GetDisplayNode().SetVisibility3D(shown)
+
+    def _is_shown_in_3d(self) -> bool:
+        if self._node is None or self._node.GetDisplayNode() is None:
+            return False
+        has_surfaces = self._node.GetSegmentation().ContainsRepresentation(SURFACE)
+        return bool(has_surfaces and self._node.GetDisplayNode().GetVisibility3D())

@@ -1,0 +1,163 @@
+"""The table of organs: read from a segmentation node alone, and written as text, CSV or an MRML table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .mrml import (
+    CENTROID_TAG,
+    INPUT_ROLE,
+    LABELMAP,
+    MEAN_HU_TAG,
+    PREFIX,
+    VOLUME_TAG,
+    VOXELS_TAG,
+    grid_of_node,
+    organ_segments,
+    tag,
+)
+
+TABLE_ROLE = PREFIX + "Table"  # segmentation -> its table of organs
+HEADERS = ("Organ", "Volume (ml)", "Mean (HU)", "R (mm)", "A (mm)", "S (mm)")
+
+
+@dataclass(frozen=True)
+class OrganRow:
+    """One organ of a segmentation node.
+
+    Attributes:
+        segment_id: Its segment.
+        name: The segment's name.
+        color_rgb: 0 to 1 each.
+        volume_ml: Volume in ml.
+        mean_hu: Mean of the CT inside; None if it is empty or the CT is gone.
+        centroid_ras_mm: Centre of mass in the segmentation's own frame; None if it is empty.
+    """
+
+    segment_id: str
+    name: str
+    color_rgb: tuple[float, float, float]
+    volume_ml: float
+    mean_hu: float | None
+    centroid_ras_mm: tuple[float, float, float] | None
+
+    def texts(self) -> list[str]:
+        """The row as texts, in the order of ``HEADERS``; what is not known is empty."""
+        mean = "" if self.mean_hu is None else f"{self.mean_hu:.1f}"
+        centroid = ["", "", ""] if self.centroid_ras_mm is None else [f"{x:.1f}" for x in self.centroid_ras_mm]
+        return [self.name, f"{self.volume_ml:.1f}", mean, *centroid]
+
+
+def rows(node: slicer.vtkMRMLSegmentationNode | None) -> list[OrganRow]:
+    """The organs that a run wrote; a segment that was edited since then is measured anew."""
+    if node is None:
+        return []
+    result = []
+    for segment_id, segment in organ_segments(node):
+        count = _voxel_count(segment)
+        if str(count) == tag(segment, VOXELS_TAG):
+            mean_hu, centroid = tag(segment, MEAN_HU_TAG), tag(segment, CENTROID_TAG)
+            figures = (
+                float(tag(segment, VOLUME_TAG)),
+                float(mean_hu) if mean_hu else None,
+                tuple(float(x) for x in centroid.split()) if centroid else None,
+            )
+        else:
+            figures = _measure(node, segment, count)
+        result.append(OrganRow(segment_id, segment.GetName(), segment.GetColor(), *figures))
+    return result
+
+
+def as_text(table: list[OrganRow], separator: str = "\t") -> str:
+    """The table with its headers, for a spreadsheet; a separator other than the tabulator makes it CSV."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=separator, lineterminator="\n")
+    writer.writerows([HEADERS, *(row.texts() for row in table)])
+    return stream.getvalue()
+
+
+def write_csv(table: list[OrganRow], path: Path) -> None:
+    """Write the table to a CSV file.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path.write_text(as_text(table, ","), encoding="utf-8")
+
+
+def write_table_node(node: slicer.vtkMRMLSegmentationNode, table: list[OrganRow]) -> slicer.vtkMRMLTableNode:
+    """Put the table into the scene; a table node made earlier for the same segmentation is filled anew."""
+    table_node = node.GetNodeReference(TABLE_ROLE)
+    if table_node is None:
+        table_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{node.GetName()} volumes")
+        node.SetNodeReferenceID(TABLE_ROLE, table_node.GetID())
+    table_node.RemoveAllColumns()
+    for index, header in enumerate(HEADERS):
+        column = vtk.vtkStringArray() if index == 0 else vtk.vtkDoubleArray()
+        column.SetName(header)
+        for row in table:
+            text = row.texts()[index]
+            column.InsertNextValue(text if index == 0 else float(text or "nan"))
+        table_node.AddColumn(column)
+    return table_node
+
+
+def world_centroid(node: slicer.vtkMRMLSegmentationNode, row: OrganRow) -> tuple[float, float, float] | None:
+    """An organ's centre of mass in world RAS, mm; None if it is empty."""
+    if row.centroid_ras_mm is None:
+        return None
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
+    return tuple(transform.TransformPoint(row.centroid_ras_mm))
+
+
+def _labels(segment: slicer.vtkSegment) -> tuple[slicer.vtkOrientedImageData, np.ndarray] | None:
+    """A segment's labelmap, which it may share with others, and its own voxels of it (K, J, I); None if empty."""
+    image = segment.GetRepresentation(LABELMAP)
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    if scalars is None or not image.GetNumberOfPoints():
+        return None
+    voxels = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
+    return image, voxels == segment.GetLabelValue()
+
+
+def _voxel_count(segment: slicer.vtkSegment) -> int:
+    labels = _labels(segment)
+    return 0 if labels is None else int(np.count_nonzero(labels[1]))
+
+
+def _measure(
+    node: slicer.vtkMRMLSegmentationNode, segment: slicer.vtkSegment, count: int
+) -> tuple[float, float | None, tuple[float, float, float] | None]:
+    """Volume in ml, mean HU and centroid of a segment as it is now."""
+    if not count:
+        return 0.0, None, None
+    image, mask = _labels(segment)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    extent = image.GetExtent()
+    ijk = np.argwhere(mask)[:, ::-1] + np.array(extent[::2])
+    points = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(3)])
+    ras = ijk @ points[:, :3].T + points[:, 3]
+    volume_ml = count * abs(float(np.linalg.det(points[:, :3]))) / 1000
+    return volume_ml, _mean_hu(node, ras), tuple(float(x) for x in ras.mean(axis=0))
+
+
+def _mean_hu(node: slicer.vtkMRMLSegmentationNode, ras_mm: np.ndarray) -> float | None:
+    """Mean of the CT at points in the segmentation's frame, which is the CT's; None without a CT there."""
+    volume_node = node.GetNodeReference(INPUT_ROLE)
+    if volume_node is None or volume_node.GetImageData() is None:
+        return None
+    voxels = slicer.util.arrayFromVolume(volume_node)
+    ijk = np.floor(grid_of_node(volume_node).ijk_of(ras_mm) + 0.5).astype(int)
+    inside = ((ijk >= 0) & (ijk < voxels.shape[::-1])).all(axis=1)
+    i, j, k = ijk[inside].T
+    return float(voxels[k, j, i].mean(dtype=np.float64)) if inside.any() else None
