@@ -1,0 +1,76 @@
+"""The conditions under which a model is tried, on a label map made of boxes."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import phantoms
+from attention_unet_training import robustness
+from attention_unet_training.robustness import BASE, CONDITIONS, Condition, Score, make_ct, measure, write_table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def condition(name: str) -> Condition:
+    return next(each for each in CONDITIONS if each.name == name)
+
+
+def test_a_condition_changes_what_it_says_and_nothing_else(anatomy):
+    base, base_target = make_ct(anatomy, condition(BASE), 3)
+    plain, target = make_ct(anatomy, condition("no contrast"), 3)
+    np.testing.assert_array_equal(target == 3, base_target == 3)
+    assert phantoms.dice(target == 1, base_target == 1) > 0.6  # its random erosion differs
+    spleen = target == 2
+    assert np.median(base.voxels[spleen]) > np.median(plain.voxels[spleen]) + 30  # enhanced by contrast
+    noisy, _ = make_ct(anatomy, condition("noise of 30 HU"), 3)
+    assert noisy.voxels[spleen].std() > 1.5 * base.voxels[spleen].std()
+
+
+def test_thick_slices_keep_organs_in_place(anatomy):
+    base, target = make_ct(anatomy, condition(BASE), 1)
+    thick, thick_target = make_ct(anatomy, condition("slices of 8 mm"), 1)
+    assert thick.spacing_mm == (2.0, 2.0, 8.0)
+    for value in (2, 3):
+        np.testing.assert_allclose(
+            phantoms.centroid_ras_mm(thick_target == value, thick.grid),
+            phantoms.centroid_ras_mm(target == value, base.grid),
+            atol=1.5,
+        )
+
+
+def test_a_small_field_is_as_high_as_it_says(anatomy):
+    ct, target = make_ct(anatomy, condition("field of 60 mm"), 1)
+    assert ct.voxels.shape[0] == target.shape[0] <= 30
+    assert (target > 0).any()
+
+
+def test_a_model_that_finds_the_truth_scores_one(anatomy, monkeypatch):
+    class Result:
+        warnings = ("a warning",)
+
+    def segment(ct, model, options):
+        result = Result()
+        result.labels = np.where(truth == 3, 5, truth)  # the generator's kidney is the unsplit kidney of the engine
+        return result
+
+    _, truth = make_ct(anatomy, condition(BASE), 0)
+    monkeypatch.setattr(robustness, "segment", segment)
+    score = measure(phantoms.model(), anatomy, condition(BASE), [0])
+    assert score.dice == {"pancreas": [1.0], "spleen": [1.0], "kidney": [1.0]}
+    assert score.volume_ratio["kidney"] == [pytest.approx(1.0)]
+    assert score.warnings == ["a warning"]
+
+
+def test_the_table_tells_organs_that_are_outside(tmp_path: Path):
+    score = Score("x")
+    score.dice = {"pancreas": [0.5, 0.7], "spleen": [0.9, math.nan], "kidney": [math.nan, math.nan]}
+    score.volume_ratio = {"pancreas": [1.0, 1.2], "spleen": [0.5, math.nan], "kidney": [math.nan, math.nan]}
+    score.false_ml = {"pancreas": [], "spleen": [3.0], "kidney": [0.0, 8.0]}
+    write_table([score], tmp_path, 2)
+    text = (tmp_path / "robustness.md").read_text()
+    assert "| x | 0.60 (0.50); x 1.10 | 0.90 (0.90); x 0.50; 3 ml | 4 ml |" in text
+    assert json.loads((tmp_path / "robustness.json").read_text())[0]["dice"]["spleen"] == [0.9, None]
+    assert len((tmp_path / "robustness.csv").read_text().splitlines()) == 1 + 6
