@@ -2,7 +2,7 @@
 
 Each condition changes one thing against an easy CT (portal venous phase, thin slices, little noise, the whole abdomen):
 contrast phase, slice thickness, noise, field of view, large masses, or no abdomen at all. Every condition uses the same
-seeds, so the anatomies are the same (but for the pancreas's random erosion) and only the condition differs. All CTs come
+seeds, so the anatomies are the same (but for the pancreas's random erosion), only the condition differs. All CTs come
 from one person's label map: the figures show where to look, they do not estimate how a model does on a population.
 """
 
