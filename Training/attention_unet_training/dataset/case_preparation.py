@@ -25,7 +25,8 @@ from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .alignment import align
-from .label_reading import check_spacing, read_classes
+from .label_reading import read_classes
+from .nifti_spacing import check_spacing
 from .records import (
     CASES_FOLDER,
     FORMAT,

@@ -12,6 +12,7 @@ from AttentionUNetSegmentationLib.files import NIFTI_ENDINGS, read_volume, strai
 from AttentionUNetSegmentationLib.nifti import read_nifti
 from AttentionUNetSegmentationLib.volume import Volume
 
+from .nifti_spacing import check_spacing
 from .organ_names import is_tumour
 from .source import LabelFile, SourceCase
 
@@ -51,26 +52,6 @@ def read_classes(
     if result is None:
         raise ValueError(f"no label of the case means {' or '.join(organs)}")
     return dataclasses.replace(result, notes=tuple(dict.fromkeys(notes)))
-
-
-def check_spacing(path: Path) -> None:
-    """Refuse NIfTI files without a voxel spacing, which could only be guessed.
-
-    Raises:
-        ValueError: If a spacing is 0 or no number; other formats are checked where they are read.
-    """
-    if not (path.is_file() and path.name.lower().endswith(NIFTI_ENDINGS)):
-        return
-    import nibabel
-
-    try:
-        header = nibabel.load(path).header
-        spacing = [float(value) for value in header["pixdim"][1:4]]
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, EOFError, OSError):
-        return  # the reader says what is wrong
-    if not all(np.isfinite(value) and value != 0 for value in spacing):
-        shown = " x ".join(f"{value:g}" for value in spacing)
-        raise ValueError(f"{path} has no voxel spacing: its header says {shown} mm")
 
 
 def _check_complete(case: SourceCase, mapping: Mapping[str, str]) -> None:

@@ -1,0 +1,183 @@
+"""Which labels mean which organ, and how labels are placed on their CT: geometry, flips, content."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import phantoms
+import prepare_phantoms as made
+from attention_unet_training.dataset.alignment import align, flip_name, on_same_places
+from attention_unet_training.dataset.case_preparation import resample_classes
+from attention_unet_training.dataset.label_fit import FLIPS, fits
+from attention_unet_training.dataset.organ_names import labelled_organs, map_names
+from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.volume import Volume
+
+ORGANS = ("pancreas", "spleen", "kidney")
+SAMPLE = Path(__file__).parents[2] / "AttentionUNetSegmentation" / "Resources" / "SampleData"
+ELSEWHERE = np.diag([1.0, 1, 1, 1])
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[Volume, Volume]:
+    """The synthetic CT that the extension carries, and its truth: 1 pancreas, 2 spleen, 3 kidneys."""
+    return read_volume(SAMPLE / "SyntheticAbdomenCT.nrrd"), read_volume(SAMPLE / "SyntheticAbdomenCT.labels.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["kidney_left", "kidney_right"], {"kidney_left": "kidney", "kidney_right": "kidney"}),
+        (["Kidney (L)", "Right Kidney", "KIDNEYS"], dict.fromkeys(("Kidney (L)", "Right Kidney", "KIDNEYS"), "kidney")),
+        (["rt kidney", "Spleen"], {"rt kidney": "kidney", "Spleen": "spleen"}),
+        (["background", "liver", "kidney_cyst_left", "left adrenal gland"], {}),
+        (["pancreas", "cancer"], {"pancreas": "pancreas", "cancer": "pancreas"}),
+        (["pancreas", "spleen", "cancer"], {"pancreas": "pancreas", "spleen": "spleen"}),
+        (["spleen", "Pancreas Tumour"], {"spleen": "spleen", "Pancreas Tumour": "pancreas"}),
+    ],
+)
+def test_labels_are_mapped_by_name(names, expected):
+    assert map_names(names, ORGANS) == expected
+
+
+def test_tumours_can_be_background():
+    assert map_names(["pancreas", "cancer", "spleen tumor"], ORGANS, "background") == {"pancreas": "pancreas"}
+    with pytest.raises(ValueError, match="must be one of organ, background, got 'ignore'"):
+        map_names(["pancreas"], ORGANS, "ignore")
+
+
+def test_an_organ_with_a_side_takes_that_side_only():
+    mapping = map_names(["kidney_left", "kidney_right"], ["right kidney", "left kidney"])
+    assert mapping == {"kidney_left": "left kidney", "kidney_right": "right kidney"}
+
+
+def test_an_organ_that_cannot_be_mapped_is_told_with_the_labels_found():
+    assert labelled_organs(["Pancreas", "liver"], ORGANS, required=False) == ("pancreas",)
+    with pytest.raises(ValueError, match="no label means spleen or kidney; the labels are: Pancreas, liver"):
+        labelled_organs(["Pancreas", "liver"], ORGANS, required=True)
+    with pytest.raises(ValueError, match="no label means pancreas or spleen or kidney; the labels are: liver"):
+        labelled_organs(["liver"], ORGANS, required=False)
+
+
+def test_labels_in_another_order_of_axes_are_put_in_place():
+    ct, labels = made.abdomen()
+    for turned in phantoms.flipped_and_permuted(labels):
+        np.testing.assert_array_equal(on_same_places(turned, ct.grid), labels.voxels)
+        aligned = align(turned, ct)
+        np.testing.assert_array_equal(aligned.classes, labels.voxels)
+        assert aligned.notes == ()
+
+
+def test_labels_a_fraction_of_a_voxel_away_are_in_place_and_further_away_not():
+    ct, labels = made.abdomen()
+    for moved_vox, in_place in ((0.2, True), (0.3, False), (1.0, False)):
+        matrix = labels.ijk_to_ras.copy()
+        matrix[:3, 3] += matrix[:3, 1] * moved_vox
+        assert (on_same_places(Volume(labels.voxels, matrix), ct.grid) is not None) == in_place
+    oblique = labels.ijk_to_ras.copy()
+    oblique[:3, :3] = phantoms.rotation(0, 0, 5) @ oblique[:3, :3]
+    assert on_same_places(Volume(labels.voxels, oblique), ct.grid) is None
+
+
+@pytest.mark.parametrize("flip", FLIPS)
+@pytest.mark.parametrize("organs", [(1,), (2,), (3,), (1, 2, 3)])
+def test_flips_of_the_sample_cts_labels_are_found(sample, flip, organs):
+    ct, labels = sample
+    wanted = made.only(labels, {value: value for value in organs}).voxels
+    for matrix in (ct.ijk_to_ras, ELSEWHERE):
+        aligned = align(Volume(np.ascontiguousarray(np.flip(wanted, flip)), matrix), ct)
+        np.testing.assert_array_equal(aligned.classes, wanted)
+        told = " ".join(aligned.notes)
+        if flip:
+            assert f"flipped {flip_name(flip, ct.grid)}" in told
+        else:
+            assert "labels flipped" not in told
+
+
+def test_the_fit_of_labels_in_place_is_far_above_that_of_flipped_ones(sample):
+    ct, labels = sample
+    for value in (1, 2, 3):
+        found = fits(made.only(labels, {value: value}).voxels, ct)
+        assert found[()] > 0.2
+        assert max(fit for flip, fit in found.items() if flip) < 0.05
+
+
+def test_the_fit_has_the_value_that_two_normal_distributions_give():
+    grid = phantoms.grid((20, 20, 20), (4, 4, 4))
+    classes = np.zeros(grid.shape_kji, dtype=np.uint8)
+    classes[5:15, 5:15, 5:15] = 1
+    ct = Volume(np.where(classes, 100.0, 0.0), grid.ijk_to_ras)
+    # spread 0 + noise 10 on both sides, pooled variance (100 - 0)^2 / 4 + 10^2
+    assert fits(classes, ct)[()] == pytest.approx(0.5 * np.log(2600) - 0.5 * np.log(100))
+    assert fits(classes, Volume(np.zeros(grid.shape_kji), grid.ijk_to_ras))[()] == 0
+    assert fits(classes * 0, ct) == {}
+
+
+def test_flips_are_named_by_the_patients_directions():
+    standing = phantoms.grid((4, 5, 6))
+    assert flip_name((), standing) == "not"
+    assert flip_name((0,), standing) == "up-down"
+    assert flip_name((1, 2), standing) == "left-right and front-back"
+    sagittal = phantoms.grid((4, 5, 6), directions=np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]))
+    assert [flip_name((axis,), sagittal) for axis in (0, 1, 2)] == ["left-right", "up-down", "front-back"]
+
+
+def test_what_stays_ambiguous_is_refused():
+    """A ball in the middle looks the same however it is flipped."""
+    ct, _ = made.abdomen()
+    ball = phantoms.ball(ct.grid, ct.grid.corners_ras_mm().mean(axis=0), 8) > 0.5
+    hu = np.where(ball, 60.0, -90.0)
+    labels = Volume(ball.astype(np.uint8), ELSEWHERE)
+    with pytest.raises(ValueError, match="content does not tell how they lie"):
+        align(labels, Volume(hu, ct.ijk_to_ras))
+    in_place = align(Volume(labels.voxels, ct.ijk_to_ras), Volume(hu, ct.ijk_to_ras))
+    assert in_place.notes == ()
+
+
+def test_labels_that_fit_two_flips_but_not_their_own_geometry_are_refused():
+    ct, _ = made.abdomen()
+    spot = np.zeros(ct.voxels.shape, dtype=bool)
+    spot[2:7, 4:12, 4:12] = True
+    hu = np.where(np.flip(spot, 0) | np.flip(spot, 1), 60.0, -90.0)
+    with pytest.raises(ValueError, match="do not fit the CT as their geometry says"):
+        align(Volume(spot.astype(np.uint8), ct.ijk_to_ras), Volume(hu, ct.ijk_to_ras))
+
+
+def test_labels_that_content_cannot_judge_keep_their_geometry_with_a_note():
+    ct, _ = made.abdomen()
+    even = Volume(np.random.default_rng(0).normal(40, 5, ct.voxels.shape), ct.ijk_to_ras)
+    block = np.zeros(ct.voxels.shape, dtype=np.uint8)
+    block[4:9, 5:15, 5:15] = 1
+    assert "fit the CT weakly" in align(Volume(block, ct.ijk_to_ras), even).notes[0]
+    dot = np.zeros(ct.voxels.shape, dtype=np.uint8)
+    dot[3, 3, 3] = 1
+    assert "too small to check" in align(Volume(dot, ct.ijk_to_ras), even).notes[0]
+    with pytest.raises(ValueError, match="too small to tell"):
+        align(Volume(dot, ELSEWHERE), even)
+
+
+def test_labels_with_other_voxels_than_the_ct_are_a_geometry_mismatch():
+    ct, labels = made.abdomen()
+    with pytest.raises(ValueError, match="the labels have 44 x 36 x 20 voxels, the CT has 44 x 36 x 24"):
+        align(Volume(labels.voxels[:20], labels.ijk_to_ras), ct)
+
+
+def test_resampled_classes_keep_their_places_and_volumes():
+    ct, labels = made.abdomen()
+    coarse = phantoms.grid((20, 30, 36), (2, 2, 2), centre_ras_mm=ct.grid.corners_ras_mm().mean(axis=0))
+    result = resample_classes(labels.voxels, labels.grid, coarse, 4)
+    for value in (1, 2, 3, 4):
+        before, after = labels.voxels == value, result == value
+        centres = phantoms.centroid_ras_mm(after, coarse), phantoms.centroid_ras_mm(before, labels.grid)
+        np.testing.assert_allclose(*centres, atol=0.5)  # a quarter of a voxel
+        assert np.count_nonzero(after) * 2.0**3 == pytest.approx(np.count_nonzero(before) * 1.5**3, rel=0.15)
+    np.testing.assert_array_equal(resample_classes(labels.voxels, labels.grid, labels.grid, 4), labels.voxels)
+
+
+def test_resampled_blocks_of_whole_voxels_stay_exact():
+    fine, coarse = phantoms.grid((12, 12, 12)), phantoms.grid((6, 6, 6), (2, 2, 2))
+    expected = np.zeros(coarse.shape_kji, dtype=np.uint8)
+    expected[1:3, 1:4, 2:5], expected[3:5, 1:4, 2:5] = 1, 2
+    classes = expected.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_array_equal(resample_classes(classes, fine, coarse, 2), expected)

@@ -1,0 +1,217 @@
+"""Every layout of a public dataset: found, told from the others, and prepared with the right organs."""
+
+import json
+
+import numpy as np
+import pytest
+
+import prepare_phantoms as made
+from attention_unet_training.dataset.layout_csv import parse_values
+from attention_unet_training.dataset.layout_nnunet import label_table
+from attention_unet_training.dataset.layouts import find_source
+from attention_unet_training.dataset.prepared import PreparedDataset
+from attention_unet_training.prepare import main
+
+VALUE_TO_NAME = {"0": "background", "1": "pancreas", "2": "spleen", "3": "right kidney", "4": "left kidney"}
+MSD = {"modality": {"0": "CT"}, "labels": VALUE_TO_NAME, "numTraining": 2}
+NNUNET = {
+    "channel_names": {"0": "CT"},
+    "labels": {name: int(value) for value, name in VALUE_TO_NAME.items()},
+    "numTraining": 3,
+    "file_ending": ".nii.gz",
+}
+
+
+def prepare(source, output, *options) -> PreparedDataset:
+    assert main([str(source), "--output", str(output), "--workers", "0", *options]) == 0
+    return PreparedDataset.open(output)
+
+
+def dice_with_truth(case, seed, organ_values) -> float:
+    """Of a case's reference on the CT's grid against the phantom's labels, over all classes."""
+    truth = np.zeros(made.GRID.shape_kji, dtype=np.uint8)
+    for number, values in enumerate(organ_values, start=1):
+        truth[np.isin(made.abdomen(seed)[1].voxels, values)] = number
+    reference = case.reference()
+    assert reference.grid.same_as(made.GRID)
+    hits = np.count_nonzero((reference.voxels == truth) & (truth > 0))
+    return 2 * hits / (np.count_nonzero(truth) + np.count_nonzero(reference.voxels))
+
+
+ALL = [(1,), (2,), (3, 4)]
+
+
+def test_msd(tmp_path, capsys):
+    source = made.write_nnunet(tmp_path / "msd", ["pancreas_001", "pancreas_002"], MSD)
+    (source / "imagesTr" / "._pancreas_001.nii.gz").write_text("macOS puts such files beside the real ones")
+    (source / "imagesTr" / "pancreas_009.nii.gz").write_bytes((source / "imagesTr/pancreas_001.nii.gz").read_bytes())
+    dataset = prepare(source, tmp_path / "out")
+    assert [case.id for case in dataset.cases] == ["pancreas_001", "pancreas_002"]
+    assert [(entry.id, entry.reason) for entry in dataset.left_out] == [
+        ("pancreas_009", "there are no labels for this image")
+    ]
+    assert dataset.name == "msd"
+    assert [dice_with_truth(case, n, ALL) for n, case in enumerate(dataset.cases)] == [1, 1]
+    output = capsys.readouterr().out
+    assert "nnU-Net or MSD, cases with CT and labels: 2" in output
+    assert "right kidney -> kidney" in output
+
+
+def test_nnunet_names_channels_and_labels_the_other_way_round(tmp_path):
+    source = made.write_nnunet(tmp_path / "Dataset001", ["case_0001", "case_0002"], NNUNET, suffix="_0000")
+    found = find_source(source)
+    assert [case.id for case in found.cases] == ["case_0001", "case_0002"]
+    assert found.remarks == ("2 cases found, dataset.json announces 3",)
+    assert found.cases[0].labels[0].names == {1: "pancreas", 2: "spleen", 3: "right kidney", 4: "left kidney"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "table"),
+    [
+        ({"0": "background", "1": "pancreas", "2": "cancer"}, {1: "pancreas", 2: "cancer"}),
+        ({"background": 0, "pancreas": 1, "cancer": 2}, {1: "pancreas", 2: "cancer"}),
+        ({"background": 0, "pancreas": [1, 2], "tumour": 2}, {1: "pancreas", 2: "tumour"}),
+    ],
+)
+def test_label_tables_run_either_way(tmp_path, labels, table):
+    assert label_table(labels, tmp_path) == table
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": None}, "has no labels"),
+        ({"labels": {"pancreas": "one"}}, "must be name: value or value: name"),
+        ({"modality": {"0": "MRI"}}, "the channels are MRI"),
+        ({"modality": {"0": "CT", "1": "PET"}}, "the channels are CT, PET"),
+    ],
+)
+def test_descriptions_that_cannot_be_used(tmp_path, capsys, change, message):
+    source = made.write_nnunet(tmp_path / "msd", ["a"], MSD | change)
+    assert main([str(source), "--output", str(tmp_path / "out")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_amos_takes_training_and_validation_and_leaves_mr_out(tmp_path):
+    description = {"labels": VALUE_TO_NAME, "modality": {"0": "CT"}}
+    source = made.write_nnunet(tmp_path / "amos22", ["amos_0001", "amos_0507"], description)
+    made.write_nnunet(source, ["amos_0500"], description, part="Va")
+    found = find_source(source)
+    assert found.layout == "AMOS"
+    assert [case.id for case in found.cases] == ["amos_0001", "amos_0500"]
+    assert [entry.id for entry in found.left_out] == ["amos_0507"]
+    assert "MR" in found.left_out[0].reason
+
+
+def test_totalsegmentator_merges_masks(tmp_path):
+    source = made.write_totalsegmentator(tmp_path / "ts", ["s0000", "s0001"], ("liver", "kidney_cyst_left"))
+    (source / "s0001" / "segmentations" / "kidney_left.nii.gz").unlink()
+    (source / "s0002").mkdir()
+    made.save(made.abdomen(5)[0], source / "s0003" / "ct.nii.gz")
+    dataset = prepare(source, tmp_path / "out")
+    assert [case.id for case in dataset.cases] == ["s0000"]
+    assert dice_with_truth(dataset.cases[0], 0, ALL) == 1
+    assert [(entry.id, entry.reason) for entry in dataset.left_out] == [
+        ("s0003", "there are no labels for this image"),
+        ("s0001", "missing organ: there is no mask of kidney_left"),
+    ]
+
+
+def test_btcv_uses_its_own_numbers(tmp_path):
+    source = made.write_btcv(tmp_path / "RawData" / "Training")
+    (source / "img" / "img0002.nii.gz").unlink()
+    found = find_source(tmp_path)
+    assert found.layout == "BTCV"
+    assert [(entry.id, entry.reason) for entry in found.left_out] == [("btcv_0002", "the CT is not there")]
+    assert found.remarks == ("1 cases found, 30 are expected: BTCV's training cases",)
+    dataset = prepare(tmp_path, tmp_path / "out")
+    assert dice_with_truth(dataset.cases[0], 1, ALL) == 1
+
+
+def test_tcia_reads_dicom_unflips_labels_and_counts(tmp_path, capsys):
+    source = made.write_tcia(tmp_path / "ct82", numbers=(1, 2, 25, 4), labelled=(1, 2, 25, 70, 3), flip=(1,))
+    dataset = prepare(source, tmp_path / "out")
+    assert [(case.id, case.patient) for case in dataset.cases] == [("PANCREAS_0001",) * 2, ("PANCREAS_0002",) * 2]
+    assert [dice_with_truth(case, n, [(1,)]) for n, case in enumerate(dataset.cases, start=1)] == [1, 1]
+    assert all(case.labelled == ("pancreas",) for case in dataset.cases)
+    assert "flipped front-back" in dataset.cases[0].record.notes[-1]
+    reasons = {entry.id: entry.reason for entry in dataset.left_out}
+    assert reasons["PANCREAS_0003"] == "the CT is not there"
+    assert reasons["PANCREAS_0004"] == "there are no labels for this image"
+    assert "withdrawn by TCIA" in reasons["PANCREAS_0025"]
+    assert "withdrawn by TCIA" in reasons["PANCREAS_0070"]
+    output = capsys.readouterr().out
+    assert "2 cases found, 80 are expected" in output
+    assert "the source does not label spleen, kidney" in output
+
+
+def test_tcia_without_a_pair_is_refused(tmp_path):
+    made.write_tcia(tmp_path, numbers=(1,), labelled=(2,))
+    with pytest.raises(ValueError, match=r"1 PANCREAS_\* folders and 1 label\*.nii.gz files, but no pair"):
+        find_source(tmp_path)
+
+
+def test_csv_takes_dicom_folders_ids_and_patients(tmp_path):
+    ct, labels = made.abdomen()
+    made.write_slices(tmp_path / "dicom", ct)
+    made.save(labels, tmp_path / "labels.nrrd")
+    table = tmp_path / "my cases.csv"
+    table.write_text("id, image, label, patient\nfirst scan, dicom, labels.nrrd, Ann\n")
+    dataset = prepare(table, tmp_path / "out", *made.LABEL_OPTIONS)
+    assert dataset.name == "my cases"
+    assert [(case.id, case.patient) for case in dataset.cases] == [("first_scan", "Ann")]
+    assert dice_with_truth(dataset.cases[0], 0, ALL) == 1
+
+
+def test_csv_names_cases_by_their_folders_where_files_are_called_alike(tmp_path):
+    (tmp_path / "t.csv").write_text("image,label\na/ct.nii.gz,a/l.nii.gz\nb/ct.nii.gz,b/l.nii.gz\nc.nii.gz,l.nii.gz\n")
+    found = find_source(tmp_path / "t.csv", values={1: "pancreas"})
+    assert [case.id for case in found.cases] == ["a_ct", "b_ct", "c"]
+    assert found.cases[0].image == tmp_path / "a" / "ct.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,mask\na,b\n", "columns must be image, label"),
+        ("image,label,age\na,b,c\n", "got image, label, age"),
+        ("image,label\na\n", "line 2 must have 2 entries"),
+        ("image,label\na,b,c\n", "line 2 must have 2 entries"),
+        ("id,image,label\nx,a,b\nx,c,d\n", "x stands for two cases"),
+        ("image,label\n", "holds no case"),
+        ("", "columns must be"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        find_source(tmp_path / "t.csv", values={1: "pancreas"})
+
+
+def test_label_options():
+    assert parse_values(["pancreas=1", "kidney=3,4"]) == {1: "pancreas", 3: "kidney", 4: "kidney"}
+    for bad in ("pancreas", "pancreas=", "pancreas=0", "=1", "pancreas=one"):
+        with pytest.raises(ValueError, match=r"must look like kidney=3,4"):
+            parse_values([bad])
+    with pytest.raises(ValueError, match="the value 1 to 'a' and to 'b'"):
+        parse_values(["a=1", "b=1"])
+
+
+def test_what_is_no_source(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        find_source(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="none of the known layouts"):
+        find_source(tmp_path)
+    with pytest.raises(ValueError, match="does not look like btcv"):
+        find_source(tmp_path, "btcv")
+    with pytest.raises(ValueError, match="must be one of auto"):
+        find_source(tmp_path, "dicom")
+    (tmp_path / "t.csv").write_text("image,label\na,b\n")
+    with pytest.raises(ValueError, match="needs --label NAME=VALUE"):
+        find_source(tmp_path / "t.csv")
+    made.write_nnunet(tmp_path, ["a"], MSD)
+    with pytest.raises(ValueError, match="--label names the values of a CSV table"):
+        find_source(tmp_path, values={1: "pancreas"})
+    (tmp_path / "dataset.json").write_text(json.dumps([1]))
+    with pytest.raises(ValueError, match="must hold an object"):
+        find_source(tmp_path)
