@@ -1,0 +1,253 @@
+"""The command ``attention-unet-train evaluate``: tables, files, failures, interruptions."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import evaluation_cases
+import phantoms
+from attention_unet_training.cli import main
+from attention_unet_training.evaluation import runner
+from attention_unet_training.evaluation.metrics import METRICS
+from attention_unet_training.evaluation.systems import NetworkSystem
+from AttentionUNetSegmentationLib.files import write_volume
+from AttentionUNetSegmentationLib.model import save_model
+from AttentionUNetSegmentationLib.model_spec import Measurement
+from AttentionUNetSegmentationLib.pipeline import Options
+from AttentionUNetSegmentationLib.volume import Volume
+
+CPU = Options(device="cpu")
+PREDICTION_ORGANS = ["--prediction-organ", "pancreas=1", "--prediction-organ", "spleen=2"]
+
+
+def write_case(folder, name: str, reference: Volume) -> list[str]:
+    """--ct and --labels of a case that is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_volume(evaluation_cases.ct(reference), folder / f"{name}.nrrd")
+    write_volume(reference, folder / f"{name}.labels.nrrd")
+    return ["--ct", str(folder / f"{name}.nrrd"), "--labels", str(folder / f"{name}.labels.nrrd")]
+
+
+def compare_two(folder, count: int, *more: str, **changes) -> int:
+    """Evaluate exact label maps and ones shifted by a voxel of 2 mm on ``count`` cases."""
+    dataset = evaluation_cases.write_dataset(folder / "data", count, **changes)
+    exact = evaluation_cases.write_predictions(folder / "exact", count)
+    shifted = evaluation_cases.write_predictions(folder / "shifted", count, 1)
+    arguments = ["evaluate", "--dataset", str(dataset), "--predictions", f"Exact={exact}"]
+    arguments += ["--predictions", f"Shifted={shifted}", *PREDICTION_ORGANS, "--report-dir", str(folder / "report")]
+    return main([*arguments, *more])
+
+
+def report(folder) -> dict:
+    return json.loads((folder / "report" / "evaluation.json").read_text())
+
+
+def table(folder) -> str:
+    return (folder / "report" / "table.md").read_text()
+
+
+def row(text: str, name: str) -> list[str]:
+    """Cells of a table's row."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_two_systems_give_tables_with_the_better_one_in_bold(tmp_path, capsys):
+    assert compare_two(tmp_path, 7) == 0
+    text = table(tmp_path)
+    assert capsys.readouterr().out.startswith(text)
+    assert text.startswith("# balls\n")
+    assert row(text, "") == ["Exact", "Shifted"]
+    exact, shifted = row(text, "Pancreas DSC")
+    assert exact == "**1.000 ± 0.000**"
+    assert not shifted.startswith("**")
+    entry = next(entry for entry in report(tmp_path)["comparisons"] if entry["metric"] == "surface_distance_mm")
+    assert (entry["first"], entry["second"], entry["organ"]) == ("Exact", "Shifted", "pancreas")
+    assert entry["pairs"] == 7
+    assert entry["p"] == pytest.approx(2 / 2**7)  # all seven differences have the same sign
+    assert 0.5 < entry["difference"] < 1.5
+    assert row(text, "Spleen recall")[0] == "**1.000 ± 0.000**"
+    assert "| p (pairs) | Shifted |" in text
+    assert "| Pancreas DSC | 0.016 (7) |" in text
+    assert "7 cases of 7 patients" in text
+    assert row(text, "Number of parameters") == row(text, "Forward pass, 160 x 160 x 96") == ["-", "-"]
+
+
+def test_figures_per_case_are_those_of_the_masks(tmp_path):
+    assert compare_two(tmp_path, 2) == 0
+    with (tmp_path / "report" / "cases.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2 * 2 * 2  # systems, cases, organs
+    reference = evaluation_cases.labels(8.5).voxels == 1
+    wanted = phantoms.dice(reference, np.roll(reference, 1, axis=2))
+    found = next(r for r in rows if (r["system"], r["case"], r["organ"]) == ("Shifted", "c1", "pancreas"))
+    assert float(found["dice"]) == pytest.approx(wanted)
+    assert float(found["hausdorff_95_mm"]) == pytest.approx(2, abs=0.01)
+    assert float(found["reference_ml"]) == pytest.approx(np.count_nonzero(reference) * 0.008)
+    assert (found["volume_ratio"], found["patient"], found["seconds"], found["error"]) == ("1.0", "p1", "", "")
+
+
+def test_fewer_than_six_pairs_are_not_tested(tmp_path):
+    assert compare_two(tmp_path, 5) == 0
+    text = table(tmp_path)
+    assert "Not tested where there are: fewer than 6 pairs (5)." in text
+    assert "**" not in text
+    assert all(entry["p"] is None for entry in report(tmp_path)["comparisons"])
+
+
+def test_cases_of_one_patient_are_not_tested(tmp_path):
+    assert compare_two(tmp_path, 7, patients=["a", "b", "c", "d", "e", "f", "f"]) == 0
+    text = table(tmp_path)
+    assert "Not tested where there are: cases are not independent (7 cases of 6 patients)." in text
+    assert "**" not in text
+
+
+def test_undefined_distances_are_counted_and_left_out(tmp_path):
+    """One organ that is not found: Dice 0, no distance."""
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 3)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 3)
+    nothing = evaluation_cases.labels()
+    write_volume(Volume(np.zeros_like(nothing.voxels), nothing.ijk_to_ras), maps / "c1.nii.gz")
+    arguments = ["evaluate", "--dataset", str(dataset), "--predictions", str(maps), *PREDICTION_ORGANS]
+    assert main([*arguments, "--report-dir", str(tmp_path / "report"), "--output", str(tmp_path / "m.json")]) == 0
+    text = table(tmp_path)
+    assert row(text, "Pancreas DSC") == ["0.667 ± 0.577"]
+    assert row(text, "Pancreas S2S distance (mm)") == ["0.000 ± 0.000 (n = 2)"]
+    assert "maps: distances of the pancreas are undefined in 1 of 3 cases (one mask is empty)." in text
+    measured = json.loads((tmp_path / "m.json").read_text())
+    assert {"data": "balls", "organ": "pancreas", "metric": "Dice", "value": 0.6667, "cases": 3} in measured
+    assert {"data": "balls", "organ": "spleen", "metric": "surface distance (mm)", "value": 0.0, "cases": 2} in measured
+    case = report(tmp_path)["systems"][0]["cases"][1]["organs"]["pancreas"]
+    assert (case["dice"], case["surface_distance_mm"], case["predicted_ml"]) == (
+        0,
+        None,
+        0,
+    )
+
+
+def test_a_failing_case_does_not_stop_the_others(tmp_path, capsys):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 3)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 3)
+    (maps / "c1.nii.gz").write_text("no image")
+    arguments = ["evaluate", "--dataset", str(dataset), "--predictions", str(maps), *PREDICTION_ORGANS]
+    assert main([*arguments, "--report-dir", str(tmp_path / "report")]) == 1
+    assert "error: maps: c1: " in capsys.readouterr().err
+    content = report(tmp_path)
+    assert [case["case"] for case in content["systems"][0]["cases"]] == ["c0", "c2"]
+    assert content["failures"][0]["case"] == "c1"
+    assert row(table(tmp_path), "Pancreas DSC") == ["1.000 ± 0.000 (n = 2)"]
+    assert "maps: not measured on c1: " in table(tmp_path)
+    write_volume(evaluation_cases.labels(8.5), maps / "c1.nii.gz")
+    assert main([*arguments, "--report-dir", str(tmp_path / "report")]) == 0
+    assert row(table(tmp_path), "Pancreas DSC") == ["1.000 ± 0.000"]
+
+
+def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 4)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 4, 1)
+    arguments = ["evaluate", "--dataset", str(dataset), "--predictions", str(maps), *PREDICTION_ORGANS]
+    arguments += ["--report-dir", str(tmp_path / "report")]
+    measured, plain = [], runner.measure_case
+
+    def watched(system, case, progress=None):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(case.id)
+        return plain(system, case, progress)
+
+    monkeypatch.setattr(runner, "measure_case", watched)
+    assert main(arguments) == 130
+    assert measured == ["c0", "c1"]
+    assert not (tmp_path / "report" / "table.md").exists()
+    measured[:] = [None] * 3
+    assert main(arguments) == 0
+    assert measured[3:] == ["c2", "c3"]
+    whole = (tmp_path / "report" / "evaluation.json").read_text()
+    measured.clear()
+    assert main(arguments) == 0  # nothing is left to do
+    assert measured == []
+    assert (tmp_path / "report" / "evaluation.json").read_text() == whole
+
+
+def test_organs_that_the_source_does_not_label_are_left_out(tmp_path):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 2, labelled=[["pancreas"], ["pancreas", "spleen"]])
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 2)
+    arguments = ["evaluate", "--dataset", str(dataset), "--predictions", str(maps), *PREDICTION_ORGANS]
+    assert main([*arguments, "--report-dir", str(tmp_path / "report")]) == 0
+    assert [list(case["organs"]) for case in report(tmp_path)["systems"][0]["cases"]] == [
+        ["pancreas"],
+        ["pancreas", "spleen"],
+    ]
+    assert row(table(tmp_path), "Spleen DSC") == ["1.000 (n = 1)"]
+
+
+def test_files_give_one_list_of_measurements_per_data_name(tmp_path, capsys):
+    save_model(tmp_path / "model", phantoms.model(phantoms.LABELS[:2]).network, phantoms.spec(phantoms.LABELS[:2]))
+    measured = tmp_path / "out" / "measured.json"
+    arguments = ["evaluate", "--model", str(tmp_path / "model"), "--organ", "pancreas=1", "--organ", "spleen=2"]
+    arguments += ["--output", str(measured), "--time-runs", "0", "--device", "cpu"]
+    first = write_case(tmp_path / "a", "one", evaluation_cases.labels())
+    second = write_case(tmp_path / "b", "one", evaluation_cases.labels(8))
+    assert main([*arguments, *first, *second, "--data-name", "balls"]) == 0
+    text = capsys.readouterr().out
+    assert "2 cases of 2 patients" in text
+    assert "Patients were not named" in text
+    assert row(text, "Number of parameters") == [
+        f"{NetworkSystem(phantoms.model(phantoms.LABELS[:2]), CPU).parameters:,}"
+    ]
+    assert main([*arguments, *first, "--data-name", "one ball"]) == 0
+    entries = json.loads(measured.read_text())
+    assert {(entry["data"], entry["cases"]) for entry in entries if entry["metric"] == "Dice"} == {
+        ("balls", 2),
+        ("one ball", 1),
+    }
+    assert {entry["metric"] for entry in entries} <= {metric.name for metric in METRICS}
+    assert {entry["metric"] for entry in entries} >= {"Dice", "precision", "recall"}
+    assert [Measurement(**entry).data for entry in entries].count("balls") > 0
+    before = measured.read_text()
+    assert main([*arguments, *first, "--data-name", "one ball"]) == 0
+    assert sorted(map(str, json.loads(measured.read_text()))) == sorted(map(str, json.loads(before)))
+
+
+FILES = ["--ct", "ct.nrrd", "--labels", "labels.nrrd", "--organ", "spleen=2", "--data-name", "x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "abdomen-ct"], "give either --dataset, or --ct with --labels, --organ and --data-name"),
+        (FILES, "give at least one --model or --predictions"),
+        ([*FILES, "--model", "nonsense"], "there is no model 'nonsense'"),
+        ([*FILES, "--model", "abdomen-ct", "--organ", "kidney=a"], "--organ must look like kidney=3,4, got 'kidney=a'"),
+        ([*FILES, "--model", "abdomen-ct", "--organ", "liver=1"], "the model has no organ 'liver'; it has pancreas"),
+        ([*FILES, "--model", "abdomen-ct", "--ct", "b.nrrd"], "every --ct needs its --labels, got 2 and 1"),
+        ([*FILES, "--model", "abdomen-ct", "--patient", "a", "--patient", "b"], "for every --ct or for none, got 2"),
+        ([*FILES, "--model", "abdomen-ct", "--split", "half"], "--split and --fold belong to --dataset"),
+        ([*FILES, "--model", "abdomen-ct", "--model", "abdomen-ct"], "got 'abdomen-ct' twice"),
+        ([*FILES, "--predictions", "/nowhere", *PREDICTION_ORGANS], "there is no folder of label maps /nowhere"),
+        ([*FILES, "--predictions", "."], "--prediction-organ NAME=VALUE"),
+        ([*FILES, "--model", "abdomen-ct", "--time-runs", "-1"], "--time-runs must not be negative, got -1"),
+        (
+            [*FILES, "--model", "A=abdomen-ct", "--model", "B=abdomen-ct", "--output", "x"],
+            "figures of one model, got 2",
+        ),
+        (FILES[:-2] + ["--model", "abdomen-ct"], "--ct needs --data-name"),
+        (["--dataset", "/nowhere", "--model", "abdomen-ct"], "/nowhere is not a prepared dataset"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments, message, capsys):
+    assert main(["evaluate", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_is_no_list_of_measurements_is_left_alone(tmp_path, capsys):
+    (tmp_path / "m.json").write_text('{"not": "a list"}')
+    arguments = ["evaluate", *FILES, "--model", "abdomen-ct", "--output", str(tmp_path / "m.json")]
+    assert main(arguments) == 1
+    assert "is not a list of measurements" in capsys.readouterr().err
+    assert (tmp_path / "m.json").read_text() == '{"not": "a list"}'

@@ -1,0 +1,188 @@
+"""Cases, systems and kept results of an evaluation."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import evaluation_cases
+import phantoms
+from attention_unet_training.dataset.records import REFERENCE_FILE
+from attention_unet_training.evaluation import runner
+from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
+from attention_unet_training.evaluation.results import CaseResult, ResultStore
+from attention_unet_training.evaluation.systems import Column, Labelled, LabelMapSystem, NetworkSystem, model_column
+from AttentionUNetSegmentationLib.files import read_volume, write_volume
+from AttentionUNetSegmentationLib.model import Model, save_model
+from AttentionUNetSegmentationLib.pipeline import Options
+from AttentionUNetSegmentationLib.volume import Volume
+
+CPU = Options(device="cpu")
+
+
+def threshold_model() -> Model:
+    return Model(phantoms.spec(phantoms.LABELS[:2]), phantoms.ThresholdNetwork((-100.0, 60.0, 180.0)))
+
+
+def test_a_network_is_measured_in_the_world(tmp_path):
+    """Reference and CT on different grids: the figures are those of the organs."""
+    where = phantoms.grid((50, 50, 70), (1.7, 1.9, 1.8), phantoms.rotation(0, 0, 10))
+    voxels = np.zeros(where.shape_kji, np.uint8)
+    voxels[phantoms.ball(where, evaluation_cases.CENTRES["pancreas"], 10) > 0.5] = 7
+    ct, reference = evaluation_cases.ct(evaluation_cases.labels()), Volume(voxels, where.ijk_to_ras)
+    for name, volume in (("ct", ct), ("labels", reference)):
+        write_volume(volume, tmp_path / f"{name}.nrrd")
+    case = cases_of_files([tmp_path / "ct.nrrd"], [tmp_path / "labels.nrrd"], {"pancreas": [7, 8], "spleen": [9]})[0]
+    result = runner.measure_case(NetworkSystem(threshold_model(), CPU), case)
+    assert result.case == result.patient == "ct"
+    assert result.organs["pancreas"].dice > 0.9
+    assert result.organs["pancreas"].surface_distance_mm < 0.7
+    assert result.organs["pancreas"].reference_ml == pytest.approx(4 / 3 * math.pi, rel=0.02)
+    assert result.organs["spleen"].reference_ml == 0
+    assert result.organs["spleen"].predicted_ml > 3
+    assert result.seconds > 0
+
+
+@pytest.mark.parametrize(("clean_up", "precision"), [(True, 1.0), (False, 0.95)])
+def test_clean_up_is_measured_unless_raw_is_wanted(tmp_path, clean_up, precision):
+    write_volume(evaluation_cases.ct(evaluation_cases.labels(satellite=True)), tmp_path / "ct.nrrd")
+    write_volume(evaluation_cases.labels(), tmp_path / "labels.nrrd")
+    case = cases_of_files([tmp_path / "ct.nrrd"], [tmp_path / "labels.nrrd"], {"pancreas": [1]})[0]
+    system = NetworkSystem(threshold_model(), Options(device="cpu", clean_up=clean_up))
+    measured = runner.measure_case(system, case).organs["pancreas"]
+    assert measured.precision == pytest.approx(precision, abs=0.015)
+    assert measured.recall == pytest.approx(1, abs=0.01)
+
+
+def test_a_network_and_its_options_are_part_of_the_fingerprint():
+    model = phantoms.model()
+    case = None
+    prints = [
+        NetworkSystem(model, CPU).fingerprint(case),
+        NetworkSystem(model, Options(device="cpu", clean_up=False)).fingerprint(case),
+        NetworkSystem(model, CPU, ["spleen"]).fingerprint(case),
+        NetworkSystem(Model(phantoms.spec(spacing_mm=(3.0, 3.0, 3.0)), model.network), CPU).fingerprint(case),
+    ]
+    assert len({json.dumps(entry) for entry in prints}) == 4
+    renamed = Model(phantoms.spec(name="other", title="Other"), model.network)
+    assert NetworkSystem(renamed, CPU).fingerprint(case) == prints[0]
+
+
+def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 3)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 3)
+    cases, _ = cases_of_dataset(dataset)
+    store = ResultStore(tmp_path / "kept")
+    organs = {"pancreas": (1,)}
+
+    def resumed(values) -> list[bool]:
+        cases, _ = cases_of_dataset(dataset)
+        column = Column("maps", lambda fold: LabelMapSystem(maps, values))
+        return [outcome.resumed for outcome in runner.run([column], cases, store, show=False)[0]]
+
+    assert resumed(organs) == [False] * 3
+    assert resumed(organs) == [True] * 3
+    write_volume(evaluation_cases.labels(9.9), maps / "c0.nii.gz")
+    write_volume(evaluation_cases.labels(9.9), dataset / "cases" / "c1" / REFERENCE_FILE)
+    assert resumed(organs) == [False, False, True]
+    assert resumed({"pancreas": (2,)}) == [False] * 3
+    for path in (tmp_path / "kept").glob("c2.*.json"):
+        path.write_text(path.read_text()[:50])
+    assert resumed(organs) == [True, True, False]
+    assert cases[0].fingerprint() == cases_of_dataset(dataset)[0][0].fingerprint()
+
+
+def test_case_results_survive_json():
+    organs = {"a": runner.measure_organ(np.zeros((2, 2, 2), bool), np.ones((2, 2, 2), bool), phantoms.grid((2, 2, 2)))}
+    result = CaseResult("c", "p", organs, math.nan, ("careful",))
+    text = json.dumps(result.to_json(), allow_nan=False)
+    again = CaseResult.from_json(json.loads(text))
+    assert repr(again) == repr(result)
+
+
+def test_splits_choose_the_cases(tmp_path):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 4)
+
+    def chosen(*options) -> tuple[list[tuple[str, int]], str]:
+        cases, name = cases_of_dataset(dataset, *options)
+        return [(case.id, case.fold) for case in cases], name
+
+    assert chosen() == ([("c0", 0), ("c1", 0), ("c2", 0), ("c3", 0)], "balls")
+    assert chosen("half") == ([("c2", 0), ("c3", 0)], "balls, split half, test")
+    assert chosen("half", 0, "train") == ([("c0", 0), ("c1", 0)], "balls, split half, train")
+    assert chosen("folds-2") == ([("c2", 0), ("c3", 0), ("c0", 1), ("c1", 1)], "balls, split folds-2, test")
+    assert chosen("folds-2", 1) == ([("c0", 1), ("c1", 1)], "balls, split folds-2, fold 1, test")
+    with pytest.raises(ValueError, match=r"the split 'folds-2' has the folds 0..1, got 2"):
+        chosen("folds-2", 2)
+    with pytest.raises(ValueError, match=r"--fold needs --split; .* has: folds-2, half"):
+        chosen(None, 1)
+
+
+class EmptySystem:
+    organs = ("pancreas",)
+
+    def segment(self, case, progress=None):
+        reference = case.read_reference()
+        return Labelled(Volume(np.zeros_like(reference.voxels), reference.ijk_to_ras), {"pancreas": (1,)}, 1.0)
+
+    def fingerprint(self, case):
+        return {}
+
+
+def test_each_fold_is_measured_with_its_own_model(tmp_path):
+    cases, _ = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 4), "folds-2")
+    opened = []
+
+    def open_system(fold):
+        opened.append(fold)
+        return EmptySystem()
+
+    for per_fold, wanted in ((True, [0, 1]), (False, [0])):
+        opened.clear()
+        outcomes, _ = runner.run([Column("x", open_system, per_fold)], cases, ResultStore(None), show=False)
+        assert opened == wanted
+        assert [outcome.result.organs["pancreas"].dice for outcome in outcomes] == [0] * 4
+
+
+def test_a_path_with_fold_names_one_model_per_fold(tmp_path):
+    for fold in (0, 1):
+        save_model(tmp_path / f"fold{fold}", phantoms.model().network, phantoms.spec())
+    column = model_column(f"CV={tmp_path}/fold{{fold}}", CPU, {0, 1})
+    assert (column.title, column.per_fold) == ("CV", True)
+    assert column.open(1).model.folder == tmp_path / "fold1"
+    with pytest.raises(ValueError, match="there is no model '.*fold2'"):
+        model_column(f"CV={tmp_path}/fold{{fold}}", CPU, {0, 1, 2})
+
+
+def test_cases_get_names_of_their_own(tmp_path):
+    paths = [tmp_path / "a" / "ct.nii.gz", tmp_path / "b" / "ct.nii.gz", tmp_path / "ct_2.nrrd"]
+    cases = cases_of_files(paths, paths, {"spleen": [1]}, ["p", "p", "q"])
+    assert [case.id for case in cases] == ["ct", "ct_2", "ct_2_2"]
+    assert [case.patient for case in cases] == ["p", "p", "q"]
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path):
+    reference = evaluation_cases.labels()
+    far = reference.ijk_to_ras.copy()
+    far[:3, 3] += 500
+    write_volume(evaluation_cases.ct(reference), tmp_path / "ct.nrrd")
+    write_volume(Volume(reference.voxels, far), tmp_path / "labels.nrrd")
+    case = cases_of_files([tmp_path / "ct.nrrd"], [tmp_path / "labels.nrrd"], {"spleen": [2]})[0]
+    with pytest.raises(ValueError, match=r"the reference's middle, RAS \(.*\) mm, lies outside the segmentation"):
+        runner.measure_case(NetworkSystem(threshold_model(), CPU), case)
+
+
+def test_label_maps_are_found_in_either_place(tmp_path):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
+    case = cases_of_dataset(dataset)[0][0]
+    system = LabelMapSystem(tmp_path, {"spleen": (2,)})
+    with pytest.raises(ValueError, match="has no label map of the case c0"):
+        system.segment(case)
+    (tmp_path / "c0").mkdir()
+    write_volume(evaluation_cases.labels(), tmp_path / "c0" / "labels.nii.gz")
+    assert system.segment(case).labels.grid.same_as(evaluation_cases.GRID)
+    write_volume(evaluation_cases.labels(), tmp_path / "c0.nrrd")
+    with pytest.raises(ValueError, match="has 2 label maps of the case c0"):
+        system.segment(case)
+    assert read_volume(tmp_path / "c0.nrrd").voxels.max() == 2

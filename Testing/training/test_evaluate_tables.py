@@ -1,0 +1,221 @@
+"""Statistics, published figures, timing and checkpoints of an evaluation."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evaluation_cases
+import phantoms
+from attention_unet_training.cli import main
+from attention_unet_training.evaluation.cases import cases_of_dataset
+from attention_unet_training.evaluation.checkpoints import load_checkpoint
+from attention_unet_training.evaluation.comparison import compare, summarise
+from attention_unet_training.evaluation.evaluation import Evaluation
+from attention_unet_training.evaluation.files import evaluation_json
+from attention_unet_training.evaluation.markdown import render
+from attention_unet_training.evaluation.published import TABLES, Figure
+from attention_unet_training.evaluation.runner import ColumnInfo, Outcome, measure_case
+from attention_unet_training.evaluation.systems import NetworkSystem, model_column
+from attention_unet_training.evaluation.timing import ForwardTime, forward_time
+from attention_unet_training.task import SegmentationTask
+from AttentionUNetSegmentationLib.model import Model, save_model
+from AttentionUNetSegmentationLib.pipeline import Options
+
+PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper" / "attention_unet.txt"
+CPU = Options(device="cpu")
+
+
+def patients(count: int) -> dict[str, str]:
+    return {f"c{n}": f"p{n}" for n in range(count)}
+
+
+def scores(*values: float) -> dict[str, float]:
+    return {f"c{n}": value for n, value in enumerate(values)}
+
+
+def test_summary_by_hand():
+    summary = summarise([1.0, 2.0, math.nan, 6.0])
+    assert (summary.mean, summary.cases, summary.undefined) == (3.0, 3, 1)
+    assert summary.std == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert math.isnan(summarise([5.0]).std)
+    assert math.isnan(summarise([math.nan]).mean)
+
+
+def test_wilcoxon_by_hand():
+    """Six differences, the smallest alone negative: rank sums 20 and 1, four of 64 sign patterns as extreme."""
+    second = compare(scores(1, 1, 1, 1, 1, 1), scores(0.9, 1.2, 1.3, 1.4, 1.5, 1.6), patients(6))
+    assert second.p == pytest.approx(4 / 64)
+    assert second.difference == pytest.approx(1.9 / 6)
+    assert not second.significant
+    assert compare(scores(*[1.0] * 6), scores(2, 3, 4, 5, 6, 7), patients(6)).p == pytest.approx(2 / 64)
+    assert compare(scores(*[1.0] * 6), scores(2, 3, 4, 5, 6, 7), patients(6)).significant
+
+
+def test_equal_systems_have_a_p_value_of_one():
+    assert compare(scores(*range(8)), scores(*range(8)), patients(8)).p == 1.0
+
+
+def test_pairs_need_both_figures():
+    first, second = scores(1, 2, math.nan, 4, 5, 6, 7, 8), scores(0, 1, 2, math.nan, 4, 5, 6, 7)
+    second.pop("c7")
+    compared = compare(first, second, patients(8))
+    assert (compared.pairs, compared.refusal) == (5, "fewer than 6 pairs (5)")
+    assert compared.difference == -1
+    assert math.isnan(compared.p)
+    assert not compared.significant
+
+
+def test_cases_of_one_patient_are_refused():
+    people = patients(7) | {"c6": "p0"}
+    compared = compare(scores(*range(7)), scores(*range(1, 8)), people)
+    assert compared.refusal == "cases are not independent (7 cases of 6 patients)"
+    assert math.isnan(compared.p)
+
+
+def evaluation(tmp_path, columns=("A",), **changes) -> Evaluation:
+    """The same perfect network in every column, on one case."""
+    cases, name = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 1))
+    system = NetworkSystem(threshold_model(), CPU)
+    outcomes = [Outcome(title, case, measure_case(system, case)) for title in columns for case in cases]
+    infos = [ColumnInfo(title, 6_407_018, ForwardTime(1.5, 3, "cpu, 2 threads, torch")) for title in columns]
+    return Evaluation(name, infos, outcomes, **changes)
+
+
+def threshold_model() -> Model:
+    return Model(phantoms.spec(phantoms.LABELS[:2]), phantoms.ThresholdNetwork((-100.0, 60.0, 180.0)))
+
+
+def test_published_systems_stand_beside(tmp_path):
+    text = render(evaluation(tmp_path), TABLES["table1"])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n") if line.startswith("| ")]
+    lines = {name: cells for name, *cells in rows}
+    assert lines["Pancreas DSC"][1:] == ["0.814 ± 0.116", "**0.840 ± 0.087**", "0.741 ± 0.137", "**0.767 ± 0.132**"]
+    assert lines["Kidney DSC"] == ["-", "0.963 ± 0.013", "0.964 ± 0.016", "0.951 ± 0.019", "0.954 ± 0.021"]
+    assert lines["Number of parameters"][:3] == ["6,407,018", "5.88 M", "6.40 M"]
+    assert lines["Forward pass, 160 x 160 x 96"][:3] == ["1.500 s", "0.167 s", "0.179 s"]
+    assert lines["Data"][:2] == ["balls (1 case)", "CT-150"]
+    assert lines["Source"][:2] == ["measured here", "Oktay et al. 2018, arXiv:1804.03999, table 1"]
+    assert "A: forward pass: median of 3 runs after one to warm up, cpu, 2 threads, torch." in text
+    assert "no comparison of networks" in text
+
+
+def test_table_4_is_a_list(tmp_path):
+    text = render(evaluation(tmp_path), TABLES["table4"])
+    assert "| Method | Data | Pancreas DSC | Train/test | Source |" in text
+    assert re.search(r"^\| A \| balls \(1 case\) \| 1\.000 \| - \| measured here \|$", text, re.MULTILINE)
+    assert "| 2D FCN | CT-82 | 0.803 ± 0.090 | 62/20, 4-CV | Cai et al. 2017, MICCAI, as cited in table 4 of" in text
+    assert "| Att U-Net | CT-82 | 0.815 ± 0.062 | 5-CV |" in text
+
+
+def test_titles_cannot_break_the_table(tmp_path):
+    text = render(evaluation(tmp_path, ["a|b", "c*d"]))
+    assert "| a\\|b | c\\*d |" in text
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason=f"needs the paper's text, {PAPER}")
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_published_figures_are_the_papers(name):
+    """Every figure and no other, in the paper's order, bold where it is bold there."""
+    text = PAPER.read_text(encoding="utf-8")
+    body = text[text.index(f"Table {name[-1]}: ") :].split("\n\n")[1]
+    body = re.sub(r"[$ ]|</?math>", "", body)
+    printed = [
+        (float(mean), float(std), bool(bold)) for bold, mean, std in re.findall(r"(<b>)?([\d.]+)\\pm([\d.]+)", body)
+    ]
+    systems = [system for system in TABLES[name] if "text of" not in system.source]
+    listed = [figure for system in systems for figure in system.figures.values()]
+    if name == "table1":  # there a column is a system
+        listed = [system.figures[key] for key in systems[0].figures for system in systems]
+    scale = 100 if name == "table4" else 1
+    assert [(round(f.mean * scale, 4), round(f.std * scale, 4), f.bold) for f in listed] == printed
+    if name == "table4":
+        assert r"$81.48 \pm 6.23$" in text
+        assert TABLES[name][-1].figures == {("pancreas", "dice"): Figure(0.8148, 0.0623)}
+
+
+def test_forward_time_names_its_device(tmp_path):
+    system = NetworkSystem(phantoms.model(), CPU)
+    timed = forward_time(system, 2, (16, 32, 16))
+    assert timed.runs == 2
+    assert timed.seconds > 0
+    assert re.fullmatch(r"cpu, \d+ threads?, torch", timed.where)
+    assert system.parameters == sum(p.numel() for p in phantoms.model().network.parameters())
+    with pytest.raises(ValueError, match="timing needs at least one run, got 0"):
+        forward_time(system, 0)
+
+
+def write_checkpoint(path: Path, **options) -> SegmentationTask:
+    """What ``fit`` leaves of a task that was not trained."""
+    torch.manual_seed(0)
+    task = SegmentationTask(**({"widths": [2, 4, 4, 4, 4]} | options))
+    data = {"spacing_mm": 2.0, "clip_hu": [-200.0, 300.0], "mean_hu": 50.0, "std_hu": 250.0}
+    content = {"hyper_parameters": dict(task.hparams), "datamodule_hyper_parameters": data, "global_step": 1}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content | {"state_dict": task.state_dict()}, path)
+    return task.eval()
+
+
+def test_a_checkpoint_is_measured_like_the_model_it_would_become(tmp_path):
+    task = write_checkpoint(tmp_path / "run" / "best.ckpt")
+    model, organs = load_checkpoint(tmp_path / "run" / "best.ckpt")
+    assert organs == ("pancreas", "spleen", "kidney")
+    assert model.spec.spacing_mm == (2.0, 2.0, 2.0)
+    assert model.spec.intensity.mean_hu == 50.0
+    assert [label.components for label in model.spec.labels] == [1, 1, 2]
+    x = torch.randn(1, 1, 16, 16, 16)
+    torch.testing.assert_close(model.network(x)[0], task.network.eval()(x)[0])
+    save_model(tmp_path / "exported", task.network, model.spec, half_precision=False)
+    column = model_column(str(tmp_path / "run" / "best.ckpt"), CPU, {0})
+    assert column.title == "run/best"
+    case = evaluation(tmp_path).outcomes[0].case
+    results = [
+        measure_case(model_column(str(path), CPU, {0}).open(0), case)
+        for path in (tmp_path / "run" / "best.ckpt", tmp_path / "exported")
+    ]
+    assert repr(results[0].organs) == repr(results[1].organs)
+
+
+def test_organs_left_out_of_training_are_not_measured(tmp_path):
+    write_checkpoint(tmp_path / "aft.ckpt", active_organs=["pancreas"])
+    system = model_column(str(tmp_path / "aft.ckpt"), CPU, {0}).open(0)
+    assert system.organs == ("pancreas",)
+    assert list(measure_case(system, evaluation(tmp_path).outcomes[0].case).organs) == ["pancreas"]
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_networks_of_monai_are_measured_too(tmp_path):
+    options = {"init_filters": 4, "blocks_down": [1, 1], "blocks_up": [1], "norm": ["GROUP", {"num_groups": 2}]}
+    task = write_checkpoint(tmp_path / "m.ckpt", architecture="monai.SegResNet", network_options=options)
+    system = model_column(f"SegResNet={tmp_path / 'm.ckpt'}", CPU, {0}).open(0)
+    assert len(system.model.spec.architecture.widths) == 2  # padded to multiples of 2, as SegResNet needs
+    assert system.parameters == sum(p.numel() for p in task.network.parameters())
+    case = evaluation(tmp_path).outcomes[0].case
+    figures = measure_case(system, case).organs
+    assert list(figures) == ["pancreas", "spleen"]
+    assert all(0 <= entry.dice < 0.9 for entry in figures.values())
+
+
+@pytest.mark.parametrize("content", [b"nothing", None])
+def test_other_files_are_no_checkpoints(tmp_path, content, capsys):
+    path = tmp_path / "x.ckpt"
+    if content is None:
+        torch.save({"state_dict": {}}, path)
+    else:
+        path.write_bytes(content)
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
+    assert main(["evaluate", "--dataset", str(dataset), "--model", str(path)]) == 1
+    assert f"{path} is not a checkpoint of attention-unet-train fit: " in capsys.readouterr().err
+
+
+def test_json_holds_no_nan(tmp_path):
+    text = evaluation_json(evaluation(tmp_path, ["A", "B"]))
+    content = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert content["systems"][0]["summary"]["pancreas"]["dice"]["std"] is None
+    assert content["systems"][1]["forward_time"] == {"seconds": 1.5, "runs": 3, "where": "cpu, 2 threads, torch"}
+    assert np.isfinite(content["systems"][0]["cases"][0]["seconds"])
+    assert content["comparisons"][0]["refusal"] == "fewer than 6 pairs (1)"

@@ -1,0 +1,163 @@
+"""What is measured on: CTs with reference labels, from a prepared dataset or from files."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from AttentionUNetSegmentationLib.files import READABLE_ENDINGS, read_volume
+from AttentionUNetSegmentationLib.volume import Volume
+
+from ..dataset.prepared import PreparedCase, PreparedDataset
+from ..dataset.records import REFERENCE_FILE
+
+PARTS = ("test", "train")
+
+
+@dataclass(frozen=True)
+class EvaluationCase:
+    """One CT with its reference.
+
+    Attributes:
+        id: Unique name.
+        patient: All cases of one patient (or of one anatomy, for synthetic CT) share it.
+        organs: Organ -> its values in the reference; organs that the source does not label are left out.
+        ct_source: CT file or DICOM folder.
+        reference_source: Label map.
+        read_ct: Reads the CT.
+        read_reference: Reads the label map.
+        fold: Fold of the split in which the case is measured; 0 without folds.
+    """
+
+    id: str
+    patient: str
+    organs: Mapping[str, tuple[int, ...]]
+    ct_source: Path
+    reference_source: Path
+    read_ct: Callable[[], Volume]
+    read_reference: Callable[[], Volume]
+    fold: int = 0
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the case: its files as they are now, and what the reference's values mean."""
+        return {
+            "ct": file_state(self.ct_source),
+            "reference": file_state(self.reference_source),
+            "organs": {name: list(values) for name, values in sorted(self.organs.items())},
+        }
+
+
+def file_state(path: Path) -> dict[str, Any]:
+    """Path, size and time of change of a file, or of all files in a folder together."""
+    files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+    states = [entry.stat() for entry in files]
+    return {
+        "path": str(path.resolve()),
+        "files": len(files),
+        "bytes": sum(state.st_size for state in states),
+        "modified": max((state.st_mtime_ns for state in states), default=0),
+    }
+
+
+def cases_of_files(
+    cts: Sequence[Path],
+    references: Sequence[Path],
+    organs: Mapping[str, Sequence[int]],
+    patients: Sequence[str] = (),
+) -> list[EvaluationCase]:
+    """Cases from pairs of a CT and a label map.
+
+    Args:
+        cts: CT files or DICOM folders.
+        references: A label map for each CT, on any grid.
+        organs: Organ -> its values in all label maps.
+        patients: The patient of each CT; none given: every CT is another patient's.
+
+    Raises:
+        ValueError: If the numbers of CTs, label maps and patients differ, or no organ is named.
+    """
+    if not cts or len(cts) != len(references):
+        raise ValueError(f"every --ct needs its --labels, got {len(cts)} and {len(references)}")
+    if patients and len(patients) != len(cts):
+        raise ValueError(f"--patient is given for every --ct or for none, got {len(patients)} for {len(cts)}")
+    if not organs:
+        raise ValueError("--ct and --labels need --organ NAME=VALUE[,VALUE] for each organ")
+    values = {name: tuple(entry) for name, entry in organs.items()}
+    ids = _unique([_stem(path) for path in cts])
+    return [
+        EvaluationCase(
+            name,
+            patient,
+            values,
+            ct,
+            reference,
+            functools.partial(read_volume, ct),
+            functools.partial(read_volume, reference),
+        )
+        for name, patient, ct, reference in zip(ids, patients or ids, cts, references, strict=True)
+    ]
+
+
+def cases_of_dataset(
+    folder: Path, split: str | None = None, fold: int | None = None, part: str = "test"
+) -> tuple[list[EvaluationCase], str]:
+    """Cases of a prepared dataset, and what to call them.
+
+    Args:
+        folder: Prepared dataset.
+        split: Name of a split; None for all cases.
+        fold: Which fold of the split, from 0; None for all folds.
+        part: "test" or "train".
+
+    Raises:
+        ValueError: If the dataset, split, fold or part does not exist, or holds no cases.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+    dataset = PreparedDataset.open(folder)
+    if split is None:
+        if fold is not None:
+            raise ValueError(f"--fold needs --split; {folder} has: {', '.join(dataset.split_names()) or 'none yet'}")
+        return _some(dataset, [(case, 0) for case in dataset.cases]), dataset.name
+    folds = dataset.split(split).folds
+    if fold is not None and not 0 <= fold < len(folds):
+        raise ValueError(f"the split {split!r} has the folds 0..{len(folds) - 1}, got {fold}")
+    numbers = range(len(folds)) if fold is None else [fold]
+    wanted = [(dataset.case(name), number) for number in numbers for name in getattr(folds[number], part)]
+    one_fold = f", fold {fold}" if fold is not None and len(folds) > 1 else ""
+    if part == "train" and len({case.id for case, _ in wanted}) != len(wanted):
+        raise ValueError(f"the folds of {split!r} share training cases; choose one with --fold")
+    return _some(dataset, wanted), f"{dataset.name}, split {split}{one_fold}, {part}"
+
+
+def _some(dataset: PreparedDataset, wanted: Sequence[tuple[PreparedCase, int]]) -> list[EvaluationCase]:
+    if not wanted:
+        raise ValueError(f"{dataset.folder} holds no cases to measure")
+    return [_of_prepared(case, dataset.organs, fold) for case, fold in wanted]
+
+
+def _of_prepared(case: PreparedCase, organs: Sequence[str], fold: int) -> EvaluationCase:
+    values = {organ: (number,) for number, organ in enumerate(organs, start=1) if organ in case.labelled}
+    source, reference = Path(case.record.image_source), case.folder / REFERENCE_FILE
+    return EvaluationCase(case.id, case.patient, values, source, reference, case.ct, case.reference, fold)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    unique: list[str] = []
+    for name in names:
+        candidate, number = name, 2
+        while candidate in unique:
+            candidate, number = f"{name}_{number}", number + 1
+        unique.append(candidate)
+    return unique
+
+
+def _stem(path: Path) -> str:
+    name = path.absolute().name
+    for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name or "case"

@@ -1,0 +1,90 @@
+"""A checkpoint of ``attention-unet-train fit`` as a model, to be measured before (or without) being exported."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from AttentionUNetSegmentationLib.model import Model
+from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ModelSpec
+from AttentionUNetSegmentationLib.network import UNet
+
+from ..export import _from_training
+from ..task import SegmentationTask, read_network_state
+
+DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "abdomen-ct.json"
+GREY = (128, 128, 128)
+
+
+def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
+    """Read a checkpoint, of the paper's networks or of MONAI's, and the organs that it was trained to find.
+
+    Organs that the bundled model's description has too are cleaned up as described there (two components for the
+    kidneys), others keep their largest component.
+
+    Raises:
+        ValueError: If the file is no such checkpoint; the message names it.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        options, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
+        fields, network = _from_training(options, data), _network(options, path)
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
+    spec = _spec(path, options["organs"], fields, network)
+    return Model(spec, network), tuple(options.get("active_organs") or options["organs"])
+
+
+def _network(options: dict[str, Any], path: Path) -> nn.Module:
+    known = set(inspect.signature(SegmentationTask).parameters) - {"init_from"}
+    task = SegmentationTask(**{name: value for name, value in options.items() if name in known})
+    task.network.load_state_dict(read_network_state(str(path)))
+    return task.network.eval()
+
+
+def _spec(path: Path, organs: list[str], fields: dict[str, Any], network: nn.Module) -> ModelSpec:
+    if fields["architecture"]["type"] not in ARCHITECTURES:
+        fields["architecture"] = _stand_in(network)
+    described = {label["name"]: label for label in json.loads(DESCRIPTION.read_text(encoding="utf-8"))["labels"]}
+    taken = {value for label in described.values() for value in _values(label)}
+    free = (value for value in range(1, 256) if value not in taken)
+    labels = [described.get(name) or {"name": name, "value": next(free)} | _undescribed(name) for name in organs]
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    fields |= {
+        "name": "checkpoint",
+        "title": str(path),
+        "version": "0",
+        "labels": labels,
+        "weights": {"file": "weights.pt", "sha256": digest},
+        "training_data": "see the checkpoint",
+        "licence": "not exported",
+        "intended_use": "measuring",
+    }
+    return ModelSpec.from_json(json.dumps(fields))
+
+
+def _stand_in(network: nn.Module) -> dict[str, Any]:
+    """The engine pads to, and plans memory by, a U-Net's widths: one with the network's size divisor."""
+    divisor = int(getattr(network, "size_divisor", 16))
+    if divisor & (divisor - 1):
+        raise ValueError(f"the network's size divisor must be a power of 2, got {divisor}")
+    scales = divisor.bit_length()
+    defaults = inspect.signature(UNet).parameters["widths"].default
+    return {"type": "UNet", "widths": [*defaults, *[defaults[-1]] * scales][:scales]}
+
+
+def _undescribed(name: str) -> dict[str, Any]:
+    return {"code": "", "meaning": name, "color_rgb": list(GREY)}
+
+
+def _values(label: dict[str, Any]) -> list[int]:
+    return [label["value"], *(side["value"] for side in (label.get("sides") or {}).values())]

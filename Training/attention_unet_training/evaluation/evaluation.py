@@ -1,0 +1,78 @@
+"""A whole evaluation: every system's figures on every case, summarised and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .comparison import Comparison, Summary, compare, summarise
+from .metrics import METRICS, OrganMetrics
+from .runner import ColumnInfo, Outcome
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        data: What the cases are called together.
+        columns: The systems, in the table's order; the first is what the others are compared with.
+        outcomes: How each case ended with each system.
+        cleaned: Whether the engine's clean-up was on.
+        patients_named: Whether it is known which cases are of one patient.
+    """
+
+    data: str
+    columns: Sequence[ColumnInfo]
+    outcomes: Sequence[Outcome]
+    cleaned: bool = True
+    patients_named: bool = True
+
+    @cached_property
+    def patients(self) -> dict[str, str]:
+        """Case -> patient, of all cases."""
+        return {outcome.case.id: outcome.case.patient for outcome in self.outcomes}
+
+    @cached_property
+    def organs(self) -> list[str]:
+        """Organs that were measured, in the references' order."""
+        measured = {organ for outcome in self.outcomes if outcome.result for organ in outcome.result.organs}
+        listed = dict.fromkeys(organ for outcome in self.outcomes for organ in outcome.case.organs)
+        return [organ for organ in listed if organ in measured]
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Cases that could not be measured."""
+        return [outcome for outcome in self.outcomes if outcome.error]
+
+    @property
+    def comparisons(self) -> list[tuple[str, str, str, Comparison]]:
+        """(title, organ, metric's key, comparison with the first column), for every column but the first."""
+        return [
+            (column.title, organ, metric.key, self.compared(column.title, organ, metric.key))
+            for column in self.columns[1:]
+            for organ in self.organs
+            for metric in METRICS
+        ]
+
+    def figures(self, title: str, organ: str) -> dict[str, OrganMetrics]:
+        """Case -> figures of an organ, for the cases in which a system was measured on it."""
+        return {
+            outcome.case.id: outcome.result.organs[organ]
+            for outcome in self.outcomes
+            if outcome.column == title and outcome.result and organ in outcome.result.organs
+        }
+
+    def values(self, title: str, organ: str, key: str) -> dict[str, float]:
+        """Case -> one figure; NaN where it is undefined."""
+        return {case: getattr(figures, key) for case, figures in self.figures(title, organ).items()}
+
+    def summary(self, title: str, organ: str, key: str) -> Summary:
+        """Mean and standard deviation of one figure."""
+        return summarise(list(self.values(title, organ, key).values()))
+
+    def compared(self, title: str, organ: str, key: str) -> Comparison:
+        """A system against the first column."""
+        first = self.values(self.columns[0].title, organ, key)
+        return compare(first, self.values(title, organ, key), self.patients)

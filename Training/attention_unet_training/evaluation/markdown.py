@@ -1,0 +1,191 @@
+"""An evaluation as a Markdown table in the paper's form: a row per organ and metric, a column per system."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .comparison import SIGNIFICANT
+from .evaluation import Evaluation
+from .metrics import METRICS, Metric
+from .published import PAPER, Figure, PublishedSystem
+
+NOTHING = "-"
+HERE = "measured here"
+
+
+def render(evaluation: Evaluation, published: Sequence[PublishedSystem] = ()) -> str:
+    """The table with its caption and p-values below it.
+
+    Args:
+        evaluation: What was measured.
+        published: Systems to print beside it; those with a single figure are listed in rows, as in the paper's table 4.
+    """
+    beside = [system for system in published if len(system.figures) > 1]
+    below = [system for system in published if len(system.figures) == 1]
+    parts = [f"# {_escaped(evaluation.data)}", _table(evaluation, beside)]
+    parts += [_list_of_systems(evaluation, below)] if below else []
+    parts.append("\n".join(f"- {line}" for line in _caption(evaluation, published)))
+    if any(not math.isnan(entry[3].p) for entry in evaluation.comparisons):
+        parts.append(_p_values(evaluation))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> str:
+    titles = [_escaped(column.title) for column in evaluation.columns]
+    rows = [["", *titles, *(f"{system.title} ({system.cases}), published" for system in published)]]
+    organs = [*evaluation.organs, *_organs_of(published, evaluation.organs)]
+    for organ in organs:
+        for metric in METRICS:
+            ours = [_cell(evaluation, column.title, organ, metric) for column in evaluation.columns]
+            theirs = [_published_cell(system.figures.get((organ, metric.key))) for system in published]
+            if any(cell != NOTHING for cell in (*ours, *theirs)):
+                rows.append([f"{_escaped(organ.capitalize())} {metric.heading}", *ours, *theirs])
+    sizes = [f"{column.parameters:,}" if column.parameters else NOTHING for column in evaluation.columns]
+    rows.append(["Number of parameters", *sizes, *(system.parameters or NOTHING for system in published)])
+    times = [f"{column.forward.seconds:.3f} s" if column.forward else NOTHING for column in evaluation.columns]
+    printed = [f"{system.forward_seconds:.3f} s" if system.forward_seconds else NOTHING for system in published]
+    rows.append(["Forward pass, 160 x 160 x 96", *times, *printed])
+    if published:
+        rows.append(["Data", *([_own_data(evaluation)] * len(titles)), *(system.data for system in published)])
+        rows.append(["Source", *([HERE] * len(titles)), *(system.source for system in published)])
+    return _grid(rows)
+
+
+def _list_of_systems(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> str:
+    """One row per system, for a single organ and metric."""
+    organ, key = next(iter(published[0].figures))
+    metric = next(metric for metric in METRICS if metric.key == key)
+    rows = [["Method", "Data", f"{organ.capitalize()} {metric.heading}", "Train/test", "Source"]]
+    rows += [
+        [_escaped(column.title), _own_data(evaluation), _cell(evaluation, column.title, organ, metric), NOTHING, HERE]
+        for column in evaluation.columns
+    ]
+    rows += [
+        [system.title, system.data, _published_cell(system.figures.get((organ, key))), system.cases, system.source]
+        for system in published
+    ]
+    return _grid(rows)
+
+
+def _own_data(evaluation: Evaluation) -> str:
+    return f"{_escaped(evaluation.data)} ({_count(len(evaluation.patients), 'case')})"
+
+
+def _cell(evaluation: Evaluation, title: str, organ: str, metric: Metric) -> str:
+    summary = evaluation.summary(title, organ, metric.key)
+    if not summary.cases:
+        return NOTHING
+    text = _mean_and_std(summary.mean, summary.std)
+    text = f"**{text}**" if _is_bold(evaluation, title, organ, metric) else text
+    return text if summary.cases == len(evaluation.patients) else f"{text} (n = {summary.cases})"
+
+
+def _is_bold(evaluation: Evaluation, title: str, organ: str, metric: Metric) -> bool:
+    """Whether a system is better than the first column with p < 0.05; the first: better than every other."""
+    sign = 1 if metric.higher_is_better else -1
+    others = [column.title for column in evaluation.columns[1:]]
+    if title in others:
+        compared = evaluation.compared(title, organ, metric.key)
+        return compared.significant and sign * compared.difference > 0
+    compared = [evaluation.compared(other, organ, metric.key) for other in others]
+    return bool(compared) and all(entry.significant and sign * entry.difference < 0 for entry in compared)
+
+
+def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> list[str]:
+    patients = len(set(evaluation.patients.values()))
+    cases = f"{_count(len(evaluation.patients), 'case')} of {_count(patients, 'patient')}"
+    lines = [
+        f"{cases}; mean \u00b1 standard deviation over cases (sample, n - 1), or the value of a single case.",
+        "S2S: mean distance between the surfaces' meshes, mean of both directions, weighted by area; 95% Hausdorff: "
+        "the larger of both directed 95th percentiles of the same distances.",
+        "If both masks are empty, overlap is 1 and distances are 0; if one is, overlap is 0, and distances are "
+        "undefined and left out of the mean.",
+        f"Segmentations are {'cleaned up as for users' if evaluation.cleaned else 'raw, without the clean-up'}.",
+    ]
+    if not evaluation.patients_named:
+        lines.append("Patients were not named: every CT is taken for another patient's.")
+    lines += [*_about_tests(evaluation), *_about_missing(evaluation), *_about_time(evaluation)]
+    if published:
+        lines.append(
+            f"Published figures: {PAPER}; measured by others on their data, so differences to the columns measured "
+            "here are no comparison of networks. Bold as printed there. Their times are of the authors' GPU."
+        )
+    return lines
+
+
+def _about_tests(evaluation: Evaluation) -> list[str]:
+    if len(evaluation.columns) < 2:
+        return []
+    first = _escaped(evaluation.columns[0].title)
+    lines = [
+        f"Bold: better than {first} with p < {SIGNIFICANT} ({first}: better than all others), two-sided Wilcoxon "
+        "signed-rank test over pairs of cases, not corrected for several comparisons."
+    ]
+    refusals = dict.fromkeys(entry[3].refusal for entry in evaluation.comparisons if entry[3].refusal)
+    return [*lines, *(f"Not tested where there are: {refusal}." for refusal in refusals)]
+
+
+def _about_missing(evaluation: Evaluation) -> list[str]:
+    lines = []
+    for column in evaluation.columns:
+        for organ in evaluation.organs:
+            summary = evaluation.summary(column.title, organ, "surface_distance_mm")
+            if summary.undefined:
+                total = summary.cases + summary.undefined
+                lines.append(
+                    f"{_escaped(column.title)}: distances of the {_escaped(organ)} are undefined in "
+                    f"{summary.undefined} of {_count(total, 'case')} (one mask is empty)."
+                )
+    lines += [
+        f"{_escaped(failure.column)}: not measured on {_escaped(failure.error)}." for failure in evaluation.failures
+    ]
+    return lines
+
+
+def _about_time(evaluation: Evaluation) -> list[str]:
+    return [
+        f"{_escaped(column.title)}: forward pass: median of {_count(column.forward.runs, 'run')} after one to warm up, "
+        f"{column.forward.where}."
+        for column in evaluation.columns
+        if column.forward
+    ]
+
+
+def _p_values(evaluation: Evaluation) -> str:
+    rows = [["p (pairs)", *(_escaped(column.title) for column in evaluation.columns[1:])]]
+    for organ in evaluation.organs:
+        for metric in METRICS:
+            compared = [evaluation.compared(column.title, organ, metric.key) for column in evaluation.columns[1:]]
+            cells = [NOTHING if math.isnan(entry.p) else f"{entry.p:.2g} ({entry.pairs})" for entry in compared]
+            rows.append([f"{_escaped(organ.capitalize())} {metric.heading}", *cells])
+    return f"Against {_escaped(evaluation.columns[0].title)}:\n\n{_grid(rows)}"
+
+
+def _organs_of(published: Sequence[PublishedSystem], known: Sequence[str]) -> list[str]:
+    listed = dict.fromkeys(organ for system in published for organ, _ in system.figures)
+    return [organ for organ in listed if organ not in known]
+
+
+def _published_cell(figure: Figure | None) -> str:
+    if figure is None:
+        return NOTHING
+    text = _mean_and_std(figure.mean, figure.std)
+    return f"**{text}**" if figure.bold else text
+
+
+def _mean_and_std(mean: float, std: float) -> str:
+    return f"{mean:.3f}" if math.isnan(std) else f"{mean:.3f} \u00b1 {std:.3f}"
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("\n", " ")

@@ -1,0 +1,123 @@
+"""What was measured on one case with one system, and how it is kept so that an interrupted evaluation goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .metrics import OrganMetrics
+
+DEFINITION = 1  # counted up when a metric changes, so that older results are measured again
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The figures of one case.
+
+    Attributes:
+        case: The case's id.
+        patient: Its patient.
+        organs: Organ -> figures, for organs that both the system and the reference have.
+        seconds: Time of the segmentation, NaN if unknown.
+        warnings: What the engine warned of.
+    """
+
+    case: str
+    patient: str
+    organs: dict[str, OrganMetrics]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types; undefined figures are null."""
+        return without_nan(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> CaseResult:
+        """The inverse of ``to_json``.
+
+        Raises:
+            KeyError: If a key is missing.
+            TypeError: If a key is unknown or a value is no number.
+        """
+        organs = {
+            name: OrganMetrics(**{key: _number(value) for key, value in figures.items()})
+            for name, figures in content["organs"].items()
+        }
+        return cls(
+            str(content["case"]),
+            str(content["patient"]),
+            organs,
+            _number(content["seconds"]),
+            tuple(content["warnings"]),
+        )
+
+
+class ResultStore:
+    """A folder with one file per measured case and system, named by case and fingerprint.
+
+    Args:
+        folder: Created when the first result is kept; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def find(self, case: str, fingerprint: dict[str, Any]) -> CaseResult | None:
+        """The result that was kept for exactly this, or None."""
+        if self.folder is None:
+            return None
+        try:
+            content = json.loads(self._path(case, fingerprint).read_text(encoding="utf-8"))
+            return CaseResult.from_json(content["result"]) if content["fingerprint"] == fingerprint else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def keep(self, result: CaseResult, fingerprint: dict[str, Any]) -> None:
+        """Write a result; the file is there as a whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self.folder is not None:
+            content = {"fingerprint": fingerprint, "result": result.to_json()}
+            write_text(self._path(result.case, fingerprint), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _path(self, case: str, fingerprint: dict[str, Any]) -> Path:
+        digest = hashlib.sha256(json.dumps([case, fingerprint], sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}.{digest[:16]}.json"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, with its folder.
+
+    Raises:
+        OSError: If it cannot be written; what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
+        (Path(scratch) / path.name).write_text(text, encoding="utf-8")
+        os.replace(Path(scratch) / path.name, path)
+
+
+def without_nan(value: Any) -> Any:
+    """The same content with None for every NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _number(value: float | None) -> float:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise TypeError(f"a figure must be a number or null, got {value!r}")
+    return math.nan if value is None else float(value)

@@ -1,0 +1,192 @@
+"""Every system on every case: measured, kept, shown; a case that fails does not stop the others."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from AttentionUNetSegmentationLib.monitor import ProgressCallback
+from AttentionUNetSegmentationLib.resampling import resample
+from AttentionUNetSegmentationLib.volume import Grid, Volume
+
+from .cases import EvaluationCase
+from .metrics import OrganMetrics, measure_organ
+from .results import DEFINITION, CaseResult, ResultStore
+from .systems import Column, Labelled, NetworkSystem, System
+from .timing import ForwardTime, forward_time
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+logger = logging.getLogger("attention_unet")
+CASE_ERRORS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one case ended with one system: measured now, measured before, or failed with an error."""
+
+    column: str
+    case: EvaluationCase
+    result: CaseResult | None = None
+    error: str = ""
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """What a table says of a system, beside its figures.
+
+    Attributes:
+        title: Heading of the column.
+        parameters: Trainable parameters; None if there is no network.
+        forward: Forward time; None if it was not measured.
+    """
+
+    title: str
+    parameters: int | None = None
+    forward: ForwardTime | None = None
+
+
+def run(
+    columns: Sequence[Column],
+    cases: Sequence[EvaluationCase],
+    store: ResultStore,
+    required: Collection[str] = (),
+    time_runs: int = 0,
+    show: bool = True,
+) -> tuple[list[Outcome], list[ColumnInfo]]:
+    """Measure all columns on all cases.
+
+    Args:
+        columns: The systems.
+        cases: The cases, those of a fold one after the other.
+        store: Where results are kept and found again.
+        required: Organs that every system must have.
+        time_runs: Forward passes to time; 0 for none.
+        show: Whether to show progress on a terminal.
+
+    Raises:
+        ValueError: If a system cannot be opened or lacks a required organ.
+    """
+    outcomes, infos = [], []
+    with _progress(show) as bar:
+        task = bar.add_task("", total=len(columns) * len(cases), case="")
+        for column in columns:
+            system, fold = _opened(column, cases[0].fold, required), cases[0].fold
+            infos.append(_info(column, system, time_runs))
+            for case in cases:
+                bar.update(task, case=f"{column.title}: {case.id}")
+                if column.per_fold and case.fold != fold:
+                    system, fold = _opened(column, case.fold, required), case.fold
+                outcomes.append(_measure(column.title, system, case, store))
+                if outcomes[-1].error:
+                    print(f"error: {column.title}: {outcomes[-1].error}", file=sys.stderr)
+                bar.advance(task)
+    return outcomes, infos
+
+
+def measure_case(system: System, case: EvaluationCase, progress: ProgressCallback | None = None) -> CaseResult:
+    """Segment a case and measure it against its reference.
+
+    Raises:
+        ValueError: If the files do not belong together, or system and reference have no organ in common.
+    """
+    common = [organ for organ in case.organs if organ in system.organs]
+    if not common:
+        raise ValueError(
+            f"{case.id}: the system finds {_listed(system.organs)}, the reference has {_listed(case.organs)}"
+        )
+    answer = system.segment(case, progress)
+    organs = measure(answer, case.read_reference(), case.organs)
+    return CaseResult(case.id, case.patient, organs, answer.seconds, answer.warnings)
+
+
+def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[int]]) -> dict[str, OrganMetrics]:
+    """Figures per organ, on the reference's grid.
+
+    Args:
+        answer: The system's label map; brought to the reference's grid if it has another.
+        reference: Reference label map.
+        organs: Organ -> its values in the reference; those that the system does not find are left out.
+
+    Raises:
+        ValueError: If the two do not overlap.
+    """
+    grid = reference.grid
+    _check_overlap(answer.labels, grid)
+    figures = {}
+    for organ, values in organs.items():
+        if organ in answer.values:
+            found = np.isin(answer.labels.voxels, answer.values[organ])
+            if not answer.labels.grid.same_as(grid):
+                found = resample(found, answer.labels.grid, grid, antialias=False) > 0.5
+            figures[organ] = measure_organ(found, np.isin(reference.voxels, values), grid)
+    return figures
+
+
+def _progress(show: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    parts = (TextColumn("{task.fields[case]}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = show and console.is_terminal
+    return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not shown)
+
+
+def _measure(title: str, system: System, case: EvaluationCase, store: ResultStore) -> Outcome:
+    try:
+        fingerprint = {"definition": DEFINITION, "case": case.fingerprint(), "system": system.fingerprint(case)}
+        kept = store.find(case.id, fingerprint)
+        if kept is not None:
+            return Outcome(title, case, kept, resumed=True)
+        result = measure_case(system, case)
+        store.keep(result, fingerprint)
+        return Outcome(title, case, result)
+    except CASE_ERRORS as error:
+        logger.debug("case %s failed", case.id, exc_info=True)
+        message = " ".join(str(error).split()) or type(error).__name__
+        known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
+        return Outcome(title, case, error=f"{case.id}: {message if known else f'{type(error).__name__}: {message}'}")
+
+
+def _opened(column: Column, fold: int, required: Collection[str]) -> System:
+    system = column.open(fold)
+    missing = [organ for organ in required if organ not in system.organs]
+    if missing:
+        raise ValueError(f"{column.title}: the model has no organ {missing[0]!r}; it has {_listed(system.organs)}")
+    return system
+
+
+def _info(column: Column, system: System, time_runs: int) -> ColumnInfo:
+    if not isinstance(system, NetworkSystem):
+        return ColumnInfo(column.title)
+    timed = forward_time(system, time_runs) if time_runs else None
+    return ColumnInfo(column.title, system.parameters, timed)
+
+
+def _check_overlap(labels: Volume, grid: Grid) -> None:
+    middle = grid.corners_ras_mm().mean(axis=0)
+    ijk = labels.grid.ijk_of(middle)
+    if (ijk < -0.5).any() or (ijk > np.array(labels.voxels.shape[::-1]) - 0.5).any():
+        where = ", ".join(f"{x:.0f}" for x in middle)
+        raise ValueError(
+            f"the reference's middle, RAS ({where}) mm, lies outside the segmentation: does it belong to this CT?"
+        )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "nothing"

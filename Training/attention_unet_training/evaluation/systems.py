@@ -1,0 +1,204 @@
+"""What is measured: a network run by the engine's own pipeline, or label maps that something else wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from AttentionUNetSegmentationLib import __version__
+from AttentionUNetSegmentationLib.files import READABLE_ENDINGS, read_volume
+from AttentionUNetSegmentationLib.model import Model, load_model
+from AttentionUNetSegmentationLib.model_store import find_model
+from AttentionUNetSegmentationLib.monitor import ProgressCallback
+from AttentionUNetSegmentationLib.network import UNet
+from AttentionUNetSegmentationLib.pipeline import Options, segment
+from AttentionUNetSegmentationLib.volume import Volume
+
+from .cases import EvaluationCase, file_state
+
+FOLD = "{fold}"
+CHECKPOINT_ENDING = ".ckpt"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A system's answer for one case.
+
+    Attributes:
+        labels: Label map on the system's own grid.
+        values: Organ -> its values in the label map.
+        seconds: Time it took, without reading; NaN if unknown.
+        warnings: What the engine warned of.
+    """
+
+    labels: Volume
+    values: Mapping[str, tuple[int, ...]]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+class System(Protocol):
+    """One thing to measure."""
+
+    organs: tuple[str, ...]
+
+    def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
+        """The system's label map of a case."""
+        ...
+
+    def fingerprint(self, case: EvaluationCase) -> dict[str, Any]:
+        """What determines the answer, beside the case; JSON types only."""
+        ...
+
+
+class NetworkSystem:
+    """A network, run as users run it.
+
+    Args:
+        model: The model.
+        options: How to run it; attention maps are never asked for.
+        organs: The organs that it was trained to find; none given: all of the model's.
+    """
+
+    def __init__(self, model: Model, options: Options, organs: Sequence[str] = ()) -> None:
+        self.model, self.options = model, dataclasses.replace(options, attention=False)
+        self.organs = tuple(organs) or tuple(label.name for label in model.spec.labels)
+
+    def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
+        """See ``System``."""
+        return self.run(case.read_ct(), progress)
+
+    def run(self, ct: Volume, progress: ProgressCallback | None = None) -> Labelled:
+        """Segment a CT; both sides of a paired organ belong to the organ."""
+        foreign = None if isinstance(self.model.network, UNet) else self.model.network
+        result = segment(ct, self.model, self.options, progress, predictor=foreign)
+        values = {
+            label.name: tuple(organ.value for split in (False, True) for organ in label.organs(split))
+            for label in self.model.spec.labels
+            if label.name in self.organs
+        }
+        labels = Volume(result.labels, result.ijk_to_ras, name=ct.name)
+        return Labelled(labels, values, result.provenance["seconds"]["total"], tuple(result.warnings))
+
+    def fingerprint(self, case: EvaluationCase) -> dict[str, Any]:
+        """See ``System``."""
+        spec = json.loads(self.model.spec.to_json())
+        keys = ("architecture", "spacing_mm", "intensity", "labels", "weights")
+        described = json.dumps([spec[key] for key in keys], sort_keys=True)
+        return {
+            "kind": "network",
+            "engine_version": __version__,
+            "model": hashlib.sha256(described.encode()).hexdigest(),
+            "organs": list(self.organs),
+            "clean_up": self.options.clean_up,
+            "backend": self.options.backend,
+        }
+
+    @property
+    def parameters(self) -> int | None:
+        """Trainable parameters, or None for a predictor that is no module."""
+        network = self.model.network
+        return sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else None
+
+
+class LabelMapSystem:
+    """Label maps on disk, one per case: FOLDER/<case>.<ending>, or FOLDER/<case>/labels.<ending>.
+
+    Args:
+        folder: Where they are.
+        values: Organ -> its values in them.
+
+    Raises:
+        ValueError: If the folder does not exist, or no organ is named.
+    """
+
+    def __init__(self, folder: Path, values: Mapping[str, tuple[int, ...]]) -> None:
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder of label maps {folder}")
+        if not values:
+            raise ValueError("label maps need to know which organ has which value: --prediction-organ NAME=VALUE")
+        self.folder, self.values, self.organs = folder, dict(values), tuple(values)
+
+    def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
+        """See ``System``."""
+        return Labelled(read_volume(self._find(case)), self.values, float("nan"))
+
+    def fingerprint(self, case: EvaluationCase) -> dict[str, Any]:
+        """See ``System``."""
+        values = {organ: list(entry) for organ, entry in sorted(self.values.items())}
+        return {"kind": "label map", "file": file_state(self._find(case)), "values": values}
+
+    def _find(self, case: EvaluationCase) -> Path:
+        candidates = [self.folder / f"{case.id}{ending}" for ending in READABLE_ENDINGS]
+        candidates += [self.folder / case.id / f"labels{ending}" for ending in READABLE_ENDINGS]
+        found = [path for path in candidates if path.is_file()]
+        if len(found) != 1:
+            what = "no label map" if not found else f"{len(found)} label maps"
+            raise ValueError(f"{self.folder} has {what} of the case {case.id}")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    Attributes:
+        title: Its heading.
+        open: Makes the system for a fold of the split; only a path with ``{fold}`` gives another for each fold.
+        per_fold: Whether it does.
+    """
+
+    title: str
+    open: Callable[[int], System]
+    per_fold: bool = False
+
+
+def model_column(text: str, options: Options, folds: set[int]) -> Column:
+    """The column of a ``--model`` argument: [TITLE=]NAME, folder, zip or checkpoint, in which {fold} may stand.
+
+    Raises:
+        ModelError: If there is no such model, for one of the folds.
+    """
+    from .checkpoints import load_checkpoint  # needs Lightning, which exported models do not
+
+    title, path = _titled(text)
+    for fold in folds:
+        find_model(path.replace(FOLD, str(fold)))
+
+    def open_model(fold: int) -> NetworkSystem:
+        found = find_model(path.replace(FOLD, str(fold)))
+        if found.suffix != CHECKPOINT_ENDING:
+            return NetworkSystem(load_model(found), options)
+        model, organs = load_checkpoint(found)
+        return NetworkSystem(model, options, organs)
+
+    return Column(title, open_model, FOLD in path)
+
+
+def label_map_column(text: str, values: Mapping[str, tuple[int, ...]]) -> Column:
+    """The column of a ``--predictions`` argument: [TITLE=]FOLDER.
+
+    Raises:
+        ValueError: If the folder does not exist.
+    """
+    title, path = _titled(text)
+    system = LabelMapSystem(Path(path), values)
+    return Column(title, lambda fold: system)
+
+
+def _titled(text: str) -> tuple[str, str]:
+    """(title, path); a path that exists as it stands may hold "=" itself."""
+    title, separator, path = text.partition("=")
+    if separator and title and path and not Path(text).exists():
+        return title, path
+    stem = Path(text)
+    return (
+        f"{stem.parent.name}/{stem.stem}" if stem.suffix == CHECKPOINT_ENDING and stem.parent.name else stem.name
+    ), text
