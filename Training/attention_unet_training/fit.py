@@ -1,14 +1,102 @@
-"""``attention-unet-train fit``: training by Lightning's command line, every option typed, unknown keys refused."""
+"""``attention-unet-train fit``: training by Lightning's command line, every option typed, unknown keys refused.
+
+Several ``--config`` are read in order, later ones win; single options follow them (``--data.dataset FOLDER``). A file
+that is not in the working folder is looked for among the configs that come with the package. ``--ckpt_path`` resumes.
+"""
 
 from __future__ import annotations
 
-from lightning.pytorch.cli import LightningCLI
+import argparse
+import re
+import sys
+from pathlib import Path
 
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from .cases_data import CasesData
 from .synthetic_data import SyntheticCTData
 from .task import SegmentationTask
+
+CONFIGS = Path(__file__).parent / "configs"
+DATA = (CasesData, SyntheticCTData)  # imported, so that class_path may be the bare name
+
+
+class FitCLI(LightningCLI):
+    """Task, data and trainer from configuration files and options."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what Lightning's parser lacks here, and let the data know the network's organs."""
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint to resume from, or 'last'")
+        parser.add_argument("--traceback", type=bool, default=False, help="show where an error comes from")
+        parser.link_arguments("model.organs", "data.init_args.organs")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the arguments this command was given; ``sys.argv`` does not matter."""
+        self.config = parser.parse_args(args)
+
+    def before_instantiate_classes(self) -> None:
+        """Batch statistics are shared between GPUs (the parser's default); between CPU processes torch cannot."""
+        if self.config.trainer.accelerator == "cpu":
+            self.config.trainer.sync_batchnorm = False
+
+
+def make_cli(arguments: list[str]) -> FitCLI:
+    """Parse, and make task, data and trainer.
+
+    Raises:
+        argparse.ArgumentError: If an option is unknown or a value does not fit.
+        ValueError: If values do not fit together.
+    """
+    return FitCLI(
+        SegmentationTask,
+        pl.LightningDataModule,
+        subclass_mode_data=True,
+        run=False,
+        args=with_packaged_configs(arguments),
+        auto_configure_optimizers=False,
+        trainer_defaults={"sync_batchnorm": torch.cuda.is_available()},
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"exit_on_error": False, "prog": "attention-unet-train fit", "description": __doc__},
+    )
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
-    LightningCLI(SegmentationTask, SyntheticCTData, args=["fit", *arguments], save_config_kwargs={"overwrite": True})
+    try:
+        cli = make_cli(arguments)
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    except (argparse.ArgumentError, ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+        if any(argument.startswith("--traceback") for argument in arguments):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def with_packaged_configs(arguments: list[str]) -> list[str]:
+    """The arguments, with configs that are not files here replaced by the package's of that name."""
+    result = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        prefix, value = ("", argument) if before in ("--config", "-c") else ("--config=", argument[len("--config=") :])
+        if (prefix == "" or argument.startswith(prefix)) and not Path(value).exists() and (CONFIGS / value).is_file():
+            argument = f"{prefix}{CONFIGS / value}"
+        result.append(argument)
+    return result
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one sentence; of jsonargparse's long ones, what was wrong and where."""
+    text = str(error)
+    reasons = re.findall(r"Problem with given class_path '([^']+)':\s*\n\s*(.+)", text)
+    if reasons:
+        key = re.search(r'Parser key "([^"]+)"', text)
+        kind, reason = reasons[-1]
+        text = f"{key[1] if key else 'configuration'}: {kind.rpartition('.')[2]}: {reason}"
+    return " ".join(text.split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

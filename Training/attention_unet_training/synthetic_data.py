@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from AttentionUNetSegmentationLib.model_spec import IntensitySpec
 from AttentionUNetSegmentationLib.preprocessing import scale_intensity
 
+from .sampling import shared_sampler
 from .synthetic_ct.atlas import PreparedAnatomy, load_atlas
 from .synthetic_ct.config import SyntheticCTConfig
 from .synthetic_ct.generator import generate
@@ -49,23 +50,6 @@ class SyntheticPatches(Dataset):
         return torch.from_numpy(image)[None], torch.from_numpy(sample.target)[None].long()
 
 
-class EpochSampler(Sampler[int]):
-    """Numbers of the current epoch's patches: every epoch new ones, the same again after a resume."""
-
-    def __init__(self, per_epoch: int) -> None:
-        self._per_epoch, self._epoch = per_epoch, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self._epoch * self._per_epoch, (self._epoch + 1) * self._per_epoch))
-
-    def __len__(self) -> int:
-        return self._per_epoch
-
-
 class SyntheticCTData(pl.LightningDataModule):
     """Synthetic patches from a folder of label maps.
 
@@ -75,7 +59,7 @@ class SyntheticCTData(pl.LightningDataModule):
         cache: Folder for prepared maps.
         shape_kji: Patch size in voxels.
         spacing_mm: Voxel spacing.
-        batch_size: Patches per step.
+        batch_size: Patches per step and process.
         steps_per_epoch: Steps between validations.
         validation_patches: Number of fixed validation patches.
         first_seed: Seed of the first patch; change it to go on with patches that were never seen.
@@ -128,11 +112,12 @@ class SyntheticCTData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches of new patches, generated in the background."""
         options = self.hparams
-        per_epoch = options.steps_per_epoch * options.batch_size
+        processes = self.trainer.world_size if self.trainer else 1
+        per_epoch = options.steps_per_epoch * options.batch_size * processes
         return DataLoader(
             self._patches(self._train, options.first_seed, per_epoch),
             batch_size=options.batch_size,
-            sampler=EpochSampler(per_epoch),
+            sampler=shared_sampler(self, per_epoch, every_epoch_anew=True),
             num_workers=options.workers,
             persistent_workers=options.workers > 0,
             worker_init_fn=_one_thread,
@@ -141,7 +126,9 @@ class SyntheticCTData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         """The same patches every time, from the held-out maps."""
         patches = self._patches(self._held_out, VALIDATION_SEED, self.hparams.validation_patches)
-        return DataLoader(patches, batch_size=1, num_workers=min(1, self.hparams.workers), worker_init_fn=_one_thread)
+        sampler = shared_sampler(self, len(patches), every_epoch_anew=False)
+        workers = min(1, self.hparams.workers)
+        return DataLoader(patches, batch_size=1, sampler=sampler, num_workers=workers, worker_init_fn=_one_thread)
 
 
 def _one_thread(worker: int) -> None:

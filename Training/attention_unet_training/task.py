@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any, Literal
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
-from monai.losses import DiceCELoss
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
-from AttentionUNetSegmentationLib.model import build_network, load_model
-from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec
+from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
+from .losses import SegmentationLoss
+from .networks import build, pad_to_divisor, set_batch_norm_momentum
+from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
+from .starting_weights import read_starting_weights, start_from
+
+Batch = Sequence[Tensor]
 
 
 class SegmentationTask(pl.LightningModule):
     """Trains a network to give every voxel its class.
 
-    Batches are pairs of an image (N, 1, D, H, W), scaled by the model's intensity rule, and a target (N, 1, D, H, W)
-    of class numbers.
+    Batches hold an image (N, 1, D, H, W), scaled by the model's intensity rule, a target (N, 1, D, H, W) of class
+    numbers and, if some cases label only some organs, which: (N, organs) bool. Validation batches may have any size.
 
     Args:
         organs: Names of the classes 1, 2, ... in order.
-        architecture: "AttentionUNet" or "UNet".
+        architecture: "AttentionUNet", "UNet", or a MONAI network such as "monai.SegResNet" (``networks.build``).
         widths: Channels per scale.
         num_subgates: Coefficient maps per gate.
         gating_conv: See ``AttentionUNet``.
-        class_weights: Weights of the cross-entropy, background first.
+        network_options: Constructor arguments of a MONAI network.
+        loss: "dice" (the paper's) or "dice_ce", see ``SegmentationLoss``.
+        class_weights: Weights of the loss's terms, background first; none: all 1.
         dice_smooth: Added to numerator and denominator of the Dice loss, in voxels.
-        cross_entropy: Weight of the cross-entropy against the Dice loss; 0 gives the paper's loss.
+        cross_entropy: Weight of the cross-entropy against the Dice loss in "dice_ce".
+        auxiliary_weight: Weight of the loss on each scale's own scores (deep supervision), averaged over scales,
+            beside the loss on the mixed scores.
+        active_organs: Organs that are trained; the others are left out of the softmax for good (the paper's AFT).
+            None: all.
+        optimizer: "adam" (the paper's) or "adamw".
         learning_rate: Peak learning rate.
-        final_learning_rate: Learning rate of the last step.
+        schedule: "cosine", "steps" or "constant", see ``learning_rate_factor``.
+        final_learning_rate: Learning rate of the last step of "cosine".
         warm_up_steps: Steps of linear warm-up.
-        weight_decay: AdamW's weight decay.
+        weight_decay: The optimiser's weight decay.
         betas: Adam's betas.
+        batch_norm: "train", or "frozen": running statistics are used and stay as they are.
         batch_norm_momentum: Share of the newest batch in the running statistics.
-        init_from: Lightning checkpoint or model folder whose weights the network starts from.
+        init_from: Lightning checkpoint, or model (folder, zip or name), whose weights the network starts from.
+        frozen: "gates" or "trunk" (all but the gates) stays as it is for the first epochs; "none".
+        frozen_epochs: For how many epochs; none: always.
     """
 
     def __init__(
@@ -46,101 +63,147 @@ class SegmentationTask(pl.LightningModule):
         widths: Sequence[int] = (16, 32, 64, 128, 256),
         num_subgates: int = 2,
         gating_conv: bool = False,
-        class_weights: Sequence[float] = (0.5, 2.0, 1.0, 1.0),
+        network_options: dict[str, Any] | None = None,
+        loss: Literal["dice", "dice_ce"] = "dice_ce",
+        class_weights: Sequence[float] | None = None,
         dice_smooth: float = 50.0,
         cross_entropy: float = 1.0,
+        auxiliary_weight: float = 0.0,
+        active_organs: Sequence[str] | None = None,
+        optimizer: Literal["adam", "adamw"] = "adamw",
         learning_rate: float = 2e-3,
+        schedule: Literal["cosine", "steps", "constant"] = "cosine",
         final_learning_rate: float = 0.0,
         warm_up_steps: int = 40,
         weight_decay: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.98),
+        batch_norm: Literal["train", "frozen"] = "train",
         batch_norm_momentum: float = 0.03,
         init_from: str | None = None,
+        frozen: Literal["none", "gates", "trunk"] = "none",
+        frozen_epochs: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if len(class_weights) != len(organs) + 1:
-            raise ValueError(f"class_weights needs {len(organs) + 1} entries, got {len(class_weights)}")
-        spec = ArchitectureSpec(architecture, tuple(widths), 1, num_subgates, gating_conv)
-        self.network = build_network(spec, len(organs) + 1)
-        for module in self.network.modules():
-            if isinstance(module, torch.nn.BatchNorm3d):
-                module.momentum = batch_norm_momentum
+        self.network = build(architecture, len(organs) + 1, widths, num_subgates, gating_conv, network_options)
+        set_batch_norm_momentum(self.network, batch_norm_momentum)
+        self._check_options()
         if init_from:
-            self.network.load_state_dict(read_network_state(init_from))
+            done = start_from(self.network, organs, read_starting_weights(init_from))
+            rank_zero_info(f"init_from {init_from}: {done}")
+        inactive = [n for n, organ in enumerate(organs, start=1) if organ not in (active_organs or organs)]
+        leave_out_of_softmax(self.network, inactive)
+        self._active = torch.tensor([n + 1 not in inactive for n in range(len(organs))])
+        self._frozen = frozen_modules(self.network, frozen)
         self.network.to(memory_format=torch.channels_last_3d)
-        self.loss = DiceCELoss(
-            include_background=False,
-            to_onehot_y=True,
-            softmax=True,
-            batch=True,
-            smooth_nr=dice_smooth,
-            smooth_dr=dice_smooth,
-            weight=torch.tensor(class_weights, dtype=torch.float32),
-            lambda_ce=cross_entropy,
-        )
+        self.loss = SegmentationLoss(loss, class_weights or [1.0] * (len(organs) + 1), dice_smooth, cross_entropy)
         self._counts = torch.zeros(0)
+
+    def _check_options(self) -> None:
+        options = self.hparams
+        classes, strangers = len(options.organs) + 1, set(options.active_organs or ()) - set(options.organs)
+        if options.class_weights is not None and len(options.class_weights) != classes:
+            raise ValueError(f"class_weights needs {classes} entries, got {len(options.class_weights)}")
+        if strangers or options.active_organs == []:
+            raise ValueError(f"active_organs must be some of {list(options.organs)}, got {list(options.active_organs)}")
+        if options.auxiliary_weight and not hasattr(self.network, "scores_per_scale"):
+            raise ValueError(f"auxiliary_weight needs AttentionUNet or UNet, got {options.architecture}")
+        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batch_norm", ("train", "frozen"))):
+            if options[key] not in known:
+                raise ValueError(f"{key} must be one of {', '.join(known)}, got {options[key]!r}")
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and attention coefficients, as the network gives them."""
         return self.network(x.contiguous(memory_format=torch.channels_last_3d))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+    def on_train_epoch_start(self) -> None:
+        """Seed what is random in a network by the epoch, so that a resumed run continues exactly; hold batch norms."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        torch.manual_seed(
+            int(np.random.SeedSequence([seed, self.current_epoch, self.global_rank]).generate_state(1)[0])
+        )
+        self.network.train()
+        hold_batch_norm([self.network] if self.hparams.batch_norm == "frozen" else self._frozen_now())
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         """One step's loss."""
-        image, target = batch
-        logits, _ = self(image)
-        loss = self.loss(logits.float(), target)
-        self.log("loss", loss, prog_bar=True)
+        image, target, labelled = self._parts(batch)
+        if self.hparams.auxiliary_weight:
+            scores, _ = self.network.scores_per_scale(image.contiguous(memory_format=torch.channels_last_3d))
+            main = self.loss(self.network.mix(torch.cat(scores, dim=1)), target, self._with_background(labelled))
+            auxiliary = sum(self.loss(score, target, self._with_background(labelled)) for score in scores) / len(scores)
+            self.log("loss_mixed", main)
+            loss = main + self.hparams.auxiliary_weight * auxiliary
+        else:
+            loss = self.loss(self(image)[0], target, self._with_background(labelled))
+        self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave frozen parts alone."""
+        drop_gradients(self._frozen_now())
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the last epoch."""
         self._counts = torch.zeros(3, len(self.hparams.organs), device=self.device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Count overlap, predicted and true voxels of every organ."""
-        image, target = batch
-        logits, _ = self(image)
-        self.log("val_loss", self.loss(logits.float(), target))
+    def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Count overlap, predicted and true voxels of every organ.
+
+        Returns:
+            "prediction": class numbers (N, 1, D, H, W); "attention": the network's coefficients, on the padded grid.
+        """
+        image, target, labelled = self._parts(batch)
+        logits, attention = self(pad_to_divisor(image, getattr(self.network, "size_divisor", 1)))
+        logits = logits[(..., *(slice(0, size) for size in target.shape[2:]))]
+        loss = self.loss(logits, target, self._with_background(labelled))
+        self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
         for n in range(len(self.hparams.organs)):
-            in_prediction, in_target = predicted == n + 1, target == n + 1
+            known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
+            in_prediction, in_target = predicted[known] == n + 1, target[known] == n + 1
             counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum())
             self._counts[:, n] += torch.stack(counts)
+        return {"prediction": predicted, "attention": attention}
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per organ over all validation voxels, and their mean."""
-        overlap, predicted, true = self._counts
+        """Log Dice per active organ over all validation voxels whose case labels it, and their mean."""
+        overlap, predicted, true = self.all_gather(self._counts).view(-1, *self._counts.shape).sum(dim=0)
         dice = 2 * overlap / (predicted + true).clamp(min=1)
-        self.log_dict({f"dice_{organ}": value for organ, value in zip(self.hparams.organs, dice, strict=True)})
-        self.log("dice", dice.mean(), prog_bar=True)
+        active = self._active.to(dice.device)
+        names = [organ for organ, is_active in zip(self.hparams.organs, active, strict=True) if is_active]
+        self.log_dict({f"dice_{organ}": value for organ, value in zip(names, dice[active], strict=True)})
+        self.log("dice", dice[active].mean(), prog_bar=True)
 
     def configure_optimizers(self) -> dict:
-        """AdamW with linear warm-up and a cosine to the final learning rate, by step."""
+        """The optimiser, and its learning rate by step."""
         options = self.hparams
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=options.learning_rate,
-            betas=tuple(options.betas),
-            weight_decay=options.weight_decay,
+        optimizer = make_optimizer(
+            options.optimizer, self.network.parameters(), options.learning_rate, options.betas, options.weight_decay
         )
-        total = self.trainer.estimated_stepping_batches
-        floor = options.final_learning_rate / options.learning_rate
-
-        def factor(step: int) -> float:
-            if step < options.warm_up_steps:
-                return (step + 1) / options.warm_up_steps
-            done = (step - options.warm_up_steps) / max(1, total - options.warm_up_steps)
-            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
+        total, floor = self.trainer.estimated_stepping_batches, options.final_learning_rate / options.learning_rate
+        factor = learning_rate_factor(options.schedule, total, options.warm_up_steps, floor)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _frozen_now(self) -> list[torch.nn.Module]:
+        epochs = self.hparams.frozen_epochs
+        return self._frozen if epochs is None or self.current_epoch < epochs else []
+
+    def _parts(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Image, target, and (N, organs) which organs are labelled and active; None for all."""
+        image, target, *rest = batch
+        labelled = rest[0] if rest else None
+        if not self._active.all():
+            active = self._active.to(image.device)
+            labelled = active.expand(len(image), -1) if labelled is None else labelled & active
+        return image, target, None if labelled is None or labelled.all() else labelled
+
+    @staticmethod
+    def _with_background(labelled: Tensor | None) -> Tensor | None:
+        return None if labelled is None else torch.cat([torch.ones_like(labelled[:, :1]), labelled], dim=1)
 
 
 def read_network_state(path: str) -> dict[str, Tensor]:
     """The network's weights in a Lightning checkpoint (averaged ones if it has them) or a model folder."""
-    if Path(path).is_dir():
-        return load_model(path).network.state_dict()
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-    prefix = "network."
-    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    return read_starting_weights(path).state

@@ -1,0 +1,278 @@
+"""The learning task: what it starts from, what moves, what stays."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import phantoms
+from attention_unet_training.networks import MONAI_NETWORKS, build, pad_to_divisor
+from attention_unet_training.optimisation import learning_rate_factor
+from attention_unet_training.starting_weights import StartingWeights, read_starting_weights, start_from
+from attention_unet_training.task import SegmentationTask
+from AttentionUNetSegmentationLib.inference import pad_to_multiple
+from AttentionUNetSegmentationLib.model import build_network, save_model
+from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec
+from AttentionUNetSegmentationLib.network import AttentionUNet, UNet
+
+WIDTHS = [2, 4, 4]
+ORGANS = ["pancreas", "spleen", "kidney"]
+MONAI_OPTIONS = {
+    "AttentionUnet": {"channels": [4, 8], "strides": [2]},
+    "SegResNet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
+    "DynUNet": {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 8]},
+    "VNet": {},
+    "UNet": {"channels": [4, 8], "strides": [2]},
+}
+
+
+def task(**changes) -> SegmentationTask:
+    torch.manual_seed(0)
+    return SegmentationTask(**({"organs": ORGANS, "widths": WIDTHS} | changes))
+
+
+def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, 4, (2, 1, 8, 8, 8), generator=generator)
+    return target + torch.randn(2, 1, 8, 8, 8, generator=generator), target
+
+
+def step(module: SegmentationTask, data, epoch: int = 0) -> torch.Tensor:
+    """One training step as the trainer does it, with the module's own hooks."""
+    module.log = lambda *_, **__: None
+    module._trainer = SimpleNamespace(current_epoch=epoch, global_rank=0, estimated_stepping_batches=10)
+    module._fabric = None
+    optimizer = module.configure_optimizers()["optimizer"]
+    module.train()
+    module.on_train_epoch_start()
+    loss = module.training_step(data, 0)
+    loss.backward()
+    module.on_before_optimizer_step(optimizer)
+    optimizer.step()
+    return loss.detach()
+
+
+def moved(before: dict, after: dict) -> set[str]:
+    """First part of the names of the tensors that differ."""
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def state(module: SegmentationTask) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.network.state_dict().items()}
+
+
+def test_organs_left_out_of_the_softmax_get_no_probability_no_gradient_and_no_loss():
+    """The paper's AFT: the loss is that of a softmax over background and pancreas."""
+    module = task(active_organs=["pancreas"], loss="dice", dice_smooth=1.0)
+    image, target = batch()
+    logits = module(image)[0]
+    probability = logits.softmax(dim=1)
+    assert probability[:, 2:].abs().max() == 0
+    torch.testing.assert_close(probability[:, :2], logits[:, :2].softmax(dim=1))
+    module.log = lambda *_, **__: None
+    loss = module.training_step((image, target), 0)
+    loss.backward()
+    for parameter in (module.network.mix.weight, module.network.mix.bias):
+        assert parameter.grad[2:].abs().max() == 0
+        assert parameter.grad[:2].abs().min() > 0
+    only = logits[:, :2].detach().softmax(dim=1)
+    wanted = torch.cat([target != 1, target == 1], dim=1).float()
+    sums = [(x * y).sum(dim=(2, 3, 4)) for x, y in ((only, wanted), (only, only**0), (wanted, wanted))]
+    expected = 1 - ((2 * sums[0] + 1) / (sums[1] + sums[2] + 1)).mean()
+    torch.testing.assert_close(loss.detach(), expected)
+
+
+def test_organs_left_out_stay_out_after_steps_and_in_the_validation_figures():
+    module = task(active_organs=["pancreas"], optimizer="adam", weight_decay=1e-2, learning_rate=0.1, warm_up_steps=0)
+    for n in range(3):
+        step(module, batch(n))
+    assert module(batch(9)[0])[0].argmax(dim=1).max() <= 1
+    logged = {}
+    module.log_dict = lambda values, **_: logged.update(values)
+    module.log = lambda name, value, **_: logged.update({name: value})
+    module.all_gather = lambda x: x
+    module.on_validation_epoch_start()
+    module.validation_step(batch(9), 0)
+    module.on_validation_epoch_end()
+    assert "dice_pancreas" in logged
+    assert "dice_spleen" not in logged
+    assert logged["dice"] == logged["dice_pancreas"]
+
+
+def test_cases_that_label_some_organs_train_and_are_counted_for_those():
+    module = task()
+    image, target = batch()
+    target = target.masked_fill(target > 1, 0)
+    labelled = torch.tensor([[True, False, False], [True, True, True]])
+    assert torch.isfinite(step(module, (image, target, labelled)))
+    module._counts = torch.zeros(3, 3)
+    module.validation_step((image, target, labelled), 0)
+    assert module._counts[2, 0] == (target == 1).sum()
+    predicted = module(image)[0].argmax(dim=1)
+    assert module._counts[1, 2] == (predicted[1] == 3).sum()
+
+
+def test_unets_weights_start_an_attention_unet_and_its_gates_stay_fresh(tmp_path):
+    torch.manual_seed(1)
+    source = UNet(1, 4, WIDTHS)
+    for tensor in source.state_dict().values():
+        tensor.add_(1)
+    fresh = AttentionUNet(1, 4, WIDTHS, gating_conv=True)
+    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    report = start_from(fresh, ORGANS, StartingWeights(source.state_dict(), tuple(ORGANS)))
+    for name, tensor in fresh.state_dict().items():
+        wanted = before[name] if name.startswith(("gates", "gating")) else source.state_dict()[name]
+        assert torch.equal(tensor, wanted), name
+    gates = sum(name.startswith(("gates", "gating")) for name in before)
+    assert report == f"{len(before) - gates} of {len(before)} tensors copied; attention gates fresh ({gates} tensors)"
+
+
+def test_what_does_not_fit_is_refused():
+    attention, plain = AttentionUNet(1, 4, WIDTHS), UNet(1, 4, WIDTHS)
+    with pytest.raises(ValueError, match=r"another architecture: gates\.\S+ is \(.*\) there, missing here"):
+        start_from(plain, ORGANS, StartingWeights(attention.state_dict(), tuple(ORGANS)))
+    with pytest.raises(
+        ValueError, match=r"encoder\.0\.conv1\.weight is \(2, 1, 3, 3, 3\) there, \(3, 1, 3, 3, 3\) here"
+    ):
+        start_from(UNet(1, 4, [3, 4, 4]), ORGANS, StartingWeights(plain.state_dict(), tuple(ORGANS)))
+    with pytest.raises(ValueError, match=r"nowhere\.ckpt does not exist"):
+        read_starting_weights("nowhere.ckpt")
+
+
+def test_outputs_follow_their_organs_names():
+    """kidney, liver from pancreas, spleen, kidney: the kidney's scores are the same, the liver's are new."""
+    torch.manual_seed(2)
+    source, network = UNet(1, 4, WIDTHS).eval(), UNet(1, 3, WIDTHS).eval()
+    with torch.no_grad():  # the kidney's mixed score must not depend on organs that are gone
+        for scale in range(2):
+            source.mix.weight[:, [4 * scale + 1, 4 * scale + 2]] = 0
+            network.mix.weight[:, 3 * scale + 2] = 0
+    report = start_from(network, ["kidney", "liver"], StartingWeights(source.state_dict(), tuple(ORGANS)))
+    assert report.endswith("outputs fresh for liver")
+    x = torch.randn(1, 1, 8, 8, 8)
+    torch.testing.assert_close(network(x)[0][:, [0, 1]], source(x)[0][:, [0, 3]])
+
+
+def test_a_model_folder_can_be_the_start(tmp_path):
+    spec = phantoms.spec()
+    torch.manual_seed(3)
+    network = build_network(spec.architecture, spec.num_classes)
+    save_model(tmp_path / "model", network, spec)
+    module = task(widths=list(phantoms.TINY_WIDTHS), init_from=str(tmp_path / "model"))
+    wanted = network.state_dict()["encoder.0.conv1.weight"].half().float()
+    assert torch.equal(module.network.state_dict()["encoder.0.conv1.weight"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "moving"),
+    [("none", {"encoder", "decoder", "heads", "mix", "gates"}), ("trunk", {"gates"})]
+    + [("gates", {"encoder", "decoder", "heads", "mix"})],
+)
+def test_frozen_parts_keep_weights_and_statistics_for_the_first_epochs(frozen, moving):
+    module = task(frozen=frozen, frozen_epochs=2, learning_rate=0.1, warm_up_steps=0)
+    before = state(module)
+    step(module, batch(), epoch=1)
+    assert moved(before, state(module)) == moving
+    later = state(module)
+    step(module, batch(), epoch=2)
+    assert moved(later, state(module)) == {"encoder", "decoder", "heads", "mix", "gates"}
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    for mode, changes in (("train", True), ("frozen", False)):
+        module = task(batch_norm=mode)
+        before = state(module)
+        step(module, batch())
+        changed = [name for name in before if "running" in name and not torch.equal(before[name], state(module)[name])]
+        assert bool(changed) == changes
+
+
+def test_auxiliary_losses_reach_every_scale_by_the_mean_over_scales():
+    module = task(auxiliary_weight=0.5, loss="dice", dice_smooth=1.0)
+    image, target = batch()
+    module.eval()
+    module.log = lambda *_, **__: None
+    scores, _ = module.network.scores_per_scale(image)
+    main = module.loss(module.network.mix(torch.cat(scores, dim=1)), target)
+    expected = main + 0.5 * sum(module.loss(score, target) for score in scores) / 2
+    torch.testing.assert_close(module.training_step((image, target), 0), expected)
+
+
+def test_validation_of_any_size_pads_like_the_engine():
+    x = torch.randn(1, 1, 5, 9, 16)
+    np.testing.assert_array_equal(pad_to_divisor(x, 16)[0, 0].numpy(), pad_to_multiple(x[0, 0].numpy(), 16))
+    module = task().eval()
+    module.log = lambda *_, **__: None
+    image, target = torch.randn(1, 1, 5, 6, 7), torch.zeros(1, 1, 5, 6, 7, dtype=torch.long)
+    module._counts = torch.zeros(3, 3)
+    found = module.validation_step((image, target), 0)["prediction"]
+    padded = torch.from_numpy(pad_to_multiple(image[0, 0].numpy(), 4))[None, None]
+    assert torch.equal(found, module(padded)[0].argmax(dim=1, keepdim=True)[..., :5, :6, :7])
+
+
+@pytest.mark.parametrize("name", MONAI_NETWORKS)
+def test_monai_networks_take_part(name):
+    module = task(architecture=f"monai.{name}", network_options=MONAI_OPTIONS[name], loss="dice")
+    image = torch.randn(1, 1, 32, 16, 16)
+    target = torch.randint(0, 4, image.shape)
+    before = state(module)
+    assert torch.isfinite(step(module, (image, target)))
+    assert moved(before, state(module))
+    logits, attention = module.eval()(image)
+    assert logits.shape == (1, 4, 32, 16, 16)
+    assert attention == {}
+    module._counts = torch.zeros(3, 3)
+    odd = torch.randn(1, 1, 17, 16, 9)
+    assert module.validation_step((odd, torch.zeros_like(odd).long()), 0)["prediction"].shape == odd.shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"organs": ["a", "b"], "class_weights": [1, 1, 1, 1]}, "class_weights needs 3 entries, got 4"),
+        ({"active_organs": ["liver"]}, "active_organs must be some of"),
+        ({"active_organs": []}, "active_organs must be some of"),
+        ({"architecture": "ResNet"}, "architecture must be one of AttentionUNet, UNet, monai.AttentionUnet"),
+        ({"architecture": "monai.Nonsense"}, "monai.NAME knows AttentionUnet, .*, got 'Nonsense'"),
+        ({"architecture": "monai.UNet", "network_options": {"chanels": [4]}}, "monai.UNet has no option 'chanels'"),
+        ({"architecture": "monai.UNet"}, "monai.UNet: .*missing 2 required"),
+        ({"network_options": {"a": 1}}, "network_options are for monai networks"),
+        ({"architecture": "UNet", "frozen": "gates"}, "frozen: gates needs an AttentionUNet, got UNet"),
+        ({"frozen": "half"}, "frozen must be one of none, gates, trunk, got 'half'"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adam, adamw, got 'sgd'"),
+        ({"schedule": "never"}, "schedule must be one of"),
+        ({"batch_norm": "off"}, "batch_norm must be one of train, frozen, got 'off'"),
+        (
+            {"architecture": "monai.VNet", "auxiliary_weight": 1.0},
+            "auxiliary_weight needs AttentionUNet or UNet, got monai.VNet",
+        ),
+        (
+            {"architecture": "monai.VNet", "active_organs": ["spleen"]},
+            "active_organs needs the architecture AttentionUNet or UNet",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        task(**changes)
+
+
+def test_learning_rates():
+    cosine = learning_rate_factor("cosine", 110, 10, 0.1)
+    assert [cosine(n) for n in (0, 9, 10, 60, 110, 200)] == pytest.approx([0.1, 1, 1, 0.55, 0.1, 0.1])
+    steps = learning_rate_factor("steps", 100, 0, 0)
+    assert [steps(n) for n in (0, 24, 25, 50, 99, 100)] == [1, 1, 0.5, 0.25, 0.125, 0.125]
+    assert learning_rate_factor("constant", float("inf"), 0, 0)(10**6) == 1
+    with pytest.raises(ValueError, match="needs trainer.max_epochs"):
+        learning_rate_factor("cosine", float("inf"), 0, 0)
+
+
+def test_the_papers_networks_have_the_papers_sizes():
+    def millions(**changes) -> float:
+        return sum(p.numel() for p in build(num_classes=4, **changes).parameters()) / 1e6
+
+    assert millions(architecture="AttentionUNet") == pytest.approx(6.407018)
+    assert millions(architecture="UNet", widths=(17, 33, 67, 134, 268)) == pytest.approx(6.448826)
+    assert millions(architecture="UNet", widths=(21, 43, 85, 170, 340)) == pytest.approx(10.388242)
+    assert ArchitectureSpec("UNet").widths == (16, 32, 64, 128, 256)

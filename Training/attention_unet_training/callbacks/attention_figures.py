@@ -1,0 +1,66 @@
+"""The paper's figure 4, live: how a fixed validation case looks to the network after every epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from AttentionUNetSegmentationLib.network import resample_linearly
+
+from ..networks import pad_to_divisor
+from .figure import draw_figure
+
+
+class AttentionFigures(pl.Callback):
+    """Draws CT slices with contours of reference and prediction, and every gate's coefficients.
+
+    The figures go to TensorBoard if it is the logger, and as PNG to ``figures/epoch_<n>.png`` in the log folder.
+
+    Args:
+        case: Number of the validation case (or patch).
+        every_n_epochs: Epochs between figures.
+    """
+
+    def __init__(self, case: int = 0, every_n_epochs: int = 1) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        self.case, self.every_n_epochs = case, every_n_epochs
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: dict[str, Tensor],
+        batch: list[Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the case from what the validation step returned."""
+        wanted = batch_idx == self.case and trainer.current_epoch % self.every_n_epochs == 0
+        if not wanted or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        image, target = batch[0], batch[1]
+        padded = pad_to_divisor(image[:1], getattr(pl_module.network, "size_divisor", 1)).shape[2:]
+        inside = tuple(slice(0, size) for size in image.shape[2:])
+        attention = {
+            name: resample_linearly(alpha[:1].float(), padded)[0, 0][inside].cpu().numpy()
+            for name, alpha in outputs["attention"].items()
+        }
+        arrays = [x[0, 0].float().cpu().numpy() for x in (image, target, outputs["prediction"])]
+        figure = draw_figure(*arrays, attention, list(pl_module.hparams.organs), f"epoch {trainer.current_epoch}")
+        self._write(trainer, figure)
+
+    @staticmethod
+    def _write(trainer: pl.Trainer, figure: Any) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_figure("validation case", figure, trainer.global_step)
+        # not trainer.log_dir: it waits for the other processes, which do not come here
+        log_folders = [logger.log_dir for logger in trainer.loggers if getattr(logger, "log_dir", None)]
+        folder = Path([*log_folders, trainer.default_root_dir][0]) / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"epoch_{trainer.current_epoch:04d}.png", dpi=80)

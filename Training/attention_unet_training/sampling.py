@@ -1,0 +1,49 @@
+"""Which samples make an epoch: new numbers every epoch, the same again after a resume, shared between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import lightning.pytorch as pl
+from torch.utils.data.distributed import DistributedSampler
+
+
+class EpochSampler(DistributedSampler):
+    """Numbers ``epoch * per_epoch ... (epoch + 1) * per_epoch - 1``, of which each process takes its share.
+
+    Processes take turns, so that n processes with batches of b see in every step the samples that one process with
+    batches of n * b would see. Being a ``DistributedSampler`` keeps Lightning from wrapping it into another one.
+
+    Args:
+        per_epoch: Samples per epoch, over all processes; those that do not fill every process's share are left out.
+        processes: Number of processes.
+        rank: Number of this process.
+        every_epoch_anew: False gives the numbers of epoch 0 in every epoch, and leaves none out.
+
+    Raises:
+        ValueError: If there are fewer samples than processes.
+    """
+
+    def __init__(self, per_epoch: int, processes: int = 1, rank: int = 0, every_epoch_anew: bool = True) -> None:
+        if per_epoch < processes:
+            raise ValueError(f"an epoch needs a sample for each of the {processes} processes, got {per_epoch}")
+        super().__init__(range(per_epoch), num_replicas=processes, rank=rank, shuffle=False)
+        self._per_epoch, self._anew = per_epoch, every_epoch_anew
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers())
+
+    def __len__(self) -> int:
+        return len(self._numbers())
+
+    def _numbers(self) -> range:
+        if not self._anew:
+            return range(self.rank, self._per_epoch, self.num_replicas)
+        first, count = self.epoch * self._per_epoch, self._per_epoch // self.num_replicas * self.num_replicas
+        return range(first + self.rank, first + count, self.num_replicas)
+
+
+def shared_sampler(data: pl.LightningDataModule, per_epoch: int, every_epoch_anew: bool) -> EpochSampler:
+    """The sampler of this process, for the data module of a running trainer or of none."""
+    processes, rank = (data.trainer.world_size, data.trainer.global_rank) if data.trainer else (1, 0)
+    return EpochSampler(per_epoch, processes, rank, every_epoch_anew)
