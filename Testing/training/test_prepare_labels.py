@@ -10,12 +10,15 @@ import prepare_phantoms as made
 from attention_unet_training.dataset.alignment import align, flip_name, on_same_places
 from attention_unet_training.dataset.case_preparation import resample_classes
 from attention_unet_training.dataset.label_fit import FLIPS, fits
+from attention_unet_training.dataset.label_reading import read_classes
+from attention_unet_training.dataset.layouts import find_source
 from attention_unet_training.dataset.organ_names import labelled_organs, map_names
 from AttentionUNetSegmentationLib.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
 ORGANS = ("pancreas", "spleen", "kidney")
 SAMPLE = Path(__file__).parents[2] / "AttentionUNetSegmentation" / "Resources" / "SampleData"
+SLAB = Path(__file__).parents[3] / "shared" / "data" / "ct_dicom_slab"
 ELSEWHERE = np.diag([1.0, 1, 1, 1])
 
 
@@ -95,6 +98,19 @@ def test_flips_of_the_sample_cts_labels_are_found(sample, flip, organs):
             assert "labels flipped" not in told
 
 
+@pytest.mark.skipif(not SLAB.is_dir(), reason=f"needs the real CT in {SLAB}")
+@pytest.mark.parametrize("organ", [1, 2])
+def test_flips_of_a_real_cts_labels_are_found(organ):
+    """DICOM whose label file has another order of rows; pancreas and spleen are cut by the field of view."""
+    ct, labels = read_volume(SLAB / "dicom"), read_volume(SLAB / "labels.nii.gz")
+    assert not labels.grid.same_as(ct.grid)
+    aligned = align(made.only(labels, {organ: 1}), ct)
+    assert aligned.notes == ()
+    for flip in FLIPS:
+        turned = align(Volume(np.ascontiguousarray(np.flip(aligned.classes, flip)), ELSEWHERE), ct)
+        np.testing.assert_array_equal(turned.classes, aligned.classes)
+
+
 def test_the_fit_of_labels_in_place_is_far_above_that_of_flipped_ones(sample):
     ct, labels = sample
     for value in (1, 2, 3):
@@ -155,6 +171,19 @@ def test_labels_that_content_cannot_judge_keep_their_geometry_with_a_note():
     assert "too small to check" in align(Volume(dot, ct.ijk_to_ras), even).notes[0]
     with pytest.raises(ValueError, match="too small to tell"):
         align(Volume(dot, ELSEWHERE), even)
+
+
+def test_overlapping_masks_are_told(tmp_path):
+    source = made.write_totalsegmentator(tmp_path, ["s1"], ())
+    spleen = made.only(made.abdomen(0)[1], {2: 1})
+    spleen.voxels[np.nonzero(made.abdomen(0)[1].voxels == 1)[0][0]] = 1  # a whole slice, with some of the pancreas
+    made.save(spleen, source / "s1" / "segmentations" / "spleen.nii.gz")
+    (case,) = find_source(source).cases
+    found = read_classes(case, {"pancreas": "pancreas", "spleen": "spleen"}, ("pancreas", "spleen"))
+    overlap = np.count_nonzero((made.abdomen(0)[1].voxels == 1) & (spleen.voxels == 1))
+    assert overlap > 0
+    assert found.notes == (f"{overlap} voxels are marked as spleen and as another organ, and were taken as spleen",)
+    np.testing.assert_array_equal(found.voxels == 2, spleen.voxels == 1)
 
 
 def test_labels_with_other_voxels_than_the_ct_are_a_geometry_mismatch():
