@@ -194,6 +194,7 @@ def test_files_give_one_list_of_measurements_per_data_name(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "2 cases of 2 patients" in text
     assert "Patients were not named" in text
+    assert "- model: Test model, version 1, weights " in text
     assert row(text, "Number of parameters") == [
         f"{NetworkSystem(phantoms.model(phantoms.LABELS[:2]), CPU).parameters:,}"
     ]

@@ -120,7 +120,7 @@ def test_splits_choose_the_cases(tmp_path):
 
 
 class EmptySystem:
-    organs = ("pancreas",)
+    organs, identity = ("pancreas",), "finds nothing"
 
     def segment(self, case, progress=None):
         reference = case.read_reference()

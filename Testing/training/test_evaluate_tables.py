@@ -82,7 +82,7 @@ def evaluation(tmp_path, columns=("A",), **changes) -> Evaluation:
     cases, name = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 1))
     system = NetworkSystem(threshold_model(), CPU)
     outcomes = [Outcome(title, case, measure_case(system, case)) for title in columns for case in cases]
-    infos = [ColumnInfo(title, 6_407_018, ForwardTime(1.5, 3, "cpu, 2 threads, torch")) for title in columns]
+    infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "cpu, 2 threads, torch")) for title in columns]
     return Evaluation(name, infos, outcomes, **changes)
 
 
@@ -102,6 +102,7 @@ def test_published_systems_stand_beside(tmp_path):
     assert lines["Source"][:2] == ["measured here", "Oktay et al. 2018, arXiv:1804.03999, table 1"]
     assert "A: forward pass: median of 3 runs after one to warm up, cpu, 2 threads, torch." in text
     assert "no comparison of networks" in text
+    assert "- A: a test." in text
 
 
 def test_table_4_is_a_list(tmp_path):

@@ -27,7 +27,7 @@ def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
     """Read a checkpoint, of the paper's networks or of MONAI's, and the organs that it was trained to find.
 
     Organs that the bundled model's description has too are cleaned up as described there (two components for the
-    kidneys), others keep their largest component.
+    kidneys), others keep their largest component. Weights are as trained; ``export`` rounds them to half precision.
 
     Raises:
         ValueError: If the file is no such checkpoint; the message names it.

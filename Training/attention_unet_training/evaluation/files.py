@@ -57,6 +57,7 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
     column = evaluation.columns[number]
     return {
         "title": column.title,
+        "identity": column.identity,
         "parameters": column.parameters,
         "forward_time": dataclasses.asdict(column.forward) if column.forward else None,
         "summary": {

@@ -105,6 +105,7 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
     ]
     if not evaluation.patients_named:
         lines.append("Patients were not named: every CT is taken for another patient's.")
+    lines += [f"{_escaped(column.title)}: {_escaped(column.identity)}." for column in evaluation.columns]
     lines += [*_about_tests(evaluation), *_about_missing(evaluation), *_about_time(evaluation)]
     if published:
         lines.append(

@@ -44,11 +44,13 @@ class ColumnInfo:
 
     Attributes:
         title: Heading of the column.
+        identity: Which system it is (with one per fold: the first fold's).
         parameters: Trainable parameters; None if there is no network.
         forward: Forward time; None if it was not measured.
     """
 
     title: str
+    identity: str
     parameters: int | None = None
     forward: ForwardTime | None = None
 
@@ -173,9 +175,9 @@ def _opened(column: Column, fold: int, required: Collection[str]) -> System:
 
 def _info(column: Column, system: System, time_runs: int) -> ColumnInfo:
     if not isinstance(system, NetworkSystem):
-        return ColumnInfo(column.title)
+        return ColumnInfo(column.title, system.identity)
     timed = forward_time(system, time_runs) if time_runs else None
-    return ColumnInfo(column.title, system.parameters, timed)
+    return ColumnInfo(column.title, system.identity, system.parameters, timed)
 
 
 def _check_overlap(labels: Volume, grid: Grid) -> None:

@@ -45,9 +45,15 @@ class Labelled:
 
 
 class System(Protocol):
-    """One thing to measure."""
+    """One thing to measure.
+
+    Attributes:
+        organs: What it finds.
+        identity: Which it is, in one line.
+    """
 
     organs: tuple[str, ...]
+    identity: str
 
     def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
         """The system's label map of a case."""
@@ -70,6 +76,8 @@ class NetworkSystem:
     def __init__(self, model: Model, options: Options, organs: Sequence[str] = ()) -> None:
         self.model, self.options = model, dataclasses.replace(options, attention=False)
         self.organs = tuple(organs) or tuple(label.name for label in model.spec.labels)
+        spec = model.spec
+        self.identity = f"{spec.title}, version {spec.version}, weights {spec.weights.sha256[:12]}"
 
     def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
         """See ``System``."""
@@ -125,6 +133,7 @@ class LabelMapSystem:
         if not values:
             raise ValueError("label maps need to know which organ has which value: --prediction-organ NAME=VALUE")
         self.folder, self.values, self.organs = folder, dict(values), tuple(values)
+        self.identity = f"label maps in {folder}"
 
     def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
         """See ``System``."""
