@@ -238,14 +238,14 @@ class ModelSpec:
             content = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"not valid JSON ({error})") from error
-        return _build(cls, content, "model")
+        return build_typed(cls, content, "model")
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
+def build_typed(kind: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the typed ``kind``; unknown keys and wrong types are errors that name the place."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:  # always "X | None" here
-        return None if value is None else _build(arguments[0], value, where)
+        return None if value is None else build_typed(arguments[0], value, where)
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, where)
     if origin is tuple:
@@ -269,7 +269,7 @@ def _build_tuple(arguments: tuple, value: Any, where: str) -> tuple:
     if len(arguments) != len(value):
         raise ValueError(f"{where} needs {len(arguments)} entries, got {len(value)}")
     return tuple(
-        _build(kind, entry, f"{where}[{n}]") for n, (kind, entry) in enumerate(zip(arguments, value, strict=True))
+        build_typed(kind, entry, f"{where}[{n}]") for n, (kind, entry) in enumerate(zip(arguments, value, strict=True))
     )
 
 
@@ -288,4 +288,4 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     ]
     if missing:
         raise ValueError(f"{where} lacks keys: {', '.join(missing)}")
-    return kind(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
+    return kind(**{name: build_typed(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})

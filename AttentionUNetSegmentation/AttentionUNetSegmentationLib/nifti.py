@@ -14,6 +14,7 @@ import numpy as np
 
 from .volume import Volume
 
+HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -50,11 +51,34 @@ def _load(path: Path):
     import nibabel
 
     if not path.name.lower().endswith(".gz"):
+        with path.open("rb") as stream:
+            _check_spacing(path, stream.read(HEADER_BYTES))
         return nibabel.load(path)
     with gzip.open(path) as stream:
         content = stream.read()
-    kind = nibabel.Nifti2Image if content[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else nibabel.Nifti1Image
-    return kind.from_bytes(content)
+    _check_spacing(path, content[:HEADER_BYTES])
+    return (nibabel.Nifti2Image if _is_nifti2(content) else nibabel.Nifti1Image).from_bytes(content)
+
+
+def _is_nifti2(content: bytes) -> bool:
+    return content[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # 540, the header's length
+
+
+def _check_spacing(path: Path, content: bytes) -> None:
+    """Refuse a file without a voxel spacing; nibabel would take 1 mm for a 0.
+
+    With an sform matrix the spacing is not used. Files too short for a header are left to nibabel.
+    """
+    import nibabel
+
+    kind, size = (nibabel.Nifti2Header, 540) if _is_nifti2(content) else (nibabel.Nifti1Header, 348)
+    if len(content) < size:
+        return
+    header = kind(content[:size], check=False)
+    spacing = [float(length) for length in header["pixdim"][1:4]]
+    if int(header["sform_code"]) == 0 and not all(np.isfinite(length) and length != 0 for length in spacing):
+        shown = " x ".join(f"{length:g}" for length in spacing)
+        raise ValueError(f"{path} has no voxel spacing: its header says {shown} mm")
 
 
 def _spatial_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:

@@ -1,3 +1,5 @@
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -124,6 +126,24 @@ def test_flipped_bits_are_noticed(ending, tmp_path):
         (tmp_path / f"ct{ending}").write_bytes(damaged)
         with pytest.raises(ValueError, match="damaged|not a readable"):
             read_volume(tmp_path / f"ct{ending}")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_a_nifti_file_without_a_voxel_spacing_is_refused(kind, ending, tmp_path):
+    """Nibabel itself would take 1 mm."""
+    path = tmp_path / f"ct{ending}"
+    content = bytearray(kind(np.zeros((4, 5, 6), np.int16), np.eye(4)).to_bytes())
+    header = kind.header_class(bytes(content[: kind.header_class.sizeof_hdr]), check=False)
+    header["pixdim"][2], header["sform_code"], header["qform_code"] = 0, 0, 1
+    content[: kind.header_class.sizeof_hdr] = header.binaryblock
+    path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
+    with pytest.raises(ValueError, match="has no voxel spacing: its header says 1 x 0 x 1 mm"):
+        read_volume(path)
+    header["sform_code"] = 2  # the matrix says where voxels lie, the spacing is not used
+    content[: kind.header_class.sizeof_hdr] = header.binaryblock
+    path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
+    assert read_volume(path).spacing_mm == pytest.approx((1, 1, 1))
 
 
 def test_nifti_lengths_in_metres_are_understood(tmp_path):

@@ -26,7 +26,6 @@ from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .alignment import align
 from .label_reading import read_classes
-from .nifti_spacing import check_spacing
 from .records import (
     CASES_FOLDER,
     FORMAT,
@@ -173,7 +172,6 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
 
 def _prepare(task: CaseTask, mark: str) -> CaseFile:
     case, options = task.case, task.options
-    check_spacing(case.image)
     ct = read_volume(case.image)
     check_volume(ct)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)

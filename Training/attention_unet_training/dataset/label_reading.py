@@ -12,7 +12,6 @@ from AttentionUNetSegmentationLib.files import NIFTI_ENDINGS, read_volume, strai
 from AttentionUNetSegmentationLib.nifti import read_nifti
 from AttentionUNetSegmentationLib.volume import Volume
 
-from .nifti_spacing import check_spacing
 from .organ_names import is_tumour
 from .source import LabelFile, SourceCase
 
@@ -83,7 +82,6 @@ def _read_values(entry: LabelFile, ignore_unknown: bool) -> Volume:
 
 def _read_upright(path: Path) -> Volume:
     """Read labels without the interpolation that straightens a sheared scan: labels cannot be interpolated so."""
-    check_spacing(path)
     if not (path.is_file() and path.name.lower().endswith(NIFTI_ENDINGS)):
         return read_volume(path)
     volume = read_nifti(path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec, _build
+from AttentionUNetSegmentationLib.model_spec import IntensitySpec, build_typed
 
 FORMAT = 1
 DATASET_FILE = "dataset.json"
@@ -105,7 +105,7 @@ def read_record(kind: type[Record], path: Path) -> Record:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error})") from error
     try:
-        return _build(kind, content, path.stem)
+        return build_typed(kind, content, path.stem)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
