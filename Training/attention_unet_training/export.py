@@ -1,7 +1,8 @@
-"""A checkpoint -> the model folder that 3D Slicer and ``attention-unet`` load.
+"""A checkpoint -> the model folder that 3D Slicer and ``attention-unet`` load, an ONNX file, a MONAI bundle.
 
 The description (labels, training data, licence, intended use) is a JSON file of the user's; what the checkpoint knows
-(architecture, spacing, intensity rule) is taken from it, and measured figures come from ``evaluate``'s file.
+(architecture, spacing, intensity rule) is taken from it, and measured figures come from ``evaluate``'s file. A model
+folder can be given in the checkpoint's place. All outputs carry the same weights, rounded to half precision.
 """
 
 from __future__ import annotations
@@ -10,56 +11,164 @@ import argparse
 import json
 import pickle
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from AttentionUNetSegmentationLib.model import build_network, save_model
-from AttentionUNetSegmentationLib.model_spec import ModelSpec
+from AttentionUNetSegmentationLib.model import build_network, load_model, save_model
+from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ArchitectureSpec, ModelSpec
+from AttentionUNetSegmentationLib.model_store import find_model
 
+from .export_description import FIELDS_HELP, describe
+from .staging import staged
 from .task import read_network_state
 
 ARCHITECTURE_KEYS = ("widths", "num_subgates", "gating_conv")
+CHECKPOINT_ENDING = ".ckpt"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        spec: The model's description.
+        onnx_difference: Largest difference between ONNX Runtime and PyTorch, relative to the output's largest value;
+            None if no ONNX file was asked for.
+    """
+
+    spec: ModelSpec
+    onnx_difference: float | None = None
 
 
 def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train export``; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="attention-unet-train export", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of attention-unet-train fit")
-    parser.add_argument("output", type=Path, help="model folder to write")
-    parser.add_argument("--description", type=Path, required=True, help="JSON: name, labels, licence, ...")
-    parser.add_argument("--measured", type=Path, help="JSON: list of {data, organ, metric, value, cases}")
-    parsed = parser.parse_args(arguments)
+    parsed = _parser().parse_args(arguments)
     try:
-        spec = export(parsed.checkpoint, parsed.output, parsed.description, parsed.measured)
+        done = export(
+            parsed.source,
+            parsed.output,
+            parsed.description,
+            parsed.measured,
+            parsed.onnx,
+            parsed.bundle,
+            parsed.overwrite,
+        )
     except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print(f"wrote the model {spec.name} {spec.version} to {parsed.output}")
+    if parsed.output:
+        print(f"wrote the model {done.spec.name} {done.spec.version} to {parsed.output}")
+    if parsed.onnx:
+        print(f"wrote {parsed.onnx}: it and PyTorch differ by at most {done.onnx_difference:.1e} of the largest value")
+    if parsed.bundle:
+        print(f"wrote the MONAI bundle {parsed.bundle}")
     return 0
 
 
-def export(checkpoint: Path, output: Path, description: Path, measured: Path | None = None) -> ModelSpec:
-    """Write a model folder.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attention-unet-train export",
+        description=__doc__,
+        epilog=FIELDS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", help="checkpoint of attention-unet-train fit, or name, folder or zip of a model")
+    parser.add_argument("output", type=Path, nargs="?", help="model folder to write")
+    parser.add_argument("--description", type=Path, help="JSON, see below; needed for a checkpoint")
+    parser.add_argument("--measured", type=Path, help="JSON, see below; needed for a checkpoint")
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="write ONNX: logits and every attention map")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="write a MONAI bundle")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    return parser
+
+
+def export(
+    source: Path | str,
+    output: Path | None = None,
+    description: Path | None = None,
+    measured: Path | None = None,
+    onnx: Path | None = None,
+    bundle: Path | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write what is asked for: all of it, or nothing.
+
+    Args:
+        source: Checkpoint, or name, folder or zip of a model.
+        output: Model folder.
+        description: JSON, see ``export_description``.
+        measured: JSON list of measured figures.
+        onnx: ONNX file.
+        bundle: Folder of a MONAI bundle.
+        overwrite: Replace outputs that exist.
 
     Raises:
-        ValueError: If the description is incomplete, or does not fit what was trained.
+        ValueError: If the description is incomplete, does not fit what was trained, or an output exists.
+        RuntimeError: If what was written does not give the network's results.
     """
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-    fields = json.loads(description.read_text(encoding="utf-8"))
-    names = [label["name"] for label in fields.get("labels", [])]
-    if names != list(model["organs"]):
-        raise ValueError(f"{description} describes {names}, the checkpoint was trained for {list(model['organs'])}")
-    fields |= _from_training(model, data)
-    fields["measured"] = json.loads(measured.read_text(encoding="utf-8")) if measured else []
-    fields["training"] = {"steps": content["global_step"], "command": "attention-unet-train fit"}
-    fields["weights"] = {"file": "weights.pt", "sha256": "0" * 64}  # replaced on saving
-    spec = ModelSpec.from_json(json.dumps(fields))
-    network = build_network(spec.architecture, spec.num_classes)
-    network.load_state_dict(read_network_state(str(checkpoint)))
-    return save_model(output, network, spec)
+    targets = {"model": output, "onnx": onnx, "bundle": bundle}
+    wanted = {kind: path for kind, path in targets.items() if path is not None}
+    if not wanted:
+        raise ValueError("nothing to write: give a model folder, --onnx FILE or --bundle DIR")
+    with staged(list(wanted.values()), overwrite) as drafts:
+        places = dict(zip(wanted, drafts, strict=True))
+        network, known, organs = _read_source(source)
+        spec = describe(known, organs, description, measured)
+        difference = None
+        if "model" in places:
+            spec = save_model(places["model"], network, spec)
+        if "onnx" in places:
+            from .export_onnx import write_onnx
+
+            difference = write_onnx(network, spec, places["onnx"])
+        if "bundle" in places:
+            from .export_bundle import write_bundle
+
+            write_bundle(network, spec, places["bundle"])
+    return Exported(spec, difference)
+
+
+def _read_source(source: Path | str) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
+    """The network, rounded as the model folder stores it, what the source tells of model.json, and its organs."""
+    path = Path(source)
+    if path.suffix != CHECKPOINT_ENDING:
+        model = load_model(find_model(source))
+        organs = tuple(label.name for label in model.spec.labels)
+        return model.network, json.loads(model.spec.to_json()), organs
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        options, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
+        known = _from_training(options, data)
+    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
+    kind = known["architecture"]["type"]
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"only {' and '.join(ARCHITECTURES)} can be loaded by the module, got {kind}")
+    known["training"] = {"steps": content["global_step"], "command": "attention-unet-train fit"}
+    network = build_network(ArchitectureSpec(**known["architecture"]), len(options["organs"]) + 1)
+    network.load_state_dict(half_rounded(read_network_state(str(path))))
+    return network.eval(), known, tuple(options["organs"])
+
+
+def half_rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as a model folder gives them back: rounded to half precision, in float32.
+
+    Raises:
+        ValueError: If a weight is not finite, or too large for half precision.
+    """
+    rounded = {name: t.half().float() if t.is_floating_point() else t for name, t in state.items()}
+    unusable = [name for name, tensor in rounded.items() if not torch.isfinite(tensor).all()]
+    if unusable:
+        raise ValueError(f"{unusable[0]} is not finite in half precision: the training diverged")
+    return rounded
 
 
 def _from_training(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,187 @@
+"""Exporting a model: what is refused, and that all outputs appear together or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import phantoms
+from attention_unet_training.cli import main
+from attention_unet_training.export import export, half_rounded
+from attention_unet_training.staging import staged
+from AttentionUNetSegmentationLib.model import load_model, save_model
+from training_checkpoints import tiny_network, write_checkpoint
+
+DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
+MEASURED = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    return write_checkpoint(tmp_path / "best.ckpt", tiny_network())
+
+
+@pytest.fixture
+def measured(tmp_path) -> Path:
+    return write_json(tmp_path / "measured.json", MEASURED)
+
+
+def write_json(path: Path, content: object) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def description(path: Path, **changes: object) -> Path:
+    fields = json.loads(DESCRIPTION.read_text(encoding="utf-8")) | changes
+    return write_json(path, {key: value for key, value in fields.items() if value != "left out"})
+
+
+def test_a_checkpoint_becomes_a_model_with_its_weights_and_figures(checkpoint, measured, tmp_path):
+    done = export(checkpoint, tmp_path / "model", DESCRIPTION, measured)
+    model = load_model(tmp_path / "model")
+    assert done.spec == model.spec
+    assert done.onnx_difference is None
+    assert model.spec.quality() == "Dice: spleen 0.50 (phantom, 2 cases)"
+    assert model.spec.training == {"steps": 7, "command": "attention-unet-train fit"}
+    assert model.spec.intensity.std_hu == 130.0
+    for name, tensor in tiny_network().state_dict().items():
+        torch.testing.assert_close(model.network.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("key", ["training_data", "licence", "intended_use"])
+def test_what_the_description_lacks_is_named(checkpoint, measured, tmp_path, key):
+    incomplete = description(tmp_path / "d.json", **{key: "left out"})
+    with pytest.raises(ValueError, match=f"d.json lacks {key}: no model is exported without"):
+        export(checkpoint, tmp_path / "model", incomplete, measured)
+    with pytest.raises(ValueError, match=f"d.json: {key} must not be empty"):
+        export(checkpoint, tmp_path / "model", description(tmp_path / "d.json", **{key: " "}), measured)
+
+
+def test_a_checkpoint_needs_a_description(checkpoint, measured, tmp_path):
+    with pytest.raises(ValueError, match="only with --description"):
+        export(checkpoint, tmp_path / "model", None, measured)
+
+
+def test_measured_figures_are_required(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="measured figures are missing"):
+        export(checkpoint, tmp_path / "model", DESCRIPTION)
+    with pytest.raises(ValueError, match="m.json holds no measured figures"):
+        export(checkpoint, tmp_path / "model", DESCRIPTION, write_json(tmp_path / "m.json", []))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"organ": "liver"}, "has figures of liver, but none of an organ of the model: kidney, left kidney"),
+        ({"value": float("nan")}, "a figure needs a finite value"),
+        ({"cases": 0}, "at least one case"),
+        ({"author": "x"}, "unknown keys: author"),
+    ],
+)
+def test_figures_must_be_usable(checkpoint, tmp_path, change, message):
+    wrong = write_json(tmp_path / "m.json", [MEASURED[0] | change])
+    with pytest.raises(ValueError, match=message):
+        export(checkpoint, tmp_path / "model", DESCRIPTION, wrong)
+
+
+@pytest.mark.parametrize(("key", "value"), [("measured", MEASURED), ("spacing_mm", [1, 1, 1]), ("licens", "x")])
+def test_a_description_holds_only_what_a_user_decides(checkpoint, measured, tmp_path, key, value):
+    with pytest.raises(ValueError, match=f"must not have the key '{key}'"):
+        export(checkpoint, tmp_path / "model", description(tmp_path / "d.json", **{key: value}), measured)
+
+
+def test_networks_that_the_module_cannot_load_are_refused(measured, tmp_path, capsys):
+    path = write_checkpoint(tmp_path / "x.ckpt", tiny_network(), kind="monai.SegResNet")
+    arguments = [str(path), str(tmp_path / "model"), "--description", str(DESCRIPTION), "--measured", str(measured)]
+    assert main(["export", *arguments]) == 1
+    assert capsys.readouterr().err == (
+        "error: only AttentionUNet and UNet can be loaded by the module, got monai.SegResNet\n"
+    )
+
+
+def test_other_files_are_no_checkpoints(measured, tmp_path):
+    (tmp_path / "text.ckpt").write_text("hello")
+    torch.save({"state_dict": {}}, tmp_path / "plain.ckpt")
+    for name in ("text", "plain"):
+        with pytest.raises(ValueError, match=f"{name}.ckpt is not a checkpoint of attention-unet-train fit"):
+            export(tmp_path / f"{name}.ckpt", tmp_path / "model", DESCRIPTION, measured)
+    with pytest.raises(ValueError, match="missing.ckpt does not exist"):
+        export(tmp_path / "missing.ckpt", tmp_path / "model", DESCRIPTION, measured)
+
+
+def test_a_diverged_training_is_refused():
+    with pytest.raises(ValueError, match="w is not finite in half precision"):
+        half_rounded({"n": torch.tensor(3), "w": torch.tensor([1.0, 1e6])})
+
+
+def test_a_model_folder_can_be_exported_again(checkpoint, measured, tmp_path):
+    first = export(checkpoint, tmp_path / "model", DESCRIPTION, measured).spec
+    second = export(tmp_path / "model", tmp_path / "copy").spec
+    assert second == first
+    better = write_json(tmp_path / "m.json", [MEASURED[0] | {"value": 0.75}])
+    changed = description(tmp_path / "d.json", version="9")
+    third = export(tmp_path / "model", tmp_path / "third", changed, better).spec
+    assert (third.version, third.measured[0].value, third.weights) == ("9", 0.75, first.weights)
+
+
+def test_a_model_without_figures_is_not_exported_again(tmp_path):
+    save_model(tmp_path / "model", tiny_network(), phantoms.spec())
+    with pytest.raises(ValueError, match="measured figures are missing"):
+        export(tmp_path / "model", tmp_path / "copy")
+
+
+def test_existing_outputs_stay_unless_told_otherwise(checkpoint, measured, tmp_path):
+    export(checkpoint, tmp_path / "model", DESCRIPTION, measured)
+    before = (tmp_path / "model" / "model.json").read_text()
+    changed = description(tmp_path / "d.json", version="9")
+    with pytest.raises(ValueError, match="model exists already; --overwrite replaces it"):
+        export(checkpoint, tmp_path / "model", changed, measured)
+    assert (tmp_path / "model" / "model.json").read_text() == before
+    export(checkpoint, tmp_path / "model", changed, measured, overwrite=True)
+    assert load_model(tmp_path / "model").spec.version == "9"
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files, such as notes.txt"):
+        export(checkpoint, tmp_path / "model", DESCRIPTION, measured, overwrite=True)
+    assert load_model(tmp_path / "model").spec.version == "9"
+
+
+def test_all_outputs_or_none(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "deep" / "b"
+
+    def fail() -> None:
+        with staged([a, b]) as (draft, _):
+            draft.mkdir()
+            (draft / "file").write_text("x")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    a.mkdir()  # an empty folder may be filled
+    with staged([a, b]) as (draft_a, draft_b):
+        draft_a.mkdir()
+        (draft_a / "file").write_text("x")
+        draft_b.write_text("y")
+        assert not (a / "file").exists()
+    assert (a / "file").read_text() + b.read_text() == "xy"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "deep"]
+
+
+def test_outputs_must_lie_apart(tmp_path):
+    with pytest.raises(ValueError, match="must not lie inside each other"), staged([tmp_path / "a", tmp_path / "a/b"]):
+        pass
+
+
+def test_nothing_to_write_is_an_error(checkpoint):
+    with pytest.raises(ValueError, match="nothing to write"):
+        export(checkpoint)
+
+
+def test_help_documents_the_description(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    text = capsys.readouterr().out
+    for field in (*json.loads(DESCRIPTION.read_text(encoding="utf-8")), "plausible_ml", "modifier_code"):
+        assert f"  {field}" in text or f"{field}," in text
