@@ -96,6 +96,8 @@ class LabelSpec:
         components: How many connected components the clean-up keeps.
         sides: Present for an organ that is split into right and left.
         plausible_ml: Range of volumes outside which a warning is given; absent for none.
+        plausible_source: Where that range comes from, shown in the warning.
+        trained_hu: Range of the organ's mean HU in training, outside which a warning is given; absent for none.
     """
 
     name: str
@@ -106,6 +108,8 @@ class LabelSpec:
     components: int = 1
     sides: SidesSpec | None = None
     plausible_ml: tuple[float, float] | None = None
+    plausible_source: str = ""
+    trained_hu: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip(" .") or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():

@@ -120,7 +120,7 @@ def segment(
         result.probabilities = probability_maps(
             prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
         )
-    result.warnings = [*warnings, *prediction.reports, *notes, *result_warnings(result, spec)]
+    result.warnings = [*warnings, *prediction.reports, *notes, *result_warnings(result, spec, volume)]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)
     return result

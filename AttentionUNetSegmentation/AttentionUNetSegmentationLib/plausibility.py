@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .measures import measure_organs
 from .model_spec import ModelSpec
 from .preprocessing import network_grid
 from .resampling import resample
@@ -25,19 +26,27 @@ def input_warnings(volume: Volume) -> list[str]:
     return [*_modality_warnings(volume), *_intensity_warnings(volume.voxels), *_geometry_warnings(volume)]
 
 
-def result_warnings(result: Segmentation, spec: ModelSpec) -> list[str]:
-    """Organs that are missing, implausibly small or large, or cut by the edge of the field of view."""
+def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> list[str]:
+    """Organs that are missing, implausibly small or large, denser or darker than in training, or cut by the field."""
     warnings = []
+    measures = measure_organs(result, volume)
     for label in spec.labels:
         values = [organ.value for organ in (*label.organs(split=False), *label.organs(split=True))]
-        organs = [organ for organ in result.organs if organ.value in values]
-        total_ml = sum(result.volume_ml(organ) for organ in organs)
-        if total_ml == 0:
+        found = [measure for measure in measures if measure.organ.value in values and measure.voxels]
+        if not found:
             warnings.append(f"{label.name}: not found")
             continue
+        total_ml = sum(measure.volume_ml for measure in found)
         if label.plausible_ml and not label.plausible_ml[0] <= total_ml <= label.plausible_ml[1]:
             low, high = label.plausible_ml
-            warnings.append(f"{label.name}: {total_ml:.0f} ml lies outside the usual {low:.0f}-{high:.0f} ml")
+            source = f" ({label.plausible_source})" if label.plausible_source else ""
+            warnings.append(f"{label.name}: {total_ml:.0f} ml lies outside the usual {low:.0f}-{high:.0f} ml{source}")
+        mean_hu = sum(measure.mean_hu * measure.volume_ml for measure in found) / total_ml
+        if label.trained_hu and not label.trained_hu[0] <= mean_hu <= label.trained_hu[1]:
+            low, high = label.trained_hu
+            warnings.append(
+                f"{label.name}: its mean of {mean_hu:.0f} HU lies outside {low:.0f}-{high:.0f} HU of training"
+            )
         if _touches_edge(result.labels, values):
             warnings.append(f"{label.name}: reaches the edge of the field of view, so its volume is incomplete")
     return warnings

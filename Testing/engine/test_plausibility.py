@@ -60,14 +60,23 @@ def test_heads_and_chests_are_noticed():
 def test_implausible_results_are_noticed():
     labels = np.zeros(GRID.shape_kji, np.uint8)
     labels[20:30, 40:50, 0:10] = 2  # 27 ml, at the edge
-    specs = [dataclasses.replace(label, plausible_ml=(50.0, 500.0)) for label in phantoms.LABELS]
+    labels[0, 0, 0] = 3
+    specs = [
+        dataclasses.replace(
+            label, plausible_ml=(50.0, 500.0), plausible_source="Somebody 1997", trained_hu=(20.0, 190.0)
+        )
+        for label in phantoms.LABELS
+    ]
     organs = [organ for label in specs for organ in label.organs(split=True)]
-    warnings = result_warnings(Segmentation(labels, GRID.ijk_to_ras, organs), phantoms.spec(specs))
+    volume = Volume(np.where(labels == 2, 260, 100).astype(np.int16), GRID.ijk_to_ras)
+    warnings = result_warnings(Segmentation(labels, GRID.ijk_to_ras, organs), phantoms.spec(specs), volume)
     assert warnings == [
         "pancreas: not found",
-        "spleen: 27 ml lies outside the usual 50-500 ml",
+        "spleen: 27 ml lies outside the usual 50-500 ml (Somebody 1997)",
+        "spleen: its mean of 260 HU lies outside 20-190 HU of training",
         "spleen: reaches the edge of the field of view, so its volume is incomplete",
-        "kidney: not found",
+        "kidney: 0 ml lies outside the usual 50-500 ml (Somebody 1997)",
+        "kidney: reaches the edge of the field of view, so its volume is incomplete",
     ]
 
 
