@@ -121,7 +121,11 @@ def make_trainer(options: argparse.Namespace) -> pl.Trainer:
         enable_progress_bar=not options.quiet,
         logger=[TensorBoardLogger(options.output, "logs"), CSVLogger(options.output, "logs_csv")],
         callbacks=[
-            ModelCheckpoint(options.output, filename="best", monitor="dice", mode="max", save_last=True),
+            ModelCheckpoint(options.output, filename="best", monitor="dice", mode="max", enable_version_counter=False),
+            # to resume from; save_last would only copy the best
+            ModelCheckpoint(
+                options.output, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+            ),
             EarlyStopping("dice", mode="max", patience=15),
             LearningRateMonitor(),
             AttentionFigures(),

@@ -38,9 +38,17 @@ class FitCLI(LightningCLI):
         self.config = parser.parse_args(args)
 
     def before_instantiate_classes(self) -> None:
-        """Batch statistics are shared between GPUs (the parser's default); between CPU processes torch cannot."""
-        if self.config.trainer.accelerator == "cpu":
-            self.config.trainer.sync_batchnorm = False
+        """Settle what other options imply.
+
+        Batch statistics are shared between GPUs (the parser's default), which torch cannot do between CPU processes;
+        checkpoints go where everything goes.
+        """
+        trainer = self.config.trainer
+        if trainer.accelerator == "cpu":
+            trainer.sync_batchnorm = False
+        for callback in trainer.callbacks if isinstance(trainer.callbacks, list) else []:
+            if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
+                callback.init_args.dirpath = trainer.default_root_dir
 
 
 def make_cli(arguments: list[str]) -> FitCLI:

@@ -1,0 +1,98 @@
+"""``attention-unet-train finetune``: from a model folder to a checkpoint that knows the cases better."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import phantoms
+import prepared_cases
+from attention_unet_training.cli import main
+from attention_unet_training.starting_weights import read_starting_weights
+from AttentionUNetSegmentationLib.model import build_network, save_model
+from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec, IntensitySpec
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+OPTIONS = ["--patch", "16", "16", "16", "--validation-cases", "1", "--workers", "0", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finetune") / "model"
+    architecture = ArchitectureSpec("AttentionUNet", (4, 8, 8))
+    torch.manual_seed(0)
+    save_model(
+        folder,
+        build_network(architecture, 4),
+        phantoms.spec(architecture=architecture, intensity=prepared_cases.INTENSITY),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return prepared_cases.write_dataset(tmp_path_factory.mktemp("finetune") / "dataset", 4)
+
+
+def finetune(model: Path, dataset: Path, output: Path, *options: str) -> int:
+    return main(["finetune", str(model), str(dataset), "--output", str(output), *OPTIONS, *options])
+
+
+def test_fine_tuning_learns_the_cases_and_writes_an_exportable_checkpoint(model, dataset, tmp_path, capsys):
+    assert finetune(model, dataset, tmp_path, "--epochs", "6", "--learning-rate", "0.03", "--batch-norm", "train") == 0
+    assert f"wrote {tmp_path / 'best.ckpt'}" in capsys.readouterr().out
+    content = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["organs"] == ["pancreas", "spleen", "kidney"]
+    assert content["hyper_parameters"]["widths"] == [4, 8, 8]
+    data = content["datamodule_hyper_parameters"]
+    assert (data["spacing_mm"], data["clip_hu"], data["mean_hu"], data["std_hu"]) == (2.0, [-200, 300], -25, 130)
+    assert len(data["training_ids"]) == 3
+    log = next((tmp_path / "logs_csv").rglob("metrics.csv")).read_text().splitlines()
+    column = log[0].split(",").index("dice")
+    dice = [float(line.split(",")[column]) for line in log[1:] if line.split(",")[column]]
+    assert max(dice) > dice[0] + 0.05
+    assert list((tmp_path / "logs").rglob("*.png"))
+
+
+@pytest.mark.parametrize(("frozen", "same"), [("trunk", ("encoder", "mix")), ("gates", ("gates",))])
+def test_frozen_parts_are_the_models(model, dataset, tmp_path, frozen, same):
+    assert finetune(model, dataset, tmp_path, "--epochs", "1", "--frozen", frozen) == 0
+    before, after = (read_starting_weights(source).state for source in (model, tmp_path / "last.ckpt"))
+    for name, tensor in before.items():
+        if name.startswith(same):
+            assert torch.equal(tensor, after[name]), name
+    assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_other_organs_can_be_chosen(model, dataset, tmp_path):
+    assert finetune(model, dataset, tmp_path, "--epochs", "1", "--organs", "kidney", "pancreas") == 0
+    weights = read_starting_weights(tmp_path / "last.ckpt")
+    assert weights.organs == ("kidney", "pancreas")
+    assert weights.state["mix.bias"].shape == (3,)
+
+
+def test_an_interrupted_run_goes_on(model, dataset, tmp_path):
+    assert finetune(model, dataset, tmp_path, "--epochs", "1") == 0
+    steps = torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"]
+    assert finetune(model, dataset, tmp_path, "--epochs", "2", "--resume", str(tmp_path / "last.ckpt")) == 0
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * steps
+
+
+def test_mistakes_are_told_in_one_line(model, dataset, tmp_path, capsys, monkeypatch):
+    assert finetune(Path("nothing"), dataset, tmp_path) == 1
+    assert "error: there is no model 'nothing'" in capsys.readouterr().err
+    assert finetune(model, tmp_path, tmp_path) == 1
+    assert "is not a prepared dataset" in capsys.readouterr().err
+    other = prepared_cases.write_dataset(tmp_path / "other", 2, spacing_mm=(1.5, 1.5, 1.5))
+    assert finetune(model, other, tmp_path) == 1
+    assert "error: the model test-model needs spacing_mm (2.0, 2.0, 2.0)" in capsys.readouterr().err
+    monkeypatch.setattr(prepared_cases, "INTENSITY", IntensitySpec((-200.0, 300.0), 0.0, 1.0))
+    assert finetune(model, prepared_cases.write_dataset(tmp_path / "scaled", 2), tmp_path) == 1
+    assert "error: the model test-model needs intensity IntensitySpec(" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error(model, dataset, tmp_path, capsys):
+    options = [option if option != "cpu" else "gpu" for option in OPTIONS]
+    assert main(["finetune", str(model), str(dataset), "--output", str(tmp_path), *options]) == 1
+    assert "gpu" in capsys.readouterr().err.splitlines()[-1].lower()

@@ -1,0 +1,52 @@
+"""A run that is killed in mid-epoch and resumed ends where an uninterrupted one ends, bit by bit."""
+
+import signal
+
+import pytest
+import torch
+
+import prepared_cases
+from attention_unet_training.cli import main
+from training_runs import run_in_a_process, tiny_config, weights
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+AVERAGE = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.8}}
+
+
+@pytest.mark.parametrize("average", [False, True], ids=["plain", "averaged"])
+def test_a_killed_run_continues_exactly(tmp_path, average):
+    dataset = prepared_cases.write_dataset(tmp_path / "dataset", 4)
+    callbacks = [AVERAGE] if average else []
+    whole = tiny_config(tmp_path / "whole", dataset, 4, callbacks)
+    assert main(["fit", "--config", str(whole)]) == 0
+
+    kill = {"class_path": "training_runs.KillAt", "init_args": {"epoch": 2, "batch": 1}}
+    killed = run_in_a_process(["fit", "--config", str(tiny_config(tmp_path / "cut", dataset, 4, [*callbacks, kill]))])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    last = tmp_path / "cut" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    assert (content["epoch"], content["global_step"]) == (
+        1,
+        8,
+    )  # two epochs of four steps are kept, half of one is lost
+
+    cut = tiny_config(tmp_path / "cut", dataset, 4, callbacks)
+    assert main(["fit", "--config", str(cut), "--ckpt_path", str(last)]) == 0
+    keys = ["state_dict", "current_model_state"] if average else ["state_dict"]
+    for key in keys:
+        expected, found = (weights(tmp_path / run / "last.ckpt", key) for run in ("whole", "cut"))
+        assert set(expected) == set(found)
+        for name, tensor in expected.items():
+            assert torch.equal(tensor, found[name]), f"{key}: {name}"
+    steps = [torch.load(tmp_path / run / "last.ckpt", weights_only=True)["global_step"] for run in ("whole", "cut")]
+    assert steps == [16, 16]
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    """The comparison above is not one of things that are always equal."""
+    dataset = prepared_cases.write_dataset(tmp_path / "dataset", 4)
+    for seed in (0, 1):
+        config = tiny_config(tmp_path / f"seed{seed}", dataset, 1, data={"seed": seed})
+        assert main(["fit", "--config", str(config)]) == 0
+    first, second = (weights(tmp_path / f"seed{seed}" / "last.ckpt") for seed in (0, 1))
+    assert not torch.equal(first["network.mix.weight"], second["network.mix.weight"])
