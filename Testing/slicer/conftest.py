@@ -1,13 +1,71 @@
-"""The module in the headless host."""
+"""The module in the headless host, phantoms in its scene, and a network that needs no training."""
 
 import sys
+import time
+from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import vtk
 
+import phantoms
 import slicer_host
+from AttentionUNetSegmentationLib.model_store import PACKAGED_MODELS, read_spec
 
 MODULE = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
+BACKGROUND_HU, BALL_HU = -100.0, 200.0
+CENTRE_RAS_MM, RADIUS_MM = (12.0, -25.0, 40.0), 18.0
+GATES = ("s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2")
+
+
+class BallNetwork:
+    """Predictor: what is as dense as the ball is pancreas, and every gate passes what lies inside.
+
+    Args:
+        seconds: How long it computes, stoppable at any time.
+        error: Raised instead of a result.
+    """
+
+    def __init__(self, seconds: float = 0.0, error: Exception | None = None) -> None:
+        self.spec = read_spec(PACKAGED_MODELS / "abdomen-ct")
+        self.seconds, self.error, self.calls = seconds, error, 0
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, OrderedDict[str, torch.Tensor]]:
+        self.calls += 1
+        deadline = time.monotonic() + self.seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            x = x + 0
+        if self.error is not None:
+            raise self.error
+        hu = x * self.spec.intensity.std_hu + self.spec.intensity.mean_hu
+        inside = torch.clamp((hu - BACKGROUND_HU) / (BALL_HU - BACKGROUND_HU), 0, 1)
+        others = [torch.full_like(inside, -20.0)] * (self.spec.num_classes - 2)
+        logits = torch.cat([10 * (1 - inside), 10 * inside, *others], dim=1)
+        pool = torch.nn.functional.avg_pool3d
+        return logits, OrderedDict((name, pool(inside, 2 ** (int(name[1]) - 1))) for name in GATES)
+
+
+@pytest.fixture
+def network():
+    """The class of the predictor."""
+    return BallNetwork
+
+
+@pytest.fixture
+def add_ct(slicer):
+    """Function that adds a CT of a ball to the scene, on an oblique grid unless another is given."""
+
+    def add(name="CT", where=None, centre=CENTRE_RAS_MM, radius=RADIUS_MM):
+        where = where or phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), phantoms.rotation(15, -20, 25), (8, -20, 45))
+        hu = BACKGROUND_HU + (BALL_HU - BACKGROUND_HU) * phantoms.ball(where, centre, radius)
+        node = slicer.util.addVolumeFromArray(np.round(hu).astype(np.int16), name=name)
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(where.ijk_to_ras))
+        return node
+
+    return add
 
 
 @pytest.fixture
@@ -31,3 +89,24 @@ def widget(module):
     shown = slicer_host.enter("AttentionUNetSegmentation")
     yield shown
     shown.logic.stop()
+
+
+@pytest.fixture
+def scene_nodes(slicer):
+    """Function that lists the scene: ID and name of every node, and every subject hierarchy item."""
+
+    def nodes():
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        items = vtk.vtkIdList()
+        hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+        names = [hierarchy.GetItemName(items.GetId(n)) for n in range(items.GetNumberOfIds())]
+        everything = slicer.util.getNodesByClass("vtkMRMLNode")
+        return sorted((node.GetID(), node.GetName() or "") for node in everything), sorted(names)
+
+    return nodes
+
+
+@pytest.fixture
+def wait(slicer):
+    """Function that lets the event loop run until a condition holds."""
+    return slicer_host.wait_until

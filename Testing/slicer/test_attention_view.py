@@ -1,0 +1,166 @@
+"""The chosen map over the CT: what is listed, shown, put back, and said of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+ALL = ["none", "s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2", "mean s2", "mean s3", "mean s4"]
+
+
+@pytest.fixture
+def result(logic, add_ct, network):
+    """A result with probability maps."""
+    return logic.segment(add_ct(), device="cpu", predictor=network(), probabilities=True)
+
+
+def views(slicer):
+    """Foreground node and opacity by slice view."""
+    return {
+        node.GetLayoutName(): (slicer.mrmlScene.GetNodeByID(node.GetForegroundVolumeID() or ""), node)
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    }
+
+
+def show(node, name, opacity=0.5, threshold=(0.0, 1.0), colors=None, all_views=True):
+    from AttentionUNetSegmentationLib import attention_view
+
+    return attention_view.show(node, name, opacity, threshold, colors, all_views)
+
+
+def test_choices(result):
+    from AttentionUNetSegmentationLib.attention_view import choices
+
+    assert choices(result) == [*ALL, "probability kidney", "probability pancreas", "probability spleen"]
+    assert choices(None) == ["none"]
+
+
+def test_a_gate_is_shown_in_all_views_and_linked(slicer, result):
+    node = show(result, "s3-1", opacity=0.7, threshold=(0.25, 0.75))
+    assert node.GetName() == "CT s3-1"
+    for foreground, composite in views(slicer).values():
+        assert foreground is node and composite.GetForegroundOpacity() == 0.7 and composite.GetLinkedControl()
+    display = node.GetDisplayNode()
+    assert (display.GetLowerThreshold(), display.GetUpperThreshold()) == (0.25, 0.75)
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+
+
+def test_the_red_view_only(slicer, result):
+    show(result, "s2-1")
+    node = show(result, "s2-2", all_views=False)
+    shown = views(slicer)
+    assert shown["Red"][0] is node
+    assert shown["Yellow"][0] is None and shown["Green"][0] is None
+    assert not shown["Red"][1].GetLinkedControl()
+
+
+def test_none_puts_back_what_was_shown_before(slicer, result, add_ct):
+    pet = add_ct("PET")
+    slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)
+    show(result, "s2-1")
+    show(result, "s4-2", opacity=0.9)
+    assert show(result, "none") is None
+    for foreground, composite in views(slicer).values():
+        assert foreground is pet and composite.GetForegroundOpacity() == pytest.approx(0.3)
+    show(result, "s2-1")
+    slicer.mrmlScene.RemoveNode(pet)
+    show(result, "none")
+    assert all(foreground is None for foreground, _ in views(slicer).values())
+
+
+def test_none_leaves_other_foregrounds_alone(slicer, result, add_ct):
+    pet = add_ct("PET")
+    slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)
+    show(result, "none")
+    assert all(foreground is pet for foreground, _ in views(slicer).values())
+
+
+def test_colours_can_be_chosen(slicer, result):
+    inferno = slicer.util.getNode("vtkMRMLColorTableNodeFileInferno.txt")
+    assert show(result, "s2-1", colors=inferno).GetDisplayNode().GetColorNode() is inferno
+    assert show(result, "s2-2").GetDisplayNode().GetColorNode().GetName() == "Attention"
+
+
+def test_the_mean_of_a_scale_is_made_once(slicer, result):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    first, second = (maps_of(result)[name] for name in ("s3-1", "s3-2"))
+    slicer.util.updateVolumeFromArray(second, slicer.util.arrayFromVolume(second) * 0.5)
+    mean = show(result, "mean s3")
+    expected = (slicer.util.arrayFromVolume(first) + slicer.util.arrayFromVolume(second)) / 2
+    assert np.allclose(slicer.util.arrayFromVolume(mean), expected)
+    assert show(result, "mean s3") is mean and maps_of(result)["mean s3"] is mean
+    bounds = [[0.0] * 6, [0.0] * 6]
+    for node, box in zip((first, mean), bounds, strict=True):
+        node.GetRASBounds(box)
+    assert bounds[0] == bounds[1]
+
+
+def test_a_mean_without_its_gates_is_nothing(slicer, result):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    for name in ("s3-1", "s3-2"):
+        slicer.mrmlScene.RemoveNode(maps_of(result)[name])
+    assert show(result, "mean s3") is None and show(result, "s3-1") is None
+
+
+def test_explanations(result):
+    from AttentionUNetSegmentationLib.attention_view import explanation, map_node
+
+    text = explanation("s3-2", map_node(result, "s3-2"))
+    assert text.startswith("Sub-gate 2 on the skip connection at 1/4 of the resolution: parts of organs.")
+    assert text.endswith("Coefficients (0.00 to 1.00).")
+    assert explanation("mean s4", map_node(result, "mean s4")).startswith(
+        "Mean of the gates on the skip connection at 1/8"
+    )
+    assert "Probability" in explanation("probability spleen")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.97, 0.99, "it passes nearly everything (0.97 to 0.99)"), (0.5, 0.52, "it passes about the same everywhere")],
+)
+def test_a_flat_gate_is_called_flat(result, low, high, said):
+    from AttentionUNetSegmentationLib.attention_view import explanation, map_node
+    from AttentionUNetSegmentationLib.map_volumes import FIGURES_ATTRIBUTE, map_figures
+
+    node = map_node(result, "s2-1")
+    figures = map_figures(node) | {"mean": (low + high) / 2, "std": 0.004, "low": low, "high": high}
+    node.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
+    assert f"This gate hardly varies: {said}" in explanation("s2-1", node)
+
+
+def test_shares_say_how_much_of_the_attention_lies_in_an_organ(result):
+    from AttentionUNetSegmentationLib.attention_view import map_node, share_text
+    from AttentionUNetSegmentationLib.map_volumes import map_figures
+
+    node = map_node(result, "s2-1")
+    figures = map_figures(node)
+    # the gate passes the ball only; its soft edge, blurred by voxels of 4 mm, lies partly outside the organ
+    assert 0.8 < figures["share"]["pancreas"] < 0.9
+    text = share_text(node)
+    assert text.startswith(f"Share of the attention inside: pancreas {100 * figures['share']['pancreas']:.1f} %")
+    assert f"takes {100 * figures['volume_share']['pancreas']:.1f} % of the volume" in text
+    assert "spleen" not in text
+    assert share_text(None) == "" and share_text(map_node(result, "probability spleen")) == ""
+    mean = map_figures(map_node(result, "mean s2"))
+    assert mean["share"]["pancreas"] == pytest.approx(figures["share"]["pancreas"])
+
+
+def test_everything_survives_saving_and_loading(slicer, result, tmp_path):
+    from AttentionUNetSegmentationLib.attention_view import choices, map_node, share_text
+
+    before = {name: share_text(map_node(result, name)) for name in choices(result)}
+    show(result, "s4-1", opacity=0.4, threshold=(0.2, 0.9))
+    assert slicer.util.saveScene(str(tmp_path / "scène.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "scène.mrb"))
+    [loaded] = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert {name: share_text(map_node(loaded, name)) for name in choices(loaded)} == before
+    display = map_node(loaded, "s4-1").GetDisplayNode()
+    assert (display.GetLowerThreshold(), display.GetUpperThreshold()) == pytest.approx((0.2, 0.9))
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+    assert display.GetColorNode().GetName() == "Attention"
+    assert all(foreground.GetName() == "CT s4-1" for foreground, _ in views(slicer).values())
+    show(loaded, "none")
+    assert all(foreground is None for foreground, _ in views(slicer).values())

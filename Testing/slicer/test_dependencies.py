@@ -1,0 +1,168 @@
+"""What Slicer lacks: asked for at the click, never installed at import, explained if it cannot be used."""
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+import slicer_host
+
+
+@pytest.fixture
+def dependencies(module):
+    from AttentionUNetSegmentationLib import dependencies
+
+    return dependencies
+
+
+@pytest.fixture
+def no_torch(dependencies, monkeypatch):
+    """PyTorch is not installed."""
+    monkeypatch.setattr(dependencies.importlib.util, "find_spec", lambda name: None)
+
+
+def fake_utils(monkeypatch, result):
+    """The module PyTorchUtils of Slicer's PyTorch extension; returns the calls of its installer."""
+    calls = []
+
+    class PyTorchUtilsLogic:
+        def installTorch(self, **arguments):
+            calls.append(arguments)
+            return result
+
+    module = types.ModuleType("PyTorchUtils")
+    module.PyTorchUtilsLogic = PyTorchUtilsLogic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    return calls
+
+
+def test_with_torch_nothing_is_asked(slicer, dependencies):
+    with slicer_host.testing_mode(False):
+        dependencies.ensure()
+    assert slicer_host.shown_messages() == []
+
+
+def test_testing_mode_neither_asks_nor_installs(dependencies, no_torch, monkeypatch):
+    calls = fake_utils(monkeypatch, torch)
+    with pytest.raises(RuntimeError, match="PyTorch is not installed; testing mode installs nothing"):
+        dependencies.ensure()
+    assert calls == [] and slicer_host.shown_messages() == []
+
+
+def test_the_extension_installs_torch_and_asks_itself(slicer, dependencies, no_torch, monkeypatch):
+    calls = fake_utils(monkeypatch, torch)
+    with slicer_host.testing_mode(False):
+        dependencies.ensure()
+    assert calls == [{"askConfirmation": True}]
+
+
+def test_declining_torch_is_an_error_of_one_sentence(dependencies, no_torch, monkeypatch):
+    fake_utils(monkeypatch, None)
+    with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch is needed .* was not installed"):
+        dependencies.ensure()
+
+
+def test_a_missing_extension_is_offered_once(slicer, dependencies, no_torch):
+    with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch could not be installed"):
+        dependencies.ensure()
+    [question] = slicer_host.shown_messages("confirm")
+    assert "Install the extension now?" in question.text
+    assert [message.text for message in slicer_host.shown_messages("install")] == ["PyTorch"]
+
+
+def test_a_declined_extension_is_not_installed(slicer, dependencies, no_torch):
+    with (
+        slicer_host.testing_mode(False),
+        slicer_host.answering(accept=False),
+        pytest.raises(RuntimeError, match="is needed for the segmentation and was not installed"),
+    ):
+        dependencies.ensure()
+    assert slicer_host.shown_messages("install") == []
+
+
+def test_a_broken_torch_is_explained(dependencies, monkeypatch):
+    original = dependencies.importlib.import_module
+
+    def broken(name, *arguments):
+        if name == "torch":
+            raise OSError("DLL load failed")
+        return original(name, *arguments)
+
+    monkeypatch.setattr(dependencies.importlib, "import_module", broken)
+    with pytest.raises(RuntimeError, match=r"installed but cannot be loaded \(DLL load failed\)"):
+        dependencies.ensure()
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("2.3.1+cu118", False), ("2.4.0", True), ("2.10.0+cpu", True)])
+def test_an_old_torch_is_refused(dependencies, monkeypatch, version, accepted):
+    monkeypatch.setattr(torch, "__version__", version)
+    if accepted:
+        dependencies.ensure()
+    else:
+        with pytest.raises(RuntimeError, match="PyTorch 2.3.1.* is too old, 2.4 or newer"):
+            dependencies.ensure()
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "usable"),
+    [
+        ((8, 6), ["sm_80", "sm_90"], True),
+        ((8, 9), ["sm_75", "sm_86"], True),
+        ((12, 0), ["sm_80", "sm_90"], False),
+        ((12, 0), ["sm_80", "sm_90", "compute_90"], True),
+        ((12, 0), ["sm_90a", "sm_120"], True),
+        ((6, 1), ["sm_75", "compute_75"], False),
+        ((7, 0), [], True),
+    ],
+)
+def test_a_gpu_that_torch_was_not_built_for_is_explained(dependencies, monkeypatch, capability, built_for, usable):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "New GPU")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
+    note = dependencies.gpu_note()
+    assert (note == "") is usable
+    assert usable or f"New GPU (sm_{capability[0]}{capability[1]})" in note
+
+
+def test_a_cpu_build_beside_a_gpu_is_explained(dependencies, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(dependencies.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert "PyTorch is a CPU build" in dependencies.gpu_note()
+    monkeypatch.setattr(dependencies.shutil, "which", lambda name: None)
+    assert dependencies.gpu_note() == ""
+
+
+def test_the_panel_comes_up_without_torch_and_the_click_says_what_is_missing(slicer_session):
+    module = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(slicer_host.__file__).parents[1])!r})
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch" or name.startswith("torch."):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "torch" else found(name, package)
+import numpy, slicer_host
+slicer = slicer_host.start()
+slicer_host.load_module({str(module)!r})
+widget = slicer_host.enter("AttentionUNetSegmentation")
+slicer.util.addVolumeFromArray(numpy.zeros((8, 8, 8), numpy.int16), name="CT")
+slicer_host.wait_until(lambda: widget.ui.segmentButton.enabled)
+assert "abdomen-ct" in widget.ui.modelSelector.currentText
+widget.ui.segmentButton.click()
+print([message.text for message in slicer_host.shown_messages("error")], widget.ui.segmentButton.enabled)
+slicer_host.check()
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.strip() == "['PyTorch is not installed; testing mode installs nothing.'] True"

@@ -1,0 +1,275 @@
+"""Voxels in, segments and maps out: everything lies where the CT lies, whatever its geometry."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import vtk
+
+import phantoms
+from AttentionUNetSegmentationLib.volume import Volume
+
+OBLIQUE = phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), phantoms.rotation(15, -20, 25), (8, -20, 45))
+FLIPS = list(product((1, -1), repeat=3))
+BALL_ML = 4 / 3 * np.pi * 18**3 / 1000
+CENTRE = np.array((12.0, -25.0, 40.0))
+
+
+@pytest.fixture
+def turned(slicer):
+    """A rotated and shifted linear transform node, and its matrix."""
+    transform = vtk.vtkTransform()
+    transform.Translate(40, -15, 25)
+    transform.RotateWXYZ(50, 1, 2, -1)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turned")
+    node.SetMatrixTransformToParent(transform.GetMatrix())
+    return node, slicer.util.arrayFromVTKMatrix(transform.GetMatrix())
+
+
+def world_points(slicer, node, ijk):
+    """World positions of a volume node's indices (n, 3), by VTK's own matrices and transforms."""
+    matrix, to_world = vtk.vtkMatrix4x4(), vtk.vtkGeneralTransform()
+    node.GetIJKToRASMatrix(matrix)
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, to_world)
+    array = slicer.util.arrayFromVTKMatrix(matrix)
+    return np.array([to_world.TransformPoint(point) for point in ijk @ array[:3, :3].T + array[:3, 3]])
+
+
+def centre_of_map(slicer, node):
+    """Centre of mass of a map in the world."""
+    alpha = slicer.util.arrayFromVolume(node).astype(float)
+    ijk = (np.argwhere(np.ones_like(alpha, bool)) * alpha.reshape(-1, 1)).sum(axis=0)[::-1] / alpha.sum()
+    return world_points(slicer, node, ijk[None])[0]
+
+
+def centre_of_segment(slicer, node, volume_node, name):
+    """Centre of mass in the world of a segment, exported by Slicer itself onto the CT's grid."""
+    segment_id = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume_node)
+    return world_points(slicer, volume_node, np.argwhere(mask)[:, ::-1]).mean(axis=0), np.count_nonzero(mask)
+
+
+@pytest.mark.parametrize("flips", FLIPS, ids=str)
+def test_a_ball_comes_back_at_its_place(slicer, logic, add_ct, network, flips):
+    where = phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), phantoms.rotation(15, -20, 25) * np.array(flips), (8, -20, 45))
+    ct = add_ct(where=where)
+    node = logic.segment(ct, device="cpu", predictor=network())
+    found, voxels = centre_of_segment(slicer, node, ct, "pancreas")
+    assert np.abs(found - CENTRE).max() < 1.0
+    assert voxels * where.voxel_volume_ml == pytest.approx(BALL_ML, rel=0.05)
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    maps = maps_of(node)
+    assert sorted(maps) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
+    for name, map_node in maps.items():
+        assert np.abs(centre_of_map(slicer, map_node) - CENTRE).max() < 1.0, name
+        assert min(map_node.GetSpacing()) == pytest.approx(2.0 * 2 ** (int(name[1]) - 1))
+
+
+def test_permuted_axes_give_the_same_place(slicer, logic, add_ct, network):
+    hu = -100 + 300 * phantoms.ball(OBLIQUE, CENTRE, 18)
+    for volume in phantoms.flipped_and_permuted(Volume(hu, OBLIQUE.ijk_to_ras)):
+        ct = slicer.util.addVolumeFromArray(volume.voxels.astype(np.float32), name=volume.name)
+        ct.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.ijk_to_ras))
+        node = logic.segment(ct, device="cpu", predictor=network())
+        assert np.abs(centre_of_segment(slicer, node, ct, "pancreas")[0] - CENTRE).max() < 1.0, volume.name
+
+
+def test_results_follow_a_rotated_parent_transform(slicer, logic, add_ct, network, turned):
+    transform_node, matrix = turned
+    ct = add_ct()
+    ct.SetAndObserveTransformNodeID(transform_node.GetID())
+    node = logic.segment(ct, device="cpu", predictor=network(), probabilities=True)
+    world = matrix[:3, :3] @ CENTRE + matrix[:3, 3]
+    assert np.abs(centre_of_segment(slicer, node, ct, "pancreas")[0] - world).max() < 1.0
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.organ_table import rows, world_centroid
+
+    for name, map_node in maps_of(node).items():
+        if map_node.GetImageData().GetScalarRange()[1] > 0.5:  # the organs that were not found have none
+            assert np.abs(centre_of_map(slicer, map_node) - world).max() < 1.0, name
+        assert map_node.GetParentTransformNode() is transform_node
+    assert np.abs(np.subtract(world_centroid(node, rows(node)[0]), world)).max() < 1.0
+    transform_node.SetMatrixTransformToParent(vtk.vtkMatrix4x4())
+    assert np.abs(centre_of_segment(slicer, node, ct, "pancreas")[0] - CENTRE).max() < 1.0
+
+
+def test_the_bundled_models_result_moves_with_the_ct(slicer, module, logic):
+    import SampleData
+
+    module.registerSampleData()
+    ct = SampleData.SampleDataLogic().downloadSample(module.SAMPLE)
+    voxels = slicer.util.arrayFromVolume(ct)[14:58, 75:135, 110:190].copy()
+    results = []
+    for offset, flip in (((0, 0, 0), 1), ((31, -47, 12), -1)):
+        part = slicer.util.addVolumeFromArray(voxels[:, ::flip], name="part")
+        matrix = np.diag([-2.6, -2.6 * flip, 4.0, 1.0])
+        matrix[1, 3] = -2.6 * (voxels.shape[1] - 1) if flip < 0 else 0.0
+        matrix[:3, 3] += offset
+        part.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+        node = logic.segment(part, device="cpu")
+        results.append(centre_of_segment(slicer, node, part, "spleen"))
+    (centre, voxels_before), (moved, voxels_after) = results
+    assert np.abs(moved - centre - (31, -47, 12)).max() < 0.5
+    assert voxels_before > 3000 and voxels_after == pytest.approx(voxels_before, rel=0.02)
+
+
+def test_segments_have_terminology_colours_geometry_and_provenance(slicer, logic, add_ct, network):
+    ct = add_ct("CT mit Umlaut ä / 1.5")
+    node = logic.segment(ct, device="cpu", predictor=network())
+    segmentation = node.GetSegmentation()
+    names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
+    assert names == ["pancreas", "spleen", "right kidney", "left kidney"]
+    right = segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName("right kidney"))
+    assert np.round(np.array(right.GetColor()) * 255).tolist() == [185, 102, 83]
+    text = vtk.reference("")
+    assert right.GetTag("TerminologyEntry", text)
+    assert "SCT^64033007^Kidney" in str(text) and "SCT^24028007^Right" in str(text)
+    assert node.GetNodeReference("referenceImageGeometryRef") is ct
+    assert node.GetName() == "CT mit Umlaut ä / 1.5 segmentation"
+    assert node.GetAttribute("AttentionUNet.model") == "abdomen-ct"
+    assert len(node.GetAttribute("AttentionUNet.model_sha256")) == 64
+    assert node.GetAttribute("AttentionUNet.device") == "cpu" and node.GetAttribute("AttentionUNet.date")
+
+
+def test_maps_lie_in_a_folder_under_the_ct(slicer, logic, add_ct, network):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    ct = add_ct()
+    maps = maps_of(logic.segment(ct, device="cpu", predictor=network()))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    for name, node in maps.items():
+        assert node.GetName() == f"CT {name}"
+        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+        assert hierarchy.GetItemName(folder) == "CT attention"
+        assert hierarchy.GetItemDataNode(hierarchy.GetItemParent(folder)) is ct
+        display = node.GetDisplayNode()
+        assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+        assert not display.GetAutoWindowLevel() and display.GetApplyThreshold()
+        assert display.GetColorNode().GetName() == "Attention"
+
+
+def test_a_second_run_reuses_nodes_and_leaves_nothing_stale(slicer, logic, add_ct, network, scene_nodes):
+    ct = add_ct()
+    node = logic.segment(ct, device="cpu", predictor=network(), probabilities=True)
+    node.GetSegmentation().AddEmptySegment("mine", "my own")
+    node.CreateClosedSurfaceRepresentation()
+    with_probabilities = scene_nodes()
+    assert logic.segment(ct, node, device="cpu", predictor=network(), probabilities=True) is node
+    assert scene_nodes() == with_probabilities
+    assert node.GetSegmentation().ContainsRepresentation("Closed surface")
+    logic.segment(ct, node, device="cpu", predictor=network(), attention=False)
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    assert maps_of(node) == {}
+    assert [each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")] == ["CT"]
+    names = [node.GetSegmentation().GetNthSegment(n).GetName() for n in range(5)]
+    assert sorted(names) == ["left kidney", "my own", "pancreas", "right kidney", "spleen"]
+
+
+def test_another_ct_into_the_same_output_moves_the_maps(slicer, logic, add_ct, network):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    first, second = add_ct("first"), add_ct("second", centre=(0, -20, 45))
+    node = logic.segment(first, device="cpu", predictor=network())
+    logic.segment(second, node, device="cpu", predictor=network())
+    assert {each.GetName() for each in maps_of(node).values()} == {
+        f"second s{s}-{g}" for s in (2, 3, 4) for g in (1, 2)
+    }
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    assert not hierarchy.GetItemChildWithName(hierarchy.GetItemByDataNode(first), "first attention")
+    assert node.GetNodeReference("AttentionUNet.Input") is second
+
+
+def test_own_segments_under_another_transform_are_not_moved(slicer, logic, add_ct, network, turned):
+    ct = add_ct()
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    output.GetSegmentation().AddEmptySegment("mine", "my own")
+    output.SetAndObserveTransformNodeID(turned[0].GetID())
+    with pytest.raises(ValueError, match="another parent transform"):
+        logic.segment(ct, output, device="cpu", predictor=network())
+
+
+def add_roi(slicer, centre, size, degrees=0.0):
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    roi.SetXYZ(centre) if hasattr(roi, "SetXYZ") else roi.SetCenter(centre)
+    roi.SetSize(size)
+    if degrees:
+        transform = vtk.vtkTransform()
+        transform.Translate(centre)
+        transform.RotateZ(degrees)
+        roi.SetAndObserveObjectToNodeMatrix(transform.GetMatrix())
+    return roi
+
+
+@pytest.mark.parametrize("degrees", [0.0, 40.0])
+@pytest.mark.parametrize("under_transform", [False, True])
+def test_a_roi_limits_the_run(slicer, logic, add_ct, network, turned, degrees, under_transform):
+    ct = add_ct()
+    roi = add_roi(slicer, tuple(CENTRE), (50, 50, 50), degrees)
+    if under_transform:
+        for node in (ct, roi):
+            node.SetAndObserveTransformNodeID(turned[0].GetID())
+    predictor = network()
+    shapes = []
+
+    def watched(x):
+        shapes.append(tuple(x.shape[2:]))
+        return predictor(x)
+
+    node = logic.segment(ct, roi=roi, device="cpu", predictor=watched)
+    whole = logic.segment(ct, device="cpu", predictor=watched)
+    assert np.prod(shapes[0]) < 0.8 * np.prod(shapes[1])
+    found, voxels = centre_of_segment(slicer, node, ct, "pancreas")
+    expected, expected_voxels = centre_of_segment(slicer, whole, ct, "pancreas")
+    assert np.abs(found - expected).max() < 0.5
+    assert voxels == pytest.approx(expected_voxels, rel=0.03)
+
+
+def test_only_the_voxels_of_a_roi_are_labelled(slicer, logic, add_ct, network):
+    ct = add_ct(where=phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), centre_ras_mm=(8, -20, 45)))
+    roi = add_roi(slicer, (CENTRE[0], CENTRE[1], CENTRE[2] + 20), (60, 60, 40))  # the ball's upper half
+    node = logic.segment(ct, roi=roi, device="cpu", predictor=network())
+    height = centre_of_segment(slicer, node, ct, "pancreas")[0][2] - CENTRE[2]
+    assert height == pytest.approx(3 / 8 * 18, abs=1.5)
+
+
+def test_a_roi_elsewhere_or_empty_is_refused(slicer, logic, add_ct, network):
+    ct = add_ct()
+    with pytest.raises(ValueError, match="'box' lies outside the volume 'CT'"):
+        logic.segment(ct, roi=add_roi(slicer, (900, 0, 0), (20, 20, 20)), predictor=network())
+    with pytest.raises(ValueError, match="is empty"):
+        logic.segment(ct, roi=add_roi(slicer, tuple(CENTRE), (0, 20, 20)), predictor=network())
+
+
+def bad_inputs(slicer, add_ct):
+    labels = slicer.util.addVolumeFromArray(
+        np.zeros((5, 5, 5), np.uint8), name="labels", nodeClassName="vtkMRMLLabelMapVolumeNode"
+    )
+    vector = slicer.util.addVolumeFromArray(
+        np.zeros((5, 5, 5, 3), np.uint8), name="colour", nodeClassName="vtkMRMLVectorVolumeNode"
+    )
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing")
+    flat = slicer.util.addVolumeFromArray(np.arange(400, dtype=np.int16).reshape(1, 20, 20), name="flat")
+    nan = add_ct("nan")
+    slicer.util.updateVolumeFromArray(nan, np.where(np.eye(42, 46) > 0, np.nan, np.zeros((30, 42, 46))))
+    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "surface")
+    cases = [(labels, "label map"), (vector, "colour or vector"), (empty, "no voxels"), (flat, "at least 4 voxels")]
+    return [*cases, (nan, "NaN"), (model, "a CT volume is needed"), (None, "no input volume")]
+
+
+def test_odd_inputs_are_refused_in_one_sentence(slicer, logic, add_ct, network, scene_nodes):
+    for node, reason in bad_inputs(slicer, add_ct):
+        before = scene_nodes()
+        with pytest.raises(ValueError, match=reason) as refused:
+            logic.segment(node, device="cpu", predictor=network())
+        assert "\n" not in str(refused.value)
+        assert scene_nodes() == before, reason
+
+
+def test_a_map_of_this_module_is_no_input(slicer, logic, add_ct, network):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    node = logic.segment(add_ct(), device="cpu", predictor=network())
+    with pytest.raises(ValueError, match="'CT s2-1' is a map made by this module"):
+        logic.segment(maps_of(node)["s2-1"], device="cpu", predictor=network())

@@ -1,0 +1,131 @@
+"""A CT that shows a frame of a sequence: the current frame, or all of them."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def browser_of_two(slicer, add_ct):
+    """Function that makes a browser with two frames; returns it, and its proxy volume."""
+
+    def make(name="4D", values=("0", "0.5"), centres=((12, -25, 40), (4, -15, 50))):
+        sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{name} sequence")
+        sequence.SetIndexName("time")
+        sequence.SetIndexUnit("s")
+        for value, centre in zip(values, centres, strict=True):
+            frame = add_ct(centre=centre, radius=14.0 if value == "0" else 18.0)
+            sequence.SetDataNodeAtValue(frame, value)
+            slicer.mrmlScene.RemoveNode(frame)
+        browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        volume = browser.GetProxyNode(sequence)
+        volume.SetName(name)
+        return browser, volume
+
+    return make
+
+
+def select(slicer, browser, number):
+    browser.SetSelectedItemNumber(number)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+
+
+def pancreas(node):
+    from AttentionUNetSegmentationLib.organ_table import rows
+
+    return next(row for row in rows(node) if row.name == "pancreas")
+
+
+def test_by_default_only_the_current_frame_is_segmented(slicer, logic, network, browser_of_two):
+    browser, volume = browser_of_two()
+    predictor = network()
+    select(slicer, browser, 1)
+    node = logic.segment(volume, device="cpu", predictor=predictor)
+    assert predictor.calls == 1
+    assert pancreas(node).centroid_ras_mm == pytest.approx((4, -15, 50), abs=1)
+    assert browser.GetSequenceNode(node) is None
+
+
+@pytest.mark.parametrize("current", [0, 1])
+def test_all_frames(slicer, logic, network, browser_of_two, current):
+    browser, volume = browser_of_two()
+    select(slicer, browser, current)
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    sequence = browser.GetSequenceNode(node)
+    assert sequence.GetNumberOfDataNodes() == 2
+    assert [sequence.GetNthIndexValue(n) for n in range(2)] == ["0", "0.5"]
+    expected = ((12, -25, 40), (4, -15, 50))
+    for number in (1, 0, 1):
+        select(slicer, browser, number)
+        assert pancreas(node).centroid_ras_mm == pytest.approx(expected[number], abs=1)
+    table = node.GetNodeReference("AttentionUNet.FrameTable")
+    assert table.GetTable().GetNumberOfRows() == 2
+    assert [table.GetCellText(n, 0) for n in range(2)] == ["0", "0.5"]
+    volumes = [float(table.GetCellText(n, 1)) for n in range(2)]
+    assert volumes == pytest.approx([4 / 3 * np.pi * r**3 / 1000 for r in (14, 18)], rel=0.06)
+
+
+def test_a_second_run_reuses_the_sequence_and_the_table(slicer, logic, network, browser_of_two, scene_nodes):
+    _browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    before = scene_nodes()
+    assert logic.segment(volume, node, device="cpu", predictor=network(), allFrames=True) is node
+    assert scene_nodes() == before
+
+
+def test_two_browsers_are_kept_apart(slicer, logic, network, browser_of_two):
+    first_browser, first = browser_of_two("first")
+    second_browser, second = browser_of_two("second", values=("1", "2"), centres=((0, -20, 45), (10, -20, 45)))
+    node = logic.segment(second, device="cpu", predictor=network(), allFrames=True)
+    assert second_browser.GetSequenceNode(node).GetNumberOfDataNodes() == 2
+    assert first_browser.GetSequenceNode(node) is None
+    select(slicer, first_browser, 1)
+    assert pancreas(node).centroid_ras_mm == pytest.approx((0, -20, 45), abs=1)
+    assert logic.segment(first, device="cpu", predictor=network()) is not node
+
+
+def test_a_volume_outside_a_sequence_has_no_frames(logic, add_ct, network, scene_nodes):
+    ct = add_ct()
+    before = scene_nodes()
+    with pytest.raises(ValueError, match="'CT' shows no frame of a sequence"):
+        logic.segment(ct, device="cpu", predictor=network(), allFrames=True)
+    assert scene_nodes() == before
+
+
+def test_cancelled_after_the_first_frame_nothing_is_left(logic, network, browser_of_two, scene_nodes):
+    _browser, volume = browser_of_two()
+    before, predictor = scene_nodes(), network()
+    with pytest.raises(RuntimeError, match="cancelled"):
+        logic.segment(volume, device="cpu", predictor=predictor, allFrames=True, cancel=lambda: predictor.calls > 1)
+    assert scene_nodes() == before
+
+
+def test_progress_covers_all_frames(logic, network, browser_of_two):
+    _browser, volume = browser_of_two()
+    steps = []
+    logic.segment(volume, device="cpu", predictor=network(), allFrames=True, progress=lambda *step: steps.append(step))
+    fractions = [fraction for fraction, _ in steps]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert any(step.startswith("frame 2 of 2: ") for _, step in steps)
+
+
+def test_another_frame_chosen_during_the_run_is_pointed_out(slicer, logic, network, browser_of_two, wait):
+    browser, volume = browser_of_two()
+    ends = []
+    logic.start(volume, device="cpu", predictor=network(seconds=0.3), onFinished=ends.append, onError=ends.append)
+    select(slicer, browser, 1)
+    wait(lambda: ends)
+    from AttentionUNetSegmentationLib.mrml import result_notes
+
+    assert "the sequence shows another frame now; the result is of frame 0" in result_notes(ends[0])
+
+
+def test_the_panel_offers_all_frames_of_a_sequence_only(slicer, widget, add_ct, browser_of_two, wait):
+    ct = add_ct("plain")
+    parameters = widget.logic.getParameterNode()
+    parameters.inputVolume = ct
+    wait(lambda: not widget.ui.allFramesCheckBox.enabled)
+    _browser, volume = browser_of_two()
+    parameters.inputVolume = volume
+    assert widget.ui.allFramesCheckBox.enabled
