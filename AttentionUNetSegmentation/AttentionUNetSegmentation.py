@@ -134,10 +134,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
     def cleanup(self) -> None:
         """Called when the application exits, or the module is reloaded."""
         slicer.app.disconnect("aboutToQuit()", self.logic.stop)
-        self.removeObservers()
         self._sceneTimer.stop()
         self.logic.stop()
         self.setParameterNode(None)
+        self.removeObservers()
 
     def onReload(self) -> None:
         """Load the Lib package anew as well."""

@@ -17,8 +17,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .measures import OrganMeasure
-from .volume import Box, Grid, OrganMask, Segmentation, Volume, nonzero_box
+from .measures import OrganMeasure, organ_boxes
+from .volume import Box, Grid, OrganMask, Segmentation, Volume
 
 PREFIX = "AttentionUNet."  # of the attributes, tags and reference roles that mark what belongs to a result
 ORGAN_TAG = PREFIX + "Organ"
@@ -54,7 +54,7 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
         ValueError: If the node is no scalar volume, a label map, a map of this module, or has no voxels.
     """
     name = node.GetName()
-    if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLTensorVolumeNode"):
+    if not node.IsA("vtkMRMLScalarVolumeNode"):
         raise ValueError(f"{name!r} is a {node.GetNodeTagName()}; a CT volume is needed")
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise ValueError(f"{name!r} is a label map; a CT in HU is needed")
@@ -63,7 +63,7 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or not image.GetNumberOfPoints():
         raise ValueError(f"the volume {name!r} has no voxels")
-    if image.GetNumberOfScalarComponents() != 1:
+    if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLTensorVolumeNode"):
         raise ValueError(f"{name!r} is a colour or vector image; a CT in HU is needed")
     voxels = slicer.util.arrayFromVolume(node).copy()
     return Volume(voxels, grid_of_node(node).ijk_to_ras, name, modality_of_node(node))
@@ -117,10 +117,9 @@ def roi_box(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeN
     Raises:
         ValueError: If the ROI is empty, or does not overlap with the volume.
     """
-    size = [0.0, 0.0, 0.0]
-    roi.GetSize(size)
+    size = roi.GetSize()
     if min(size) <= 0:
-        raise ValueError(f"the ROI {roi.GetName()!r} is empty; its size is {size} mm")
+        raise ValueError(f"the ROI {roi.GetName()!r} is empty; its size is {' x '.join(f'{x:g}' for x in size)} mm")
     corners = np.array(np.meshgrid(*[(-length / 2, length / 2) for length in size], indexing="ij")).reshape(3, -1).T
     to_world = matrix_to_numpy(roi.GetObjectToWorldMatrix())
     corners = corners @ to_world[:3, :3].T + to_world[:3, 3]
@@ -146,15 +145,27 @@ def crop_volume(volume: Volume, box: Box) -> Volume:
 
 @contextmanager
 def nodes_removed_on_error() -> Iterator[None]:
-    """Removes the nodes that the block added to the scene if the block fails."""
-    before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    """Removes what the block added to the scene, nodes and folders, if the block fails."""
+    nodes_before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    items_before = set(_hierarchy_items())
     try:
         yield
     except BaseException:
         for node in slicer.util.getNodesByClass("vtkMRMLNode"):
-            if node.GetID() not in before and node.GetScene() is slicer.mrmlScene:
+            if node.GetID() not in nodes_before and node.GetScene() is slicer.mrmlScene:
                 slicer.mrmlScene.RemoveNode(node)
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        for item in set(_hierarchy_items()) - items_before:
+            hierarchy.RemoveItem(item)
         raise
+
+
+def _hierarchy_items() -> list[int]:
+    """All items of the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    return [items.GetId(n) for n in range(items.GetNumberOfIds())]
 
 
 def write_segments(
@@ -171,7 +182,8 @@ def write_segments(
         volume_node: The CT, whose transform and geometry the node gets.
         node: The segmentation node to fill; if filling fails, it gets its old organs back.
     """
-    replace_organs(node, [_segment(result, measure) for measure in measures])
+    boxes = organ_boxes(result)
+    replace_organs(node, [_segment(result, measure, boxes.get(measure.organ.value)) for measure in measures])
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
@@ -251,7 +263,7 @@ def _add(segmentation: slicer.vtkSegmentation, segment: slicer.vtkSegment) -> No
         raise RuntimeError(f"the segment {segment.GetName()!r} could not be added")
 
 
-def _segment(result: Segmentation, measure: OrganMeasure) -> slicer.vtkSegment:
+def _segment(result: Segmentation, measure: OrganMeasure, box: Box | None) -> slicer.vtkSegment:
     organ = measure.organ
     segment = slicer.vtkSegment()
     segment.SetName(organ.name)
@@ -266,21 +278,20 @@ def _segment(result: Segmentation, measure: OrganMeasure) -> slicer.vtkSegment:
         tags[CENTROID_TAG] = " ".join(f"{x:.3f}" for x in measure.centroid_ras_mm)
     for name, value in tags.items():
         segment.SetTag(name, str(value))
-    segment.AddRepresentation(LABELMAP, _oriented_image(result, organ))
+    segment.AddRepresentation(LABELMAP, _oriented_image(result, organ, box))
     return segment
 
 
-def _oriented_image(result: Segmentation, organ: OrganMask) -> slicer.vtkOrientedImageData:
-    """A binary labelmap of one organ, cropped to it, in the frame of the result's grid; empty if it was not found."""
-    mask = result.labels == organ.value
-    box = nonzero_box(mask)
+def _oriented_image(result: Segmentation, organ: OrganMask, box: Box | None) -> slicer.vtkOrientedImageData:
+    """A binary labelmap of one organ, cropped to its box, in the frame of the result's grid; empty without a box."""
     image = slicer.vtkOrientedImageData()
     image.SetImageToWorldMatrix(matrix_to_vtk(result.ijk_to_ras))
     if box is None:
         return image
     k, j, i = box
+    mask = np.ascontiguousarray(result.labels[box] == organ.value)
     image.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
-    scalars = numpy_to_vtk(np.ascontiguousarray(mask[box]).view(np.uint8).ravel(), deep=True)
+    scalars = numpy_to_vtk(mask.view(np.uint8).ravel(), deep=True)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
     return image

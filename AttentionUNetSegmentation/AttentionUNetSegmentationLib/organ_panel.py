@@ -79,7 +79,7 @@ class OrganPanel:
 
     def copy(self) -> None:
         """Copy the table to the clipboard, columns separated by tabulators."""
-        qt.QApplication.clipboard().setText(as_text(self._rows))
+        slicer.app.clipboard().setText(as_text(self._rows))
 
     def export(self, path: str) -> slicer.vtkMRMLTableNode:
         """Write the table to a CSV file and into the scene.
