@@ -52,6 +52,17 @@ def test_another_networks_file_is_told_apart(written):
     assert onnx_difference(tiny_network(seed=1), written[0], sizes=((2, 2, 2),)) > 0.01
 
 
+def test_a_huge_constant_class_hides_nothing():
+    wanted = torch.full((1, 2, 2, 2, 2), -1e4)
+    wanted[:, 1] = torch.linspace(-2, 2, 8).view(2, 2, 2)
+    got = wanted.clone()
+    got[0, 1, 0, 0, 0] += 0.01
+    assert export_onnx.relative_difference(got, wanted) == pytest.approx(0.005)
+    assert export_onnx.relative_difference(wanted, wanted) == 0
+    got[0, 0, 0, 0, 0] = float("nan")
+    assert export_onnx.relative_difference(got, wanted) == float("inf")
+
+
 def test_a_file_that_differs_is_not_left(written, tmp_path, monkeypatch):
     ready = onnx.load(written[0])
     program = type("Program", (), {"model_proto": ready})()

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from AttentionUNetSegmentationLib.model import build_network, load_model, save_model
 from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ArchitectureSpec, ModelSpec
 from AttentionUNetSegmentationLib.model_store import find_model
+from AttentionUNetSegmentationLib.network import UNet
 
 from .export_description import FIELDS_HELP, describe
 from .staging import staged
@@ -32,12 +33,27 @@ CHECKPOINT_ENDING = ".ckpt"
 
 
 @dataclass(frozen=True)
+class Source:
+    """A trained network and what its file tells of it.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        known: Entries of model.json; all of them if it is a model.
+        organs: Names of the classes 1, 2, ...
+    """
+
+    network: UNet
+    known: dict[str, Any]
+    organs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Exported:
     """What was written.
 
     Attributes:
         spec: The model's description.
-        onnx_difference: Largest difference between ONNX Runtime and PyTorch, relative to the output's largest value;
+        onnx_difference: Largest difference between ONNX Runtime and PyTorch, relative to a channel's largest value;
             None if no ONNX file was asked for.
     """
 
@@ -117,8 +133,10 @@ def export(
         raise ValueError("nothing to write: give a model folder, --onnx FILE or --bundle DIR")
     with staged(list(wanted.values()), overwrite) as drafts:
         places = dict(zip(wanted, drafts, strict=True))
-        network, known, organs = _read_source(source)
-        spec = describe(known, organs, description, measured)
+        trained = read_source(source)
+        spec = describe(trained.known, trained.organs, description, measured)
+        network = trained.network
+        network.load_state_dict(half_rounded(network.state_dict()))
         difference = None
         if "model" in places:
             spec = save_model(places["model"], network, spec)
@@ -133,13 +151,17 @@ def export(
     return Exported(spec, difference)
 
 
-def _read_source(source: Path | str) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
-    """The network, rounded as the model folder stores it, what the source tells of model.json, and its organs."""
+def read_source(source: Path | str) -> Source:
+    """Read a checkpoint, or a model by name, folder or zip.
+
+    Raises:
+        ValueError: If it cannot be read, or its network cannot be loaded by the module.
+    """
     path = Path(source)
     if path.suffix != CHECKPOINT_ENDING:
         model = load_model(find_model(source))
         organs = tuple(label.name for label in model.spec.labels)
-        return model.network, json.loads(model.spec.to_json()), organs
+        return Source(model.network, json.loads(model.spec.to_json()), organs)
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
     try:
@@ -154,8 +176,8 @@ def _read_source(source: Path | str) -> tuple[nn.Module, dict[str, Any], tuple[s
         raise ValueError(f"only {' and '.join(ARCHITECTURES)} can be loaded by the module, got {kind}")
     known["training"] = {"steps": content["global_step"], "command": "attention-unet-train fit"}
     network = build_network(ArchitectureSpec(**known["architecture"]), len(options["organs"]) + 1)
-    network.load_state_dict(half_rounded(read_network_state(str(path))))
-    return network.eval(), known, tuple(options["organs"])
+    network.load_state_dict(read_network_state(str(path)))
+    return Source(network.eval(), known, tuple(options["organs"]))
 
 
 def half_rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
