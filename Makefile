@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench slicer-test clean
+.PHONY: help setup demo test lint bench slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -39,6 +39,9 @@ slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-t
 	$(DISPLAY_IF_NONE) "$(SLICER)" --testing --no-splash --no-main-window \
 		--additional-module-paths "$(CURDIR)/AttentionUNetSegmentation" --python-code "import slicer.testing; \
 		slicer.testing.runUnitTest(['$(CURDIR)/AttentionUNetSegmentation'], 'AttentionUNetSegmentation')"
+
+screenshots: $(STAMP)  ## Draw the README's pictures off screen with the headless host, into docs/
+	$(BIN)/python Testing/screenshots.py
 
 bench: $(STAMP)  ## Measure a 512 x 512 x 240 CT end to end: seconds per step and peak memory
 	$(BIN)/python Testing/benchmark.py
