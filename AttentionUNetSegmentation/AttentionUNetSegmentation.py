@@ -129,6 +129,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.exportButton.connect("clicked(bool)", lambda: self._guarded(self.onExport))
         self.ui.freeMemoryButton.connect("clicked(bool)", self.onFreeMemory)
+        self.ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self.onRoiAdded)
         slicer.app.connect("aboutToQuit()", self.logic.stop)
 
     def cleanup(self) -> None:
@@ -233,6 +234,13 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.logic.freeMemory()
         self.ui.statusLabel.setText(_("The network was dropped; the next run loads it again."))
 
+    def onRoiAdded(self, roiNode) -> None:
+        """A ROI made in the panel encloses the input, so that it can be dragged."""
+        from AttentionUNetSegmentationLib.mrml import fit_roi
+
+        if self._parameterNode is not None and self._parameterNode.inputVolume is not None:
+            fit_roi(roiNode, self._parameterNode.inputVolume)
+
     def _guarded(self, action) -> None:
         """Run an action of a button; if it fails, log the traceback and show one sentence, once."""
         from AttentionUNetSegmentationLib.errors import one_sentence
@@ -249,12 +257,13 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _onFinished(self, segmentationNode) -> None:
         self._showRunning(False)
+        from AttentionUNetSegmentationLib.dependencies import gpu_note
+
         parameters = self._parameterNode or self.logic.getParameterNode()
         parameters.outputSegmentation = segmentationNode
         self._refreshResult()
-        gpuNote = self.logic.gpuNote() if parameters.device != "CPU" else ""
-        if gpuNote:
-            self.ui.warningsLabel.setText("\n".join(filter(None, [self.ui.warningsLabel.text, gpuNote])))
+        gpuNote = gpu_note() if parameters.device != "CPU" else ""
+        self.ui.warningsLabel.setText("\n".join(filter(None, [self.ui.warningsLabel.text, gpuNote])))
 
     def _onCancelled(self) -> None:
         self._showRunning(False)
@@ -446,13 +455,6 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         """Drop the loaded network, and give the GPU's memory back."""
         if self._cache is not None and not self.isRunning:
             self._cache.free()
-
-    @staticmethod
-    def gpuNote() -> str:
-        """One sentence on a GPU that PyTorch cannot use; "" if there is nothing to say."""
-        from AttentionUNetSegmentationLib import dependencies
-
-        return dependencies.gpu_note()
 
     def _prepare(
         self,

@@ -81,6 +81,8 @@ class AttentionPanel:
 
     def _on_colors(self, node: slicer.vtkMRMLColorNode | None) -> None:
         parameters = self._parameters()
-        if not self._filling and parameters is not None and node is not None and self._shown is not None:
+        if self._filling or parameters is None or node is None or self._shown is None:
+            return
+        if self._shown[1] != NOTHING:  # without a map the selector changes by itself only
             parameters.colorMap = node
             self.update()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from .map_volumes import PROBABILITY, add_map, map_figures, map_image, maps_of
+from .map_volumes import PROBABILITY, add_map, ensure_display, map_figures, map_image, maps_of
 from .mrml import INPUT_ROLE, MAP_ATTRIBUTE, PREFIX, grid_of_node
 from .volume import Volume
 
@@ -61,7 +61,7 @@ def show(
     """
     node = map_node(segmentation_node, name)
     if node is not None:
-        display = node.GetDisplayNode()
+        display = ensure_display(node)
         display.SetThreshold(*threshold)
         display.ApplyThresholdOn()
         if colors is not None:

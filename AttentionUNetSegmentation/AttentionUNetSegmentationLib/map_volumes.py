@@ -190,8 +190,7 @@ def _map_node(
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """A volume node with the map's voxels: the given one filled anew, or a new one."""
-    is_new = node is None
-    if is_new:
+    if node is None:
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetAttribute(MAP_ATTRIBUTE, entry.name)  # before observers of the scene see it
         node.SetName(f"{volume_node.GetName()} {entry.name}")
@@ -201,21 +200,26 @@ def _map_node(
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(entry.figures))
-    if is_new or node.GetDisplayNode() is None:
-        _set_up_display(node, entry.name)
+    ensure_display(node)
     return node
 
 
-def _set_up_display(node: slicer.vtkMRMLScalarVolumeNode, name: str) -> None:
+def ensure_display(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeDisplayNode:
+    """A map's display node; what the user deleted of it, or of its colours, is made again."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, 1.0)
-    display.AutoThresholdOff()
-    display.SetThreshold(0.0, 1.0)
-    display.ApplyThresholdOn()
-    colors = PROBABILITY_COLORS if name.startswith(PROBABILITY) else attention_colors().GetID()
-    display.SetAndObserveColorNodeID(colors)
+    is_new = not display.GetAttribute(MAP_ATTRIBUTE)  # one that Slicer made, perhaps for a deleted one
+    if is_new:
+        display.SetAttribute(MAP_ATTRIBUTE, node.GetAttribute(MAP_ATTRIBUTE))
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(0.0, 1.0)
+        display.AutoThresholdOff()
+        display.SetThreshold(0.0, 1.0)
+        display.ApplyThresholdOn()
+    if is_new or display.GetColorNode() is None:
+        is_probability = node.GetAttribute(MAP_ATTRIBUTE).startswith(PROBABILITY)
+        display.SetAndObserveColorNodeID(PROBABILITY_COLORS if is_probability else attention_colors().GetID())
+    return display
 
 
 def _remove(node: slicer.vtkMRMLScalarVolumeNode) -> None:

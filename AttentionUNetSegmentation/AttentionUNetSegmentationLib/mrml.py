@@ -136,6 +136,15 @@ def roi_box(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeN
     return tuple(box)
 
 
+def fit_roi(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Make a ROI enclose a volume, as a start for the user to change."""
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+    roi.SetXYZ(*((low + high) / 2))
+    roi.SetSize(*(high - low))
+
+
 def crop_volume(volume: Volume, box: Box) -> Volume:
     """A copy of the part of a volume inside a box."""
     return dataclasses.replace(

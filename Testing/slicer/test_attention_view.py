@@ -104,6 +104,15 @@ def test_a_mean_without_its_gates_is_nothing(slicer, result):
     assert show(result, "mean s3") is None and show(result, "s3-1") is None
 
 
+def test_deleted_colours_and_displays_are_made_again(slicer, result):
+    node = show(result, "s2-1")
+    slicer.mrmlScene.RemoveNode(node.GetDisplayNode().GetColorNode())
+    assert show(result, "s2-1").GetDisplayNode().GetColorNode().GetName() == "Attention"
+    slicer.mrmlScene.RemoveNode(node.GetDisplayNode())
+    display = show(result, "s2-1", threshold=(0.1, 1.0)).GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax(), display.GetLowerThreshold()) == (0.0, 1.0, 0.1)
+
+
 def test_explanations(result):
     from AttentionUNetSegmentationLib.attention_view import explanation, map_node
 

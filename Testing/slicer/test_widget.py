@@ -371,6 +371,35 @@ def test_a_roi_and_probabilities_are_passed_on(slicer, widget, add_ct, predictin
     assert gates(widget)[-3:] == ["probability kidney", "probability pancreas", "probability spleen"]
 
 
+def test_a_new_roi_encloses_the_input(slicer, widget, add_ct, wait):
+    ct = add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    roi = widget.ui.roiSelector.addNode()
+    bounds, expected = [0.0] * 6, [0.0] * 6
+    roi.GetRASBounds(bounds)
+    ct.GetRASBounds(expected)
+    assert bounds == pytest.approx(expected)
+    assert widget._parameterNode.roi is roi
+
+
+def test_choosing_another_result_shows_it(slicer, widget, done):
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
+    widget.ui.outputSelector.setCurrentNode(other)
+    assert widget.ui.organTable.rowCount == 0 and gates(widget) == ["none"] and widget.ui.statusLabel.text == ""
+    widget.ui.outputSelector.setCurrentNode(done)
+    assert widget.ui.organTable.rowCount == 4 and len(gates(widget)) == 10
+
+
+def test_a_gpu_that_is_not_used_is_explained_after_a_run(widget, done, wait, monkeypatch):
+    from AttentionUNetSegmentationLib import dependencies
+
+    monkeypatch.setattr(dependencies, "gpu_note", lambda: "PyTorch is a CPU build")
+    widget.ui.segmentButton.click()
+    wait(lambda: not widget.logic.isRunning)
+    assert widget.ui.warningsLabel.text.endswith("\nPyTorch is a CPU build")
+    assert errors() == []
+
+
 def test_reload_during_a_run(slicer, widget, add_ct, predicting, wait):
     predicting(seconds=60)
     add_ct()
