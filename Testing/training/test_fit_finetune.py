@@ -1,18 +1,24 @@
 """``attention-unet-train finetune``: from a model folder to a checkpoint that knows the cases better."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import phantoms
 import prepared_cases
 from attention_unet_training.cli import main
+from attention_unet_training.dataset.prepared import PreparedDataset
 from attention_unet_training.starting_weights import read_starting_weights
-from AttentionUNetSegmentationLib.model import build_network, save_model
+from attention_unet_training.task import SegmentationTask
+from AttentionUNetSegmentationLib.inference import pad_to_multiple
+from AttentionUNetSegmentationLib.model import build_network, load_model, save_model
 from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec, IntensitySpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 OPTIONS = ["--patch", "16", "16", "16", "--validation-cases", "1", "--workers", "0", "--device", "cpu", "--quiet"]
 
 
@@ -38,20 +44,47 @@ def finetune(model: Path, dataset: Path, output: Path, *options: str) -> int:
     return main(["finetune", str(model), str(dataset), "--output", str(output), *OPTIONS, *options])
 
 
-def test_fine_tuning_learns_the_cases_and_writes_an_exportable_checkpoint(model, dataset, tmp_path, capsys):
-    assert finetune(model, dataset, tmp_path, "--epochs", "6", "--learning-rate", "0.03", "--batch-norm", "train") == 0
-    assert f"wrote {tmp_path / 'best.ckpt'}" in capsys.readouterr().out
-    content = torch.load(tmp_path / "best.ckpt", weights_only=True)
+@pytest.fixture(scope="module")
+def tuned(model, dataset, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finetune") / "run"
+    assert finetune(model, dataset, folder, "--epochs", "6", "--learning-rate", "0.03", "--batch-norm", "train") == 0
+    return folder
+
+
+def test_fine_tuning_learns_the_cases_and_writes_checkpoints_logs_and_figures(tuned):
+    content = torch.load(tuned / "best.ckpt", weights_only=True)
     assert content["hyper_parameters"]["organs"] == ["pancreas", "spleen", "kidney"]
     assert content["hyper_parameters"]["widths"] == [4, 8, 8]
     data = content["datamodule_hyper_parameters"]
     assert (data["spacing_mm"], data["clip_hu"], data["mean_hu"], data["std_hu"]) == (2.0, [-200, 300], -25, 130)
     assert len(data["training_ids"]) == 3
-    log = next((tmp_path / "logs_csv").rglob("metrics.csv")).read_text().splitlines()
+    log = next((tuned / "logs_csv").rglob("metrics.csv")).read_text().splitlines()
     column = log[0].split(",").index("dice")
     dice = [float(line.split(",")[column]) for line in log[1:] if line.split(",")[column]]
     assert max(dice) > dice[0] + 0.05
-    assert list((tmp_path / "logs").rglob("*.png"))
+    assert list((tuned / "logs").rglob("*.png"))
+
+
+def test_the_exported_model_finds_what_validation_found(tuned, dataset, tmp_path):
+    measured = [{"data": "x", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 1}]
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    options = ["--description", str(DESCRIPTION), "--measured", str(tmp_path / "measured.json")]
+    assert main(["export", str(tuned / "best.ckpt"), str(tmp_path / "exported"), *options]) == 0
+    content = torch.load(tuned / "best.ckpt", weights_only=True)
+    keys = ("organs", "widths", "num_subgates", "gating_conv", "architecture")
+    task = SegmentationTask(**{key: content["hyper_parameters"][key] for key in keys}).eval()
+    task.load_state_dict(content["state_dict"])
+    task.log, task._counts = lambda *_, **__: None, torch.zeros(3, 3)
+    case = PreparedDataset.open(dataset).cases[0]
+    image = np.asarray(case.image(), np.float32)
+    labels = torch.from_numpy(case.labels().astype(np.int64))[None, None]
+    validated = task.validation_step((torch.from_numpy(image)[None, None], labels), 0)["prediction"][0, 0].numpy()
+    exported = load_model(tmp_path / "exported")
+    with torch.no_grad():
+        logits = exported.network(torch.from_numpy(pad_to_multiple(image, 16))[None, None])[0][0]
+    found = logits.argmax(dim=0).numpy()[tuple(slice(0, size) for size in image.shape)]
+    assert validated.any()
+    assert phantoms.dice(found > 0, validated > 0) > 0.99
 
 
 @pytest.mark.parametrize(("frozen", "same"), [("trunk", ("encoder", "mix")), ("gates", ("gates",))])
@@ -71,8 +104,9 @@ def test_other_organs_can_be_chosen(model, dataset, tmp_path):
     assert weights.state["mix.bias"].shape == (3,)
 
 
-def test_an_interrupted_run_goes_on(model, dataset, tmp_path):
+def test_an_interrupted_run_goes_on(model, dataset, tmp_path, capsys):
     assert finetune(model, dataset, tmp_path, "--epochs", "1") == 0
+    assert f"wrote {tmp_path / 'best.ckpt'}" in capsys.readouterr().out
     steps = torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"]
     assert finetune(model, dataset, tmp_path, "--epochs", "2", "--resume", str(tmp_path / "last.ckpt")) == 0
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * steps

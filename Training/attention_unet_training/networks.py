@@ -17,6 +17,7 @@ from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ArchitectureS
 
 MONAI_PREFIX = "monai."
 MONAI_NETWORKS = ("AttentionUnet", "SegResNet", "DynUNet", "VNet", "UNet")
+ENGINE_DIVISOR = 16  # inference.predict
 GIVEN = ("spatial_dims", "in_channels", "out_channels")  # follow from the task
 
 
@@ -102,6 +103,11 @@ def pad_to_divisor(x: Tensor, divisor: int) -> Tensor:
     """Repeat edge voxels at the end of each axis of (N, C, D, H, W) up to multiples, as the engine does."""
     padding = [amount for size in reversed(x.shape[2:]) for amount in (0, -size % divisor)]
     return torch.nn.functional.pad(x, padding, mode="replicate") if any(padding) else x
+
+
+def pad_as_engine(x: Tensor, network: nn.Module) -> Tensor:
+    """Pad (N, C, D, H, W) as the engine pads a volume for this network: to multiples of 16, or of what it needs."""
+    return pad_to_divisor(x, math.lcm(ENGINE_DIVISOR, getattr(network, "size_divisor", 1)))
 
 
 def _size_divisor(name: str, options: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
-from .networks import build, pad_to_divisor, set_batch_norm_momentum
+from .networks import build, pad_as_engine, set_batch_norm_momentum
 from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
 from .starting_weights import read_starting_weights, start_from
 
@@ -154,7 +154,7 @@ class SegmentationTask(pl.LightningModule):
             "prediction": class numbers (N, 1, D, H, W); "attention": the network's coefficients, on the padded grid.
         """
         image, target, labelled = self._parts(batch)
-        logits, attention = self(pad_to_divisor(image, getattr(self.network, "size_divisor", 1)))
+        logits, attention = self(pad_as_engine(image, self.network))
         logits = logits[(..., *(slice(0, size) for size in target.shape[2:]))]
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
@@ -172,8 +172,10 @@ class SegmentationTask(pl.LightningModule):
         dice = 2 * overlap / (predicted + true).clamp(min=1)
         active = self._active.to(dice.device)
         names = [organ for organ, is_active in zip(self.hparams.organs, active, strict=True) if is_active]
-        self.log_dict({f"dice_{organ}": value for organ, value in zip(names, dice[active], strict=True)})
-        self.log("dice", dice[active].mean(), prog_bar=True)
+        self.log_dict(
+            {f"dice_{organ}": value for organ, value in zip(names, dice[active], strict=True)}, sync_dist=True
+        )
+        self.log("dice", dice[active].mean(), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         """The optimiser, and its learning rate by step."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from AttentionUNetSegmentationLib.network import resample_linearly
 
-from ..networks import pad_to_divisor
+from ..networks import pad_as_engine
 from .figure import draw_figure
 
 
@@ -44,7 +44,7 @@ class AttentionFigures(pl.Callback):
         if not wanted or trainer.sanity_checking or not trainer.is_global_zero:
             return
         image, target = batch[0], batch[1]
-        padded = pad_to_divisor(image[:1], getattr(pl_module.network, "size_divisor", 1)).shape[2:]
+        padded = pad_as_engine(image[:1], pl_module.network).shape[2:]
         inside = tuple(slice(0, size) for size in image.shape[2:])
         attention = {
             name: resample_linearly(alpha[:1].float(), padded)[0, 0][inside].cpu().numpy()
