@@ -109,7 +109,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = AttentionUNetSegmentationLogic()
         self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, self._guarded)
-        self.organPanel = OrganPanel(self.ui)
+        self.organPanel = OrganPanel(self.ui, self._guarded)
         self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
         self._sceneTimer = qt.QTimer()  # one refresh for many nodes added or removed in a row
         self._sceneTimer.setSingleShot(True)

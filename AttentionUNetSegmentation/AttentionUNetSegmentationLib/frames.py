@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .backends import Predictor
 from .measures import GateMeasure, OrganMeasure, measure_attention, measure_organs
 from .model import Model
-from .monitor import CancelCheck, Cancelled, ProgressCallback
+from .monitor import CancelCheck, Monitor, ProgressCallback
 from .pipeline import Options, segment
 from .volume import Segmentation, Volume
 
@@ -62,9 +62,12 @@ def segment_frames(
         wanted = options if n == current else _without_maps(options)
         report = _part_of(progress, n, len(volumes))
         result = segment(volume, model, wanted, report, cancel, predictor)
-        organs, gates = measure_organs(result, volume), measure_attention(result)
-        if cancel is not None and cancel():
-            raise Cancelled
+        monitor = Monitor(cancel=cancel)
+        monitor.check()
+        organs = measure_organs(result, volume)
+        monitor.check()
+        gates = measure_attention(result)
+        monitor.check()
         outcomes.append(Outcome(result, organs, gates))
     return outcomes
 

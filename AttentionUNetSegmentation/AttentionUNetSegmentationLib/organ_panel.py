@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ class OrganPanel:
 
     Args:
         ui: The widgets of the .ui file.
+        guarded: Runs a function, and shows its error if it fails.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, guarded: Callable[[Callable[[], None]], None]) -> None:
         self._ui = ui
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._rows: list[OrganRow] = []
@@ -37,7 +39,7 @@ class OrganPanel:
         table.connect("cellDoubleClicked(int,int)", self.jump)
         table.connect("cellChanged(int,int)", self._on_cell_changed)
         ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
-        ui.editButton.connect("clicked(bool)", self.edit)
+        ui.editButton.connect("clicked(bool)", lambda: guarded(self.edit))
         ui.copyButton.connect("clicked(bool)", self.copy)
 
     @property
@@ -67,7 +69,11 @@ class OrganPanel:
             slicer.modules.markups.logic().JumpSlicesToLocation(*position, True)
 
     def edit(self) -> None:
-        """Open the result in the Segment Editor."""
+        """Open the result in the Segment Editor.
+
+        Raises:
+            RuntimeError: If Slicer has no main window.
+        """
         if self._node is None:
             return
         slicer.util.selectModule("SegmentEditor")

@@ -1,7 +1,6 @@
 """The panel, used as a user does: by clicks."""
 
 import shutil
-import sys
 import threading
 
 import numpy as np
@@ -400,18 +399,14 @@ def test_a_gpu_that_is_not_used_is_explained_after_a_run(widget, done, wait, mon
     assert errors() == []
 
 
-def test_reload_during_a_run(slicer, widget, add_ct, predicting, wait):
-    predicting(seconds=60)
-    add_ct()
-    wait(lambda: widget.ui.segmentButton.enabled)
-    widget.ui.segmentButton.click()
-    old_package = sys.modules["AttentionUNetSegmentationLib.mrml"]
-    slicer_host.process_events(0.1)
-    new = slicer_host.reload_module("AttentionUNetSegmentation")
-    assert not widget.logic.isRunning and new is not widget
-    assert sys.modules["AttentionUNetSegmentationLib.mrml"] is not old_package
-    wait(lambda: new.ui.segmentButton.enabled)
-    assert new.ui.modelSelector.count >= 1
+def test_the_panel_works_without_a_main_window(slicer, widget, done):
+    with slicer_host.no_main_window():
+        widget.ui.gateSelector.setCurrentIndex(1)
+        widget.ui.organTable.cellDoubleClicked.emit(0, 2)
+        widget.ui.show3DButton.click()
+        assert errors() == []
+        widget.ui.editButton.click()
+        assert len(errors()) == 1 and "main window" in errors()[0]
 
 
 def test_models_are_added_and_removed(widget, module, tmp_path, monkeypatch):
