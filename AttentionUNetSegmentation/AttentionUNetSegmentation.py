@@ -122,7 +122,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.NodeAddedEvent, self._scheduleSceneChanged)
         self.addObserver(scene, scene.NodeRemovedEvent, self._scheduleSceneChanged)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
@@ -138,6 +138,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self._sceneTimer.stop()
         self.logic.stop()
         self.setParameterNode(None)
+        self.organPanel.refresh(None)
         self.removeObservers()
 
     def onReload(self) -> None:
@@ -161,12 +162,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self._clear()
 
     def onSceneEndClose(self, caller=None, event=None) -> None:
-        """Begin again with an empty scene."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def onSceneEndImport(self, caller=None, event=None) -> None:
-        """Show what the loaded scene holds."""
+        """Show what the scene holds after it was closed, or loaded."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 

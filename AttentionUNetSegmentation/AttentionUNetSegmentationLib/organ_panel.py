@@ -8,6 +8,8 @@ from typing import Any
 
 import qt
 import slicer
+import vtk
+from slicer.util import VTKObservationMixin
 
 from .mrml import INPUT_ROLE, SURFACE
 from .organ_table import OrganRow, as_text, rows, world_centroid, write_csv, write_table_node
@@ -16,8 +18,8 @@ COLUMNS = ("", "", "Organ", "Volume (ml)", "Mean (HU)")  # colour, visibility, .
 COLOR, VISIBLE, NAME, VOLUME, MEAN = range(len(COLUMNS))
 
 
-class OrganPanel:
-    """Shows the organs of a segmentation node, read from the node alone.
+class OrganPanel(VTKObservationMixin):
+    """Shows the organs of a segmentation node, read from the node alone, and again when it changes.
 
     Args:
         ui: The widgets of the .ui file.
@@ -25,7 +27,11 @@ class OrganPanel:
     """
 
     def __init__(self, ui: Any, guarded: Callable[[Callable[[], None]], None]) -> None:
+        VTKObservationMixin.__init__(self)
         self._ui = ui
+        self._timer = qt.QTimer()  # one refresh for many changes in a row
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._fill_table)
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._rows: list[OrganRow] = []
         table = ui.organTable
@@ -49,18 +55,12 @@ class OrganPanel:
 
     def refresh(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Fill the table from a segmentation node; None empties it."""
-        self._node, self._rows = node, rows(node)
-        table = self._ui.organTable
-        table.blockSignals(True)
-        table.setRowCount(len(self._rows))
-        for index, row in enumerate(self._rows):
-            self._fill(index, row)
-        table.blockSignals(False)
-        for button in (self._ui.show3DButton, self._ui.editButton, self._ui.copyButton, self._ui.exportButton):
-            button.setEnabled(bool(self._rows))
-        self._ui.show3DButton.blockSignals(True)
-        self._ui.show3DButton.setChecked(self._is_shown_in_3d())
-        self._ui.show3DButton.blockSignals(False)
+        if node is not self._node:
+            self.removeObservers()
+            self._node = node
+            if node is not None:
+                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_modified)
+        self._fill_table()
 
     def jump(self, index: int, column: int = NAME) -> None:
         """Move the slice views to an organ's centre."""
@@ -95,6 +95,24 @@ class OrganPanel:
         """
         write_csv(self._rows, Path(path))
         return write_table_node(self._node, self._rows)
+
+    def _on_modified(self, caller=None, event=None) -> None:
+        self._timer.start(0)
+
+    def _fill_table(self) -> None:
+        self._timer.stop()
+        self._rows = rows(self._node)
+        table = self._ui.organTable
+        table.blockSignals(True)
+        table.setRowCount(len(self._rows))
+        for index, row in enumerate(self._rows):
+            self._fill(index, row)
+        table.blockSignals(False)
+        for button in (self._ui.show3DButton, self._ui.editButton, self._ui.copyButton, self._ui.exportButton):
+            button.setEnabled(bool(self._rows))
+        self._ui.show3DButton.blockSignals(True)
+        self._ui.show3DButton.setChecked(self._is_shown_in_3d())
+        self._ui.show3DButton.blockSignals(False)
 
     def _fill(self, index: int, row: OrganRow) -> None:
         texts = row.texts()

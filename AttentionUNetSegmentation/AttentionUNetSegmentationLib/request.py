@@ -227,9 +227,11 @@ def _cropped(volume: Volume, request: Request, like: Volume | None = None) -> Vo
 
 
 def _changes(request: Request, inputs: Inputs, outcome: Outcome) -> list[str]:
-    """What happened to the input during the run, one sentence each."""
+    """What the user should know of the input's frames and changes during the run, one sentence each."""
     node, changes = request.volume_node, []
     frames = frames_of(node)
+    if inputs.values and (outcome.result.attention or outcome.result.probabilities):
+        changes.append(f"the maps are of frame {inputs.shown} only")
     if frames is not None and inputs.shown and not inputs.values and frames.values[frames.current] != inputs.shown:
         changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
     comparable = request.roi is None and not request.all_frames and node.GetImageData() is not None

@@ -67,11 +67,37 @@ def test_all_frames(slicer, logic, network, browser_of_two, current):
 
 
 def test_a_second_run_reuses_the_sequence_and_the_table(slicer, logic, network, browser_of_two, scene_nodes):
-    _browser, volume = browser_of_two()
+    browser, volume = browser_of_two()
     node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
     before = scene_nodes()
+    select(slicer, browser, 1)
     assert logic.segment(volume, node, device="cpu", predictor=network(), allFrames=True) is node
     assert scene_nodes() == before
+    for number, centre in ((1, (4, -15, 50)), (0, (12, -25, 40)), (1, (4, -15, 50))):
+        select(slicer, browser, number)
+        assert pancreas(node).centroid_ras_mm == pytest.approx(centre, abs=1)
+
+
+def test_a_single_frame_can_be_redone(slicer, logic, network, browser_of_two):
+    browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    slicer.util.updateVolumeFromArray(volume, slicer.util.arrayFromVolume(volume)[:, :, ::-1])
+    logic.segment(volume, node, device="cpu", predictor=network())
+    redone = pancreas(node).centroid_ras_mm
+    select(slicer, browser, 1)
+    assert pancreas(node).centroid_ras_mm == pytest.approx((4, -15, 50), abs=1)
+    select(slicer, browser, 0)
+    assert pancreas(node).centroid_ras_mm == redone != pytest.approx((12, -25, 40), abs=1)
+
+
+def test_the_table_follows_the_frame(slicer, widget, network, browser_of_two, wait):
+    browser, volume = browser_of_two()
+    node = widget.logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    widget.logic.getParameterNode().outputSegmentation = node
+    assert "the maps are of frame 0 only" in widget.ui.warningsLabel.text
+    before = float(widget.ui.organTable.item(0, 3).text())
+    select(slicer, browser, 1)
+    wait(lambda: float(widget.ui.organTable.item(0, 3).text()) > 1.5 * before)
 
 
 def test_two_browsers_are_kept_apart(slicer, logic, network, browser_of_two):
