@@ -177,6 +177,9 @@ def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRML
     left = set()
     for node in nodes:
         item = hierarchy.GetItemByDataNode(node)
+        if not item:  # Slicer has not come to it yet
+            hierarchy.CreateItem(folder, node)
+            continue
         left.add(hierarchy.GetItemParent(item))
         hierarchy.SetItemParent(item, folder)
     for item in left - {folder, parent, hierarchy.GetSceneItemID()}:
