@@ -27,49 +27,45 @@ class KillAt(pl.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+MODEL = {
+    "widths": [4, 8, 8],
+    "loss": "dice",
+    "dice_smooth": 1.0,
+    "optimizer": "adam",
+    "learning_rate": 0.02,
+    "warm_up_steps": 2,
+}
+DATA = {
+    "shape_kji": [16, 16, 16],
+    "batch_size": 2,
+    "samples_per_epoch": 8,
+    "validation_cases": 1,
+    "workers": 0,
+}
+TRAINER = {
+    "accelerator": "cpu",
+    "logger": False,
+    "num_sanity_val_steps": 0,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+CHECKPOINTS = (
+    {"filename": "best", "monitor": "dice", "mode": "max", "enable_version_counter": False},
+    {"filename": "last", "save_on_train_epoch_end": True, "enable_version_counter": False},
+)
+
+
 def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[dict] = (), **sections: dict) -> Path:
     """A configuration of a run that takes a second: widths 4 and 8, patches of 16 voxels, 4 steps an epoch."""
-    best = {"filename": "best", "monitor": "dice", "mode": "max", "enable_version_counter": False}
-    last = {"filename": "last", "save_on_train_epoch_end": True, "enable_version_counter": False}
     checkpoint = "lightning.pytorch.callbacks.ModelCheckpoint"
+    trainer = {"max_epochs": epochs, "default_root_dir": str(folder)} | TRAINER | sections.get("trainer", {})
+    trainer["callbacks"] = [*({"class_path": checkpoint, "init_args": options} for options in CHECKPOINTS), *callbacks]
+    data = {"dataset": str(dataset)} | DATA | sections.get("data", {})
     config = {
         "seed_everything": 3,
-        "model": {
-            "widths": [4, 8, 8],
-            "loss": "dice",
-            "dice_smooth": 1.0,
-            "optimizer": "adam",
-            "learning_rate": 0.02,
-            "warm_up_steps": 2,
-        }
-        | sections.get("model", {}),
-        "data": {
-            "class_path": "CasesData",
-            "init_args": {
-                "dataset": str(dataset),
-                "shape_kji": [16, 16, 16],
-                "batch_size": 2,
-                "samples_per_epoch": 8,
-                "validation_cases": 1,
-                "workers": 0,
-            }
-            | sections.get("data", {}),
-        },
-        "trainer": {
-            "accelerator": "cpu",
-            "max_epochs": epochs,
-            "default_root_dir": str(folder),
-            "logger": False,
-            "num_sanity_val_steps": 0,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "callbacks": [
-                {"class_path": checkpoint, "init_args": best},
-                {"class_path": checkpoint, "init_args": last},
-                *callbacks,
-            ],
-        }
-        | sections.get("trainer", {}),
+        "model": MODEL | sections.get("model", {}),
+        "data": {"class_path": "CasesData", "init_args": data},
+        "trainer": trainer,
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.yaml"

@@ -20,6 +20,7 @@ from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec, IntensityS
 pytestmark = pytest.mark.filterwarnings("ignore")
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 OPTIONS = ["--patch", "16", "16", "16", "--validation-cases", "1", "--workers", "0", "--device", "cpu", "--quiet"]
+SHORT = ["--samples-per-epoch", "4"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_the_exported_model_finds_what_validation_found(tuned, dataset, tmp_path
     keys = ("organs", "widths", "num_subgates", "gating_conv", "architecture")
     task = SegmentationTask(**{key: content["hyper_parameters"][key] for key in keys}).eval()
     task.load_state_dict(content["state_dict"])
-    task.log, task._counts = lambda *_, **__: None, torch.zeros(3, 3)
+    task.log, task._counts = lambda *_, **__: None, torch.zeros(4, 3)
     case = PreparedDataset.open(dataset).cases[0]
     image = np.asarray(case.image(), np.float32)
     labels = torch.from_numpy(case.labels().astype(np.int64))[None, None]
@@ -89,7 +90,7 @@ def test_the_exported_model_finds_what_validation_found(tuned, dataset, tmp_path
 
 @pytest.mark.parametrize(("frozen", "same"), [("trunk", ("encoder", "mix")), ("gates", ("gates",))])
 def test_frozen_parts_are_the_models(model, dataset, tmp_path, frozen, same):
-    assert finetune(model, dataset, tmp_path, "--epochs", "1", "--frozen", frozen) == 0
+    assert finetune(model, dataset, tmp_path, "--epochs", "1", *SHORT, "--frozen", frozen) == 0
     before, after = (read_starting_weights(source).state for source in (model, tmp_path / "last.ckpt"))
     for name, tensor in before.items():
         if name.startswith(same):
@@ -98,17 +99,17 @@ def test_frozen_parts_are_the_models(model, dataset, tmp_path, frozen, same):
 
 
 def test_other_organs_can_be_chosen(model, dataset, tmp_path):
-    assert finetune(model, dataset, tmp_path, "--epochs", "1", "--organs", "kidney", "pancreas") == 0
+    assert finetune(model, dataset, tmp_path, "--epochs", "1", *SHORT, "--organs", "kidney", "pancreas") == 0
     weights = read_starting_weights(tmp_path / "last.ckpt")
     assert weights.organs == ("kidney", "pancreas")
     assert weights.state["mix.bias"].shape == (3,)
 
 
 def test_an_interrupted_run_goes_on(model, dataset, tmp_path, capsys):
-    assert finetune(model, dataset, tmp_path, "--epochs", "1") == 0
+    assert finetune(model, dataset, tmp_path, "--epochs", "1", *SHORT) == 0
     assert f"wrote {tmp_path / 'best.ckpt'}" in capsys.readouterr().out
     steps = torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"]
-    assert finetune(model, dataset, tmp_path, "--epochs", "2", "--resume", str(tmp_path / "last.ckpt")) == 0
+    assert finetune(model, dataset, tmp_path, "--epochs", "2", *SHORT, "--resume", str(tmp_path / "last.ckpt")) == 0
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * steps
 
 

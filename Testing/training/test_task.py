@@ -106,10 +106,24 @@ def test_cases_that_label_some_organs_train_and_are_counted_for_those():
     target = target.masked_fill(target > 1, 0)
     labelled = torch.tensor([[True, False, False], [True, True, True]])
     assert torch.isfinite(step(module, (image, target, labelled)))
-    module._counts = torch.zeros(3, 3)
+    module._counts = torch.zeros(4, 3)
     predicted = module.validation_step((image, target, labelled), 0)["prediction"]
     assert module._counts[2, 0] == (target == 1).sum()
     assert module._counts[1, 2] == (predicted[1] == 3).sum()
+
+
+def test_organs_that_no_validation_case_labels_do_not_count():
+    module = task()
+    logged = {}
+    module.log_dict = lambda values, **_: logged.update(values)
+    module.log = lambda name, value, **_: logged.update({name: value})
+    module.all_gather = lambda x: x
+    image, target = batch()
+    module.on_validation_epoch_start()
+    module.validation_step((image, target.clamp(max=1), torch.tensor([[True, False, False]] * 2)), 0)
+    module.on_validation_epoch_end()
+    assert {"dice", "dice_pancreas", "val_loss"} == set(logged)
+    assert logged["dice"] == logged["dice_pancreas"]
 
 
 def test_unets_weights_start_an_attention_unet_and_its_gates_stay_fresh(tmp_path):
@@ -204,7 +218,7 @@ def test_validation_of_any_size_pads_like_the_engine():
     module = task().eval()
     module.log = lambda *_, **__: None
     image, target = torch.randn(1, 1, 5, 6, 7), torch.zeros(1, 1, 5, 6, 7, dtype=torch.long)
-    module._counts = torch.zeros(3, 3)
+    module._counts = torch.zeros(4, 3)
     found = module.validation_step((image, target), 0)["prediction"]
     padded = torch.from_numpy(pad_to_multiple(image[0, 0].numpy(), 16))[None, None]
     assert torch.equal(found, module(padded)[0].argmax(dim=1, keepdim=True)[..., :5, :6, :7])
@@ -221,7 +235,7 @@ def test_monai_networks_take_part(name):
     logits, attention = module.eval()(image)
     assert logits.shape == (1, 4, 32, 16, 16)
     assert attention == {}
-    module._counts = torch.zeros(3, 3)
+    module._counts = torch.zeros(4, 3)
     odd = torch.randn(1, 1, 17, 16, 9)
     assert module.validation_step((odd, torch.zeros_like(odd).long()), 0)["prediction"].shape == odd.shape
 

@@ -1,4 +1,8 @@
-"""``attention-unet-train finetune``: from a model to one that knows your own cases, in one command."""
+"""``attention-unet-train finetune``: from a model to one that knows your own cases, in one command.
+
+Cases may label some of the model's organs only: where an organ is not labelled, calling something that organ instead of
+background is neither right nor wrong.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--fold", type=int, default=0, help="fold of the split")
     parser.add_argument("--validation-cases", type=int, default=2, help="cases kept out of training (default: 2)")
     parser.add_argument("--epochs", type=int, default=50, help="at most (default: 50)")
-    parser.add_argument("--samples-per-epoch", type=int, help="patches per epoch (default: 4 per training case)")
+    parser.add_argument("--samples-per-epoch", type=int, help="patches per epoch (default: 4 per case)")
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="peak learning rate (default: 3e-4)")
     parser.add_argument("--batch-size", type=int, default=1, help="patches per step (default: 1)")
     parser.add_argument("--patch", type=int, nargs=3, default=(96, 160, 160), metavar=("D", "H", "W"), help="voxels")
@@ -72,39 +76,41 @@ def finetune(options: argparse.Namespace) -> Path:
         RuntimeError: If training fails.
     """
     spec = read_model_spec(options.model)
-    organs = options.organs or [label.name for label in spec.labels]
     dataset = PreparedDataset.open(options.dataset)
     check_preparation(spec, dataset)
     pl.seed_everything(options.seed)
     trainer = make_trainer(options)  # first: a device that is not there is noticed at once
-    architecture = spec.architecture
-    steps = options.samples_per_epoch or 4 * len(dataset.cases)
-    task = SegmentationTask(
-        organs=list(organs),
-        architecture=architecture.type,
-        widths=list(architecture.widths),
-        num_subgates=architecture.num_subgates,
-        gating_conv=architecture.gating_conv,
-        learning_rate=options.learning_rate,
-        batch_norm=options.batch_norm,
-        frozen=options.frozen,
-        init_from=str(options.model),
-    )
+    organs = list(options.organs or [label.name for label in spec.labels])
     data = CasesData(
         options.dataset,
-        organs=list(organs),
+        organs=organs,
         split=options.split,
         fold=options.fold,
         shape_kji=tuple(options.patch),
         batch_size=options.batch_size,
-        samples_per_epoch=max(steps, options.batch_size),
+        samples_per_epoch=max(options.samples_per_epoch or 4 * len(dataset.cases), options.batch_size),
         augmentation=AUGMENTATION,
         validation_cases=options.validation_cases,
         seed=options.seed,
         workers=options.workers,
     )
-    trainer.fit(task, data, ckpt_path=str(options.resume) if options.resume else None)
+    trainer.fit(make_task(options, spec, organs), data, ckpt_path=str(options.resume) if options.resume else None)
     return Path(trainer.checkpoint_callback.best_model_path)
+
+
+def make_task(options: argparse.Namespace, spec: ModelSpec, organs: list[str]) -> SegmentationTask:
+    """The model's network with its weights, ready to learn."""
+    return SegmentationTask(
+        organs=organs,
+        architecture=spec.architecture.type,
+        widths=list(spec.architecture.widths),
+        num_subgates=spec.architecture.num_subgates,
+        gating_conv=spec.architecture.gating_conv,
+        learning_rate=options.learning_rate,
+        batch_norm=options.batch_norm,
+        frozen=options.frozen,
+        init_from=str(options.model),
+    )
 
 
 def make_trainer(options: argparse.Namespace) -> pl.Trainer:

@@ -91,13 +91,12 @@ class SegmentationTask(pl.LightningModule):
         if init_from:
             done = start_from(self.network, organs, read_starting_weights(init_from))
             rank_zero_info(f"init_from {init_from}: {done}")
-        inactive = [n for n, organ in enumerate(organs, start=1) if organ not in (active_organs or organs)]
-        leave_out_of_softmax(self.network, inactive)
-        self._active = torch.tensor([n + 1 not in inactive for n in range(len(organs))])
+        self._active = torch.tensor([organ in (active_organs or organs) for organ in organs])
+        leave_out_of_softmax(self.network, [n + 1 for n, active in enumerate(self._active) if not active])
         self._frozen = frozen_modules(self.network, frozen)
         self.network.to(memory_format=torch.channels_last_3d)
         self.loss = SegmentationLoss(loss, class_weights or [1.0] * (len(organs) + 1), dice_smooth, cross_entropy)
-        self._counts = torch.zeros(0)
+        self._counts = self._no_counts()
 
     def _check_options(self) -> None:
         options = self.hparams
@@ -145,10 +144,10 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the last epoch."""
-        self._counts = torch.zeros(3, len(self.hparams.organs), device=self.device)
+        self._counts = self._no_counts()
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        """Count overlap, predicted and true voxels of every organ.
+        """Count overlap, predicted and true voxels of every organ, and the cases that label it.
 
         Returns:
             "prediction": class numbers (N, 1, D, H, W); "attention": the network's coefficients, on the padded grid.
@@ -162,20 +161,20 @@ class SegmentationTask(pl.LightningModule):
         for n in range(len(self.hparams.organs)):
             known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
             in_prediction, in_target = predicted[known] == n + 1, target[known] == n + 1
-            counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum())
+            counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum(), known.sum())
             self._counts[:, n] += torch.stack(counts)
         return {"prediction": predicted, "attention": attention}
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per active organ over all validation voxels whose case labels it, and their mean."""
-        overlap, predicted, true = self.all_gather(self._counts).view(-1, *self._counts.shape).sum(dim=0)
+        """Log Dice per organ that is active and labelled, over all validation voxels, and their mean."""
+        overlap, predicted, true, cases = self.all_gather(self._counts).view(-1, *self._counts.shape).sum(dim=0)
         dice = 2 * overlap / (predicted + true).clamp(min=1)
-        active = self._active.to(dice.device)
-        names = [organ for organ, is_active in zip(self.hparams.organs, active, strict=True) if is_active]
+        judged = self._active.to(dice.device) & (cases > 0)
+        names = [organ for organ, is_judged in zip(self.hparams.organs, judged, strict=True) if is_judged]
         self.log_dict(
-            {f"dice_{organ}": value for organ, value in zip(names, dice[active], strict=True)}, sync_dist=True
+            {f"dice_{organ}": value for organ, value in zip(names, dice[judged], strict=True)}, sync_dist=True
         )
-        self.log("dice", dice[active].mean(), prog_bar=True, sync_dist=True)
+        self.log("dice", dice[judged].mean(), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         """The optimiser, and its learning rate by step."""
@@ -187,6 +186,9 @@ class SegmentationTask(pl.LightningModule):
         factor = learning_rate_factor(options.schedule, total, options.warm_up_steps, floor)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _no_counts(self) -> Tensor:
+        return torch.zeros(4, len(self.hparams.organs), device=self.device)
 
     def _frozen_now(self) -> list[torch.nn.Module]:
         epochs = self.hparams.frozen_epochs

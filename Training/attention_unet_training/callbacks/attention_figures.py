@@ -63,4 +63,4 @@ class AttentionFigures(pl.Callback):
         log_folders = [logger.log_dir for logger in trainer.loggers if getattr(logger, "log_dir", None)]
         folder = Path([*log_folders, trainer.default_root_dir][0]) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"epoch_{trainer.current_epoch:04d}.png", dpi=80)
+        figure.savefig(folder / f"epoch_{trainer.current_epoch:04d}.png", dpi=100)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 COLORS = ("#ffd700", "#00c8ff", "#ff5a5a", "#7cfc00", "#ff7cf5", "#ffa040")
 VIEWS = ("axial", "sagittal")
@@ -27,13 +28,14 @@ def draw_figure(
         image: (D, H, W), scaled; k upwards, j to the front, i to the right.
         target: (D, H, W) class numbers.
         prediction: (D, H, W) class numbers.
-        attention: Name -> (D, H, W) coefficients in [0, 1] on the same grid.
+        attention: Name -> (D, H, W) coefficients in [0, 1] on the same grid; dark is 0, bright is 1.
         organs: Names of the classes 1, 2, ...
         title: Written above.
     """
     columns = 1 + len(attention)
-    figure = Figure(figsize=(INCHES * columns, INCHES * 2 + 0.6), layout="constrained")
-    axes = figure.subplots(2, columns, squeeze=False)
+    heights = [image.shape[1] / image.shape[2], image.shape[0] / image.shape[1]]  # of the views, by their widths
+    figure = Figure(figsize=(INCHES * columns, INCHES * sum(heights) + 1.1), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False, height_ratios=heights)
     window = np.percentile(image, (1, 99.5))
     k, i = slice_numbers(target)
     for row, view in enumerate(VIEWS):
@@ -44,8 +46,10 @@ def draw_figure(
         for column, (name, alpha) in enumerate(attention.items(), start=1):
             _show(axes[row, column], ct, window, name)
             axes[row, column].imshow(take(alpha, view, k, i), cmap="inferno", vmin=0, vmax=1, alpha=0.6, origin="lower")
-    names = ", ".join(f"{organ} {COLORS[n % len(COLORS)]}" for n, organ in enumerate(organs))
-    figure.supxlabel(f"solid: reference, dashed: prediction; {names}; coefficients from 0 (dark) to 1", fontsize=7)
+    lines = [Line2D([], [], color=COLORS[n % len(COLORS)], label=organ) for n, organ in enumerate(organs)]
+    lines += [Line2D([], [], color="gray", label="reference")]
+    lines += [Line2D([], [], color="gray", linestyle="dashed", label="prediction")]
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=7, frameon=False)
     return figure
 
 
