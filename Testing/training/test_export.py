@@ -9,7 +9,7 @@ import torch
 import phantoms
 from attention_unet_training.cli import main
 from attention_unet_training.export import export, half_rounded
-from attention_unet_training.staging import staged
+from attention_unet_training.staging import Output, staged
 from AttentionUNetSegmentationLib.model import load_model, save_model
 from training_checkpoints import tiny_network, write_checkpoint
 
@@ -151,7 +151,7 @@ def test_all_outputs_or_none(tmp_path):
     a, b = tmp_path / "a", tmp_path / "deep" / "b"
 
     def fail() -> None:
-        with staged([a, b]) as (draft, _):
+        with staged([Output(a, ("*",)), Output(b)]) as (draft, _):
             draft.mkdir()
             (draft / "file").write_text("x")
             raise RuntimeError("stop")
@@ -160,7 +160,7 @@ def test_all_outputs_or_none(tmp_path):
         fail()
     assert list(tmp_path.iterdir()) == []
     a.mkdir()  # an empty folder may be filled
-    with staged([a, b]) as (draft_a, draft_b):
+    with staged([Output(a, ("*",)), Output(b)]) as (draft_a, draft_b):
         draft_a.mkdir()
         (draft_a / "file").write_text("x")
         draft_b.write_text("y")
@@ -170,8 +170,18 @@ def test_all_outputs_or_none(tmp_path):
 
 
 def test_outputs_must_lie_apart(tmp_path):
-    with pytest.raises(ValueError, match="must not lie inside each other"), staged([tmp_path / "a", tmp_path / "a/b"]):
+    outputs = [Output(tmp_path / "a", ("*",)), Output(tmp_path / "a" / "b")]
+    with pytest.raises(ValueError, match="must not lie inside each other"), staged(outputs):
         pass
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "file").write_text("mine")
+    for output, message in ((Output(tmp_path / "a", ("*",)), "is a file"), (Output(tmp_path / "b"), "is a folder")):
+        with pytest.raises(ValueError, match=message), staged([output], overwrite=True):
+            pass
 
 
 def test_nothing_to_write_is_an_error(checkpoint):

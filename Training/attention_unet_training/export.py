@@ -20,16 +20,17 @@ import torch
 from torch import Tensor
 
 from AttentionUNetSegmentationLib.model import build_network, load_model, save_model
-from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ArchitectureSpec, ModelSpec
+from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelSpec
 from AttentionUNetSegmentationLib.model_store import find_model
 from AttentionUNetSegmentationLib.network import UNet
 
 from .export_description import FIELDS_HELP, describe
-from .staging import staged
+from .staging import Output, staged
 from .task import read_network_state
 
 ARCHITECTURE_KEYS = ("widths", "num_subgates", "gating_conv")
 CHECKPOINT_ENDING = ".ckpt"
+BUNDLE_FILES = ("configs/*.json", "models/model.pt", "models/model.ts", "docs/README.md", "LICENSE")
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,8 @@ def export(
         ValueError: If the description is incomplete, does not fit what was trained, or an output exists.
         RuntimeError: If what was written does not give the network's results.
     """
-    targets = {"model": output, "onnx": onnx, "bundle": bundle}
-    wanted = {kind: path for kind, path in targets.items() if path is not None}
+    targets = {"model": (output, (SPEC_FILE, WEIGHTS_FILE)), "onnx": (onnx, ()), "bundle": (bundle, BUNDLE_FILES)}
+    wanted = {kind: Output(path, files) for kind, (path, files) in targets.items() if path is not None}
     if not wanted:
         raise ValueError("nothing to write: give a model folder, --onnx FILE or --bundle DIR")
     with staged(list(wanted.values()), overwrite) as drafts:

@@ -7,31 +7,44 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
-@contextmanager
-def staged(targets: Sequence[Path], overwrite: bool = False) -> Iterator[list[Path]]:
-    """Give a place to write each target to; when the block ends without an error, all are moved to where they belong.
+@dataclass(frozen=True)
+class Output:
+    """Something to be written.
 
-    A folder is replaced as a whole, and only if the new one has all of its files: what somebody else put there is never
-    deleted.
+    Attributes:
+        path: Where.
+        files: For a folder, patterns of the files that are written into it (``models/*.pt``); a folder that holds
+            others is never replaced. Empty for a file.
+    """
+
+    path: Path
+    files: tuple[str, ...] = ()
+
+
+@contextmanager
+def staged(outputs: Sequence[Output], overwrite: bool = False) -> Iterator[list[Path]]:
+    """Give a place to write each output to; when the block ends without an error, all are moved to where they belong.
 
     Args:
-        targets: Files or folders to be written.
-        overwrite: Whether they may replace existing ones; empty folders always may be filled.
+        outputs: Files or folders to be written.
+        overwrite: Whether they may replace existing ones, folders as a whole; empty folders always may be filled.
 
     Yields:
-        For each target a path, not existing yet, to write it to.
+        For each output a path, not existing yet, to write it to.
 
     Raises:
-        ValueError: If a target exists and may not be replaced, or two targets lie inside each other.
+        ValueError: If an output exists and may not be replaced, or two lie inside each other.
     """
-    targets = [Path(os.path.abspath(target)) for target in targets]
+    targets = [Path(os.path.abspath(output.path)) for output in outputs]
     _check_apart(targets)
-    for target in targets:
-        if _is_there(target) and not overwrite:
-            raise ValueError(f"{target} exists already; --overwrite replaces it")
+    for output, target in zip(outputs, targets, strict=True):
+        if _is_there(target):
+            _check_replaceable(target, output.files, overwrite)
     with ExitStack() as stack:
         drafts = []
         for target in targets:
@@ -39,8 +52,6 @@ def staged(targets: Sequence[Path], overwrite: bool = False) -> Iterator[list[Pa
             scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=existing, prefix=".writing-"))
             drafts.append(Path(scratch) / target.name)
         yield drafts
-        for draft, target in zip(drafts, targets, strict=True):
-            _check_replaceable(draft, target)
         for draft, target in zip(drafts, targets, strict=True):
             _publish(draft, target)
 
@@ -56,20 +67,16 @@ def _is_there(target: Path) -> bool:
     return target.exists() and not (target.is_dir() and not any(target.iterdir()))
 
 
-def _check_replaceable(draft: Path, target: Path) -> None:
-    if not target.exists():
-        return
-    if draft.is_dir() != target.is_dir():
-        kinds = ("file", "folder") if draft.is_dir() else ("folder", "file")
+def _check_replaceable(target: Path, patterns: tuple[str, ...], overwrite: bool) -> None:
+    if not overwrite:
+        raise ValueError(f"{target} exists already; --overwrite replaces it")
+    if bool(patterns) != target.is_dir():
+        kinds = ("folder", "file") if target.is_dir() else ("file", "folder")
         raise ValueError(f"{target} is a {kinds[0]} and cannot be replaced by a {kinds[1]}")
-    if target.is_dir():
-        others = sorted(_files(target) - _files(draft))
-        if others:
-            raise ValueError(f"{target} holds other files, such as {others[0]}: remove it, or write elsewhere")
-
-
-def _files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    for path in sorted(target.rglob("*") if patterns else ()):
+        name = path.relative_to(target).as_posix()
+        if not path.is_dir() and not any(fnmatchcase(name, pattern) for pattern in patterns):
+            raise ValueError(f"{target} holds other files, such as {name}: remove it, or write elsewhere")
 
 
 def _publish(draft: Path, target: Path) -> None:
