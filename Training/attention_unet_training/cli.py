@@ -13,6 +13,7 @@ COMMANDS = {  # name -> what it does; attention_unet_training.<name>.main(argume
     "synthesise": "make synthetic CTs, or a contact sheet of them",
     "evaluate": "measure a model against reference labels",
     "robustness": "where a model fails: contrast phase, slices, noise, field of view, on synthetic CTs",
+    "attention": "where the gates of a series of checkpoints look: pictures, share of attention in each organ, control",
     "export": "make a model for 3D Slicer and the attention-unet command from a checkpoint",
 }
 

@@ -1,0 +1,103 @@
+"""The analysis: every network of a series on one case, and the control of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .case import AttentionCase, PreparedCase, prepare
+from .control import KINDS, randomised
+from .figures import MapFigures, measure
+from .recording import record
+from .series import TrainedNetwork, read_network, titles
+from .views import Views, cut
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the series.
+
+    Attributes:
+        title: Its name.
+        step: Its training step, None if unknown.
+        figures: Map -> figures.
+        views: Slices for the pictures.
+    """
+
+    title: str
+    step: int | None
+    figures: dict[str, MapFigures]
+    views: Views
+
+    @property
+    def label(self) -> str:
+        """Title and step."""
+        return self.title if self.step is None else f"{self.title}, step {self.step:,}"
+
+
+@dataclass(frozen=True)
+class ControlRun:
+    """A network with randomised weights: which kind, which seed, its figures by map."""
+
+    kind: str
+    seed: int
+    figures: dict[str, MapFigures]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that was measured, and what it is drawn from."""
+
+    case: AttentionCase
+    entries: list[Entry]
+    controls: list[ControlRun]
+
+
+def analyse(
+    case: AttentionCase,
+    sources: Sequence[str],
+    control_seeds: int,
+    device: str = "cpu",
+    progress: Callable[[str], None] = lambda step: None,
+) -> Analysis:
+    """Run every network of the series on the case, and randomised ones beside the last.
+
+    Args:
+        case: CT and reference.
+        sources: Checkpoints or models, in the order of training.
+        control_seeds: Randomised networks of each kind.
+        device: Where to run.
+        progress: Told what begins.
+
+    Raises:
+        ValueError: If a network cannot be read or has no gates, or the case cannot be used.
+    """
+    if not sources:
+        raise ValueError("at least one --model is needed")
+    if control_seeds < 1:
+        raise ValueError(f"the control needs at least one seed, got {control_seeds}")
+    prepared: dict[tuple, PreparedCase] = {}
+    entries, networks = [], dict(zip(sources, titles(sources), strict=True))
+    for n, (source, title) in enumerate(networks.items(), start=1):
+        progress(f"network {n} of {len(networks)}: {title}")
+        trained = read_network(source, title)
+        ready = _prepared(case, trained, prepared)
+        recording = record(trained.network, ready.network_input, device)
+        figures = measure(recording, ready)
+        if entries and list(figures) != list(entries[0].figures):
+            raise ValueError(f"{source} has the maps {', '.join(figures)}, others of the series do not")
+        entries.append(Entry(title, trained.step, figures, cut(case, ready, recording)))
+    controls = []
+    for kind in KINDS:
+        for seed in range(control_seeds):
+            progress(f"control: {kind} weights, seed {seed}")
+            recording = record(randomised(trained, kind, seed), ready.network_input, device)
+            controls.append(ControlRun(kind, seed, measure(recording, ready)))
+    return Analysis(case, entries, controls)
+
+
+def _prepared(case: AttentionCase, trained: TrainedNetwork, cache: dict[tuple, PreparedCase]) -> PreparedCase:
+    key = (trained.spacing_mm, trained.intensity)
+    if key not in cache:
+        cache[key] = prepare(case, trained.spacing_mm, trained.intensity)
+    return cache[key]
