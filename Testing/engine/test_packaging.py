@@ -4,6 +4,7 @@ import json
 import re
 import struct
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,17 @@ def test_icons_are_pictures_of_128_by_128(path):
 
     assert struct.unpack(">II", path.read_bytes()[16:24]) == (128, 128)
     assert matplotlib.image.imread(path)[..., :3].std() > 0.1
+
+
+def test_python_packages_are_all_listed():
+    """``pip install .`` installs every folder that holds modules, and every configuration file."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent for path in (ROOT / "Training" / "attention_unet_training").rglob("*.py")}
+    packages = {str(folder.relative_to(ROOT / "Training")).replace("/", ".") for folder in folders}
+    listed = {name for name in settings["packages"] if name.startswith("attention_unet_training")}
+    assert packages == listed
+    package = ROOT / "Training" / "attention_unet_training"
+    installed = {
+        path for pattern in settings["package-data"]["attention_unet_training"] for path in package.glob(pattern)
+    }
+    assert installed == {path for path in package.rglob("*") if path.suffix in (".yaml", ".json")}
