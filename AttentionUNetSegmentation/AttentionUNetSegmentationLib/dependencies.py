@@ -80,7 +80,9 @@ def _install_torch() -> None:
     except ImportError:
         _offer_extension()
     else:
-        if pytorch_utils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+        wanted = ">=" + ".".join(map(str, MIN_TORCH))
+        torch_logic = pytorch_utils.PyTorchUtilsLogic()
+        if torch_logic.installTorch(askConfirmation=True, torchVersionRequirement=wanted) is None:
             raise DependencyError("PyTorch is needed for the segmentation and was not installed.")
         importlib.invalidate_caches()
 
@@ -94,10 +96,16 @@ def _offer_extension() -> None:
     if not wanted:
         raise DependencyError(f"The extension {EXTENSION} is needed for the segmentation and was not installed.")
     manager = slicer.app.extensionsManagerModel()
-    manager.interactive = False
-    if not manager.installExtensionFromServer(EXTENSION, True):
+    interactive, manager.interactive = manager.interactive, False
+    try:
+        installed = manager.installExtensionFromServer(EXTENSION, False)  # True would quit Slicer, unsaved data and all
+    finally:
+        manager.interactive = interactive
+    if not installed:
         raise DependencyError(
             f"The extension {EXTENSION} could not be installed; install it with the Extensions Manager, then restart "
             "Slicer."
         )
-    raise DependencyError(f"The extension {EXTENSION} was installed. Restart Slicer, then click Segment again.")
+    raise DependencyError(
+        f"The extension {EXTENSION} was installed. Save your data and restart Slicer, then click Segment again."
+    )

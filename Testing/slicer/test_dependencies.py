@@ -56,7 +56,7 @@ def test_the_extension_installs_torch_and_asks_itself(slicer, dependencies, no_t
     calls = fake_utils(monkeypatch, torch)
     with slicer_host.testing_mode(False):
         dependencies.ensure()
-    assert calls == [{"askConfirmation": True}]
+    assert calls == [{"askConfirmation": True, "torchVersionRequirement": ">=2.4"}]
 
 
 def test_declining_torch_is_an_error_of_one_sentence(dependencies, no_torch, monkeypatch):
@@ -71,6 +71,33 @@ def test_a_missing_extension_is_offered_once(slicer, dependencies, no_torch):
     [question] = slicer_host.shown_messages("confirm")
     assert "Install the extension now?" in question.text
     assert [message.text for message in slicer_host.shown_messages("install")] == ["PyTorch"]
+
+
+def test_an_installed_extension_asks_for_a_restart_and_makes_none(slicer, dependencies, no_torch, monkeypatch):
+    requests, manager = [], slicer.app.extensionsManagerModel()
+
+    def install(self, name, restart=True, update=False):
+        requests.append((name, restart, self.interactive))
+        return True
+
+    monkeypatch.setattr(type(manager), "installExtensionFromServer", install)
+    with (
+        slicer_host.testing_mode(False),
+        pytest.raises(RuntimeError, match="was installed. Save your data and restart Slicer, then click Segment again"),
+    ):
+        dependencies.ensure()
+    assert requests == [("PyTorch", False, False)]
+    assert slicer.app.extensionsManagerModel().interactive is True
+
+
+def test_the_extensions_manager_gets_its_dialogs_back_after_a_failure(slicer, dependencies, no_torch, monkeypatch):
+    def fail(self, name, restart=True, update=False):
+        raise OSError("no network")
+
+    monkeypatch.setattr(type(slicer.app.extensionsManagerModel()), "installExtensionFromServer", fail)
+    with slicer_host.testing_mode(False), pytest.raises(OSError, match="no network"):
+        dependencies.ensure()
+    assert slicer.app.extensionsManagerModel().interactive is True
 
 
 def test_a_declined_extension_is_not_installed(slicer, dependencies, no_torch):

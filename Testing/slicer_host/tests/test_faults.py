@@ -79,3 +79,12 @@ def test_a_qt_warning_about_wrong_use_is_a_fault(slicer, qt):
     with slicer_host.expected() as seen:
         qt.QObject().startTimer(-5)
     assert len(seen) == 1 and "negative intervals" in seen[0]
+
+
+def test_installing_an_extension_with_a_restart_is_a_fault(slicer, qt):
+    manager = slicer.app.extensionsManagerModel()
+    assert manager.installExtensionFromServer("PyTorch", False) is False
+    slicer_host.check()
+    manager.installExtensionFromServer("PyTorch")
+    with pytest.raises(slicer_host.HostFault, match="quits 3D Slicer"):
+        slicer_host.check()
