@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench slicer-test screenshots clean
+.PHONY: help setup demo test lint bench overfit slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -32,6 +32,9 @@ test: $(STAMP) lint  ## Run the linter and all tests
 
 lint: $(STAMP)  ## Run ruff
 	$(BIN)/ruff check .
+
+overfit: $(STAMP)  ## Does training learn two cases by heart? Minutes on a CPU, not one of the tests
+	$(BIN)/python Testing/overfit.py
 
 slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-test SLICER=/path/to/Slicer
 	@test -n "$(SLICER)" || { echo "Say where 3D Slicer is: make slicer-test SLICER=/path/to/Slicer" >&2; exit 1; }
