@@ -127,7 +127,6 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.addObserver(scene, scene.NodeRemovedEvent, self._scheduleSceneChanged)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
-        self.ui.exportButton.connect("clicked(bool)", lambda: self._guarded(self.onExport))
         self.ui.freeMemoryButton.connect("clicked(bool)", self.onFreeMemory)
         self.ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self.onRoiAdded)
         slicer.app.connect("aboutToQuit()", self.logic.stop)
@@ -135,11 +134,12 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
     def cleanup(self) -> None:
         """Called when the application exits, or the module is reloaded."""
         slicer.app.disconnect("aboutToQuit()", self.logic.stop)
-        self._sceneTimer.stop()
         self.logic.stop()
         self.setParameterNode(None)
-        self.organPanel.refresh(None)
+        self.organPanel.close()
         self.removeObservers()
+        self._sceneTimer.stop()
+        self._sceneTimer.disconnect("timeout()", self._onSceneChanged)  # PythonQt's connection keeps the widget alive
 
     def onReload(self) -> None:
         """Load the Lib package anew as well."""
@@ -217,13 +217,6 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.ui.statusLabel.setText(_("Cancelling"))
         self.ui.cancelButton.setEnabled(False)
         self.logic.cancel()
-
-    def onExport(self) -> None:
-        """Ask for a file, and write the table of organs there and into the scene."""
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Export CSV"), "organs.csv", "CSV (*.csv)")
-        if path:
-            self.organPanel.export(path)
-            self.ui.statusLabel.setText(_("Written to {path}").format(path=path))
 
     def onFreeMemory(self) -> None:
         """Drop the loaded network."""
@@ -423,16 +416,16 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
 
         def failed(error: Exception) -> None:
             self._freeOnOutOfMemory(error)
-            (onError or (lambda _: None))(error)
+            self._endRun(onError, error)
 
         self._run = Run(
             request,
             inputs,
             Job(work),
             onProgress or (lambda fraction, step: None),
-            onFinished or (lambda node: None),
+            lambda node: self._endRun(onFinished, node),
             failed,
-            onCancelled or (lambda: None),
+            lambda: self._endRun(onCancelled),
         )
         self._run.start()
         return self._run
@@ -480,6 +473,12 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         inputs = requests.read(request)
         self._cache = self._cache or ModelCache()
         return request, inputs, requests.work(inputs, options, self._cache, predictor)
+
+    def _endRun(self, callback, *arguments) -> None:
+        """Let go of the run, which has ended, then tell the caller."""
+        self._run = None
+        if callback is not None:
+            callback(*arguments)
 
     def _freeOnOutOfMemory(self, error: Exception) -> None:
         from AttentionUNetSegmentationLib.errors import is_out_of_memory

@@ -28,6 +28,7 @@ class Job(Generic[Result]):
         self._progress: tuple[float, str] = (0.0, "")
         self._result: Result | None = None
         self._error: BaseException | None = None
+        self._is_handed_over = False
         self._thread = threading.Thread(target=self._run, name="AttentionUNet", daemon=True)
 
     def start(self) -> None:
@@ -58,17 +59,25 @@ class Job(Generic[Result]):
         return self._progress
 
     def result(self) -> Result:
-        """What the work returned.
+        """What the work returned; handed over once, so that it is freed when the caller is done with it.
 
         Raises:
-            RuntimeError: If it is still running.
+            RuntimeError: If it is still running, or was asked for before.
             BaseException: Whatever the work raised.
         """
         if not self.is_done:
             raise RuntimeError("the work is still running")
-        if self._error is not None:
-            raise self._error
-        return self._result
+        if self._is_handed_over:
+            raise RuntimeError("the result of the work was handed over already")
+        self._is_handed_over = True
+        result, error = self._result, self._error
+        self._result = self._error = None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # whose traceback refers to this frame, and the frames of the work to its voxels
+        return result
 
     def _report(self, fraction: float, step: str) -> None:
         self._progress = (fraction, step)

@@ -47,6 +47,7 @@ class OrganPanel(VTKObservationMixin):
         ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
         ui.editButton.connect("clicked(bool)", lambda: guarded(self.edit))
         ui.copyButton.connect("clicked(bool)", self.copy)
+        ui.exportButton.connect("clicked(bool)", lambda: guarded(self.ask_and_export))
 
     @property
     def table(self) -> list[OrganRow]:
@@ -61,6 +62,11 @@ class OrganPanel(VTKObservationMixin):
             if node is not None:
                 self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_modified)
         self._fill_table()
+
+    def close(self) -> None:
+        """Let go of the scene and of the timer, whose connection would keep the panel alive."""
+        self.refresh(None)
+        self._timer.disconnect("timeout()", self._fill_table)
 
     def jump(self, index: int, column: int = NAME) -> None:
         """Move the slice views to an organ's centre."""
@@ -86,6 +92,17 @@ class OrganPanel(VTKObservationMixin):
     def copy(self) -> None:
         """Copy the table to the clipboard, columns separated by tabulators."""
         slicer.app.clipboard().setText(as_text(self._rows))
+
+    def ask_and_export(self) -> None:
+        """Ask for a file, and write the table there and into the scene.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), "Export CSV", "organs.csv", "CSV (*.csv)")
+        if path:
+            self.export(path)
+            self._ui.statusLabel.setText(f"Written to {path}")
 
     def export(self, path: str) -> slicer.vtkMRMLTableNode:
         """Write the table to a CSV file and into the scene.
