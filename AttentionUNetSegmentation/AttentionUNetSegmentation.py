@@ -100,6 +100,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Build the panel; PyTorch need not be installed for it."""
         ScriptedLoadableModuleWidget.setup(self)
         from AttentionUNetSegmentationLib.attention_panel import AttentionPanel
+        from AttentionUNetSegmentationLib.input_panel import InputPanel
         from AttentionUNetSegmentationLib.model_panel import ModelPanel
         from AttentionUNetSegmentationLib.organ_panel import OrganPanel
 
@@ -108,6 +109,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = AttentionUNetSegmentationLogic()
+        self.inputPanel = InputPanel(self.ui, lambda: self._parameterNode)
         self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, self._guarded)
         self.organPanel = OrganPanel(self.ui, self._guarded)
         self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
@@ -128,7 +130,6 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.freeMemoryButton.connect("clicked(bool)", self.onFreeMemory)
-        self.ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self.onRoiAdded)
         slicer.app.connect("aboutToQuit()", self.logic.stop)
 
     def cleanup(self) -> None:
@@ -170,7 +171,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Make sure that there is a parameter node, and that the panel shows it."""
         self.setParameterNode(self.logic.getParameterNode())
         self.modelPanel.refresh()
-        self._preselectInput()
+        self.inputPanel.preselect()
         self._refreshResult()
 
     def setParameterNode(self, parameterNode) -> None:
@@ -180,6 +181,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
         self._parameterNode = parameterNode
         self._parameterNodeGuiTag = None
+        self.inputPanel.bind()
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
@@ -195,7 +197,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         try:
             self.logic.start(
                 parameters.inputVolume,
-                parameters.outputSegmentation,
+                self.inputPanel.output(),
                 model=parameters.model,
                 roi=parameters.roi,
                 device=DEVICES[parameters.device],
@@ -222,13 +224,6 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Drop the loaded network."""
         self.logic.freeMemory()
         self.ui.statusLabel.setText(_("The network was dropped; the next run loads it again."))
-
-    def onRoiAdded(self, roiNode) -> None:
-        """A ROI made in the panel encloses the input, so that it can be dragged."""
-        from AttentionUNetSegmentationLib.mrml import fit_roi
-
-        if self._parameterNode is not None and self._parameterNode.inputVolume is not None:
-            fit_roi(roiNode, self._parameterNode.inputVolume)
 
     def _guarded(self, action) -> None:
         """Run an action of a button; if it fails, log the traceback and show one sentence, once."""
@@ -276,6 +271,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         if self._parameterNode is None:
             return
         self._checkCanSegment()
+        self.inputPanel.update()
         if self._parameterNode.outputSegmentation is not self._shownSegmentation:
             self._refreshResult()
         else:
@@ -325,20 +321,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
     def _onSceneChanged(self) -> None:
         if self._parameterNode is None or slicer.mrmlScene.IsClosing():
             return
-        self._preselectInput()
+        self.inputPanel.preselect()
         if self._parameterNode.outputSegmentation is not self._shownSegmentation:
             self._refreshResult()
         self._checkCanSegment()
-
-    def _preselectInput(self) -> None:
-        """Choose the input if there is only one CT to choose; maps of this module are not offered."""
-        from AttentionUNetSegmentationLib.mrml import input_candidates, map_node_ids
-
-        if hasattr(self.ui.inputSelector, "sortFilterProxyModel"):
-            self.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = map_node_ids()
-        candidates = input_candidates()
-        if self._parameterNode.inputVolume is None and len(candidates) == 1:
-            self._parameterNode.inputVolume = candidates[0]
 
 
 class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):

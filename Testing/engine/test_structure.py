@@ -34,12 +34,13 @@ ORDER = [
 # modules that run inside 3D Slicer only; they may import the engine, and glue that stands before them
 GLUE_ORDER = [
     "mrml dependencies sequences",
-    "map_volumes organ_table model_panel",
+    "input_panel map_volumes organ_table model_panel",
     "attention_view organ_panel request",
     "attention_panel run",
 ]
 NARROW = {"mrml": {"volume", "model_spec", "measures"}, "dependencies": set(), "sequences": set()}
-PANELS = ("attention_panel", "model_panel", "organ_panel", "dependencies", "sequences", "errors")  # before any run
+# those needed before any run
+PANELS = ("attention_panel", "input_panel", "model_panel", "organ_panel", "dependencies", "sequences", "errors")
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 GLUE = {name: level for level, names in enumerate(GLUE_ORDER) for name in names.split()}
 MODULES = sorted(path.stem for path in ENGINE.glob("*.py") if path.stem not in GLUE)

@@ -1,0 +1,70 @@
+"""The panel's input section: which CT is segmented, where its organs go, and within which ROI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from .mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids, organ_segments
+
+
+def output_for(
+    volume_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLSegmentationNode | None
+) -> slicer.vtkMRMLSegmentationNode | None:
+    """The segmentation node, if a run on that volume may write there without being told to.
+
+    Returns:
+        The node; None, for a new one, if it holds the result of another volume, or of one that is gone.
+    """
+    if node is None or node.GetNodeReference(INPUT_ROLE) is volume_node:
+        return node
+    is_result = node.GetNodeReference(INPUT_ROLE) is not None or bool(organ_segments(node))
+    return None if is_result else node
+
+
+class InputPanel:
+    """Makes the obvious choices of nodes, and keeps one CT's result apart from another's.
+
+    Args:
+        ui: The widgets of the .ui file.
+        parameters: Gives the parameter node, or None while there is none.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
+        self._ui, self._parameters = ui, parameters
+        self._input: slicer.vtkMRMLScalarVolumeNode | None = None
+        ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
+
+    def bind(self) -> None:
+        """Take another parameter node's choices as they are, be they of another CT's result."""
+        parameters = self._parameters()
+        self._input = parameters.inputVolume if parameters is not None else None
+
+    def update(self) -> None:
+        """A volume newly chosen as input gets a result of its own: that of another one is no longer the output."""
+        parameters = self._parameters()
+        before, self._input = self._input, parameters.inputVolume
+        if self._input is not None and self._input is not before:
+            parameters.outputSegmentation = self.output()
+
+    def output(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """Where a run on the input writes; None for a new segmentation node."""
+        parameters = self._parameters()
+        return output_for(parameters.inputVolume, parameters.outputSegmentation)
+
+    def preselect(self) -> None:
+        """Choose the input if there is only one CT to choose; maps of this module are not offered."""
+        parameters = self._parameters()
+        if hasattr(self._ui.inputSelector, "sortFilterProxyModel"):
+            self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = map_node_ids()
+        candidates = input_candidates()
+        if parameters.inputVolume is None and len(candidates) == 1:
+            parameters.inputVolume = candidates[0]
+
+    def _on_roi_added(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
+        """A ROI made in the panel encloses the input, so that it can be dragged."""
+        parameters = self._parameters()
+        if parameters is not None and parameters.inputVolume is not None:
+            fit_roi(roi, parameters.inputVolume)
