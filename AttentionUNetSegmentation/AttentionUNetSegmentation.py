@@ -111,7 +111,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.logic = AttentionUNetSegmentationLogic()
         self.inputPanel = InputPanel(self.ui, lambda: self._parameterNode)
         self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, self._guarded)
-        self.organPanel = OrganPanel(self.ui, self._guarded)
+        self.organPanel = OrganPanel(self.ui, self._guarded, lambda: self.parent.isEntered)
         self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
         self._sceneTimer = qt.QTimer()  # one refresh for many nodes added or removed in a row
         self._sceneTimer.setSingleShot(True)

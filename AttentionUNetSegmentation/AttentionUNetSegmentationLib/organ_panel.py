@@ -16,6 +16,16 @@ from .organ_table import OrganRow, as_text, rows, world_centroid, write_csv, wri
 
 COLUMNS = ("", "", "Organ", "Volume (ml)", "Mean (HU)")  # colour, visibility, ...
 COLOR, VISIBLE, NAME, VOLUME, MEAN = range(len(COLUMNS))
+# of the segmentation node, which says nothing else when its segments, or a display node of it, change
+EVENTS = (
+    vtk.vtkCommand.ModifiedEvent,
+    slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent,
+    slicer.vtkSegmentation.SourceRepresentationModified,
+    slicer.vtkSegmentation.ContainedRepresentationNamesModified,
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+    slicer.vtkSegmentation.SegmentModified,
+)
 
 
 class OrganPanel(VTKObservationMixin):
@@ -24,11 +34,14 @@ class OrganPanel(VTKObservationMixin):
     Args:
         ui: The widgets of the .ui file.
         guarded: Runs a function, and shows its error if it fails.
+        is_open: Whether the user sees the panel; while not, changes are left to the next ``refresh``.
     """
 
-    def __init__(self, ui: Any, guarded: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self, ui: Any, guarded: Callable[[Callable[[], None]], None], is_open: Callable[[], bool] = lambda: True
+    ) -> None:
         VTKObservationMixin.__init__(self)
-        self._ui = ui
+        self._ui, self._is_open = ui, is_open
         self._timer = qt.QTimer()  # one refresh for many changes in a row
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self._fill_table)
@@ -59,8 +72,8 @@ class OrganPanel(VTKObservationMixin):
         if node is not self._node:
             self.removeObservers()
             self._node = node
-            if node is not None:
-                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_modified)
+            for event in EVENTS if node is not None else ():
+                self.addObserver(node, event, self._on_modified)
         self._fill_table()
 
     def close(self) -> None:
@@ -114,7 +127,8 @@ class OrganPanel(VTKObservationMixin):
         return write_table_node(self._node, self._rows)
 
     def _on_modified(self, caller=None, event=None) -> None:
-        self._timer.start(0)
+        if self._is_open():  # else each stroke in the Segment Editor would measure all organs
+            self._timer.start(0)
 
     def _fill_table(self) -> None:
         self._timer.stop()

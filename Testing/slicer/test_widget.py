@@ -297,6 +297,53 @@ def test_an_edited_segment_is_measured_anew(slicer, widget, done):
     assert float(cells(shown, 4)[0]) == pytest.approx(slicer.util.arrayFromVolume(ct)[mask > 0].mean(), abs=0.06)
 
 
+def cut_in_half(slicer, node):
+    """Edit the pancreas as the Segment Editor does, by its lower half; returns what is left, in ml."""
+    ct = node.GetNodeReference("AttentionUNet.Input")
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "pancreas", ct)
+    mask[: int(np.argwhere(mask)[:, 0].mean())] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, "pancreas", ct)
+    return np.count_nonzero(mask) * 2.0 * 2.2 * 3.0 / 1000
+
+
+def test_the_table_follows_edits_while_the_panel_is_open(slicer, widget, done):
+    expected = cut_in_half(slicer, done)
+    slicer_host.process_events(0.05)
+    assert float(cells(widget, 3)[0]) == pytest.approx(expected, abs=0.06)
+    done.GetSegmentation().GetSegment("spleen").SetName("Milz")
+    slicer_host.process_events(0.05)
+    assert cells(widget, 2)[1] == "Milz"
+    done.GetSegmentation().RemoveSegment("spleen")
+    slicer_host.process_events(0.05)
+    assert cells(widget, 2) == ["pancreas", "right kidney", "left kidney"]
+
+
+def test_visibility_and_show_3d_follow_the_scene(qt, widget, done):
+    done.GetDisplayNode().SetSegmentVisibility("spleen", False)
+    slicer_host.process_events(0.05)
+    assert [widget.ui.organTable.item(row, 1).checkState() == qt.Qt.Checked for row in range(4)] == [1, 0, 1, 1]
+    done.CreateClosedSurfaceRepresentation()
+    done.GetDisplayNode().SetVisibility3D(True)
+    slicer_host.process_events(0.05)
+    assert widget.ui.show3DButton.checked
+    done.RemoveClosedSurfaceRepresentation()
+    slicer_host.process_events(0.05)
+    assert not widget.ui.show3DButton.checked
+
+
+def test_nothing_is_measured_while_another_module_is_open(slicer, widget, done, monkeypatch):
+    from AttentionUNetSegmentationLib import organ_panel
+
+    measured, rows = [], organ_panel.rows
+    monkeypatch.setattr(organ_panel, "rows", lambda node: measured.append(node) or rows(node))
+    slicer.util.selectModule("SegmentEditor")
+    expected = cut_in_half(slicer, done)
+    slicer_host.process_events(0.05)
+    assert measured == []
+    shown = slicer_host.enter("AttentionUNetSegmentation")
+    assert measured and float(cells(shown, 3)[0]) == pytest.approx(expected, abs=0.06)
+
+
 def test_copy_and_export(qt, slicer, widget, done, tmp_path):
     widget.ui.copyButton.click()
     lines = qt.QApplication.clipboard().text().splitlines()
