@@ -55,7 +55,8 @@ def registerSampleData():
     import SampleData
 
     resources = Path(__file__).resolve().parent / "Resources"
-    SampleData.SampleDataLogic.registerCustomSampleDataCategory("AttentionUNet", title=_("Attention U-Net"))
+    if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):  # newer than Slicer 5.10
+        SampleData.SampleDataLogic.registerCustomSampleDataCategory("AttentionUNet", title=_("Attention U-Net"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="AttentionUNet",
         sampleName=SAMPLE,
