@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from .map_volumes import PROBABILITY, add_map, ensure_display, map_figures, map_image, maps_of
+from .map_volumes import PROBABILITY, add_map, are_missing, ensure_display, map_figures, map_image, maps_of
 from .mrml import INPUT_ROLE, MAP_ATTRIBUTE, PREFIX, grid_of_node
 from .volume import Volume
 
@@ -64,7 +64,7 @@ def show(
         display = ensure_display(node)
         display.SetThreshold(*threshold)
         display.ApplyThresholdOn()
-        if colors is not None:
+        if not are_missing(colors):
             display.SetAndObserveColorNodeID(colors.GetID())
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)

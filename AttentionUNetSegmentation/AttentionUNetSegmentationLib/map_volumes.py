@@ -147,20 +147,33 @@ def map_figures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
 
 def attention_colors() -> slicer.vtkMRMLColorTableNode:
     """The project's own colour table, black over red and yellow to white; it is saved with the scene."""
-    for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
-        if node.GetAttribute(COLORS_ATTRIBUTE):
-            return node
-    node = slicer.vtkMRMLColorTableNode()
+    tables = slicer.util.getNodesByClass("vtkMRMLColorTableNode")
+    node = next((table for table in tables if table.GetAttribute(COLORS_ATTRIBUTE)), None)
+    if node is None:
+        node = slicer.vtkMRMLColorTableNode()
+        node.SetName("Attention")
+        node.SetAttribute(COLORS_ATTRIBUTE, "1")
+        node.SetAttribute("Category", "Attention")
+        _fill_colors(node)
+        node = slicer.mrmlScene.AddNode(node)
+    elif are_missing(node):
+        _fill_colors(node)
+    node.HideFromEditorsOff()  # colour nodes are hidden at first, and Slicer's save dialog skips what is hidden
+    return node
+
+
+def are_missing(colors: slicer.vtkMRMLColorNode | None) -> bool:
+    """Whether there are no colours, or a table without any, as of a scene whose colour file was not saved."""
+    return colors is None or (colors.IsA("vtkMRMLColorTableNode") and not colors.GetNumberOfColors())
+
+
+def _fill_colors(node: slicer.vtkMRMLColorTableNode) -> None:
     node.SetTypeToUser()
-    node.SetName("Attention")
-    node.SetAttribute(COLORS_ATTRIBUTE, "1")
-    node.SetAttribute("Category", "Attention")
     node.SetNumberOfColors(NUMBER_OF_COLORS)
     for index in range(NUMBER_OF_COLORS):
         x = index / (NUMBER_OF_COLORS - 1)
         red, green, blue = (min(1.0, max(0.0, value)) for value in (2.2 * x, 2.2 * x - 0.8, 4 * x - 3))
         node.SetColor(index, f"{x:.2f}", red, green, blue, 1.0)
-    return slicer.mrmlScene.AddNode(node)
 
 
 def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -219,7 +232,7 @@ def ensure_display(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalar
         display.AutoThresholdOff()
         display.SetThreshold(0.0, 1.0)
         display.ApplyThresholdOn()
-    if is_new or display.GetColorNode() is None:
+    if is_new or are_missing(display.GetColorNode()):
         is_probability = node.GetAttribute(MAP_ATTRIBUTE).startswith(PROBABILITY)
         display.SetAndObserveColorNodeID(PROBABILITY_COLORS if is_probability else attention_colors().GetID())
     return display

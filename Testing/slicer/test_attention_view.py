@@ -113,6 +113,27 @@ def test_deleted_colours_and_displays_are_made_again(slicer, result):
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax(), display.GetLowerThreshold()) == (0.0, 1.0, 0.1)
 
 
+def test_the_colours_are_offered_for_saving_and_empty_ones_are_filled_again(slicer, result):
+    display = show(result, "s2-1").GetDisplayNode()
+    colors = display.GetColorNode()
+    assert not colors.GetHideFromEditors()  # what is hidden, the save dialog skips
+    colors.SetNumberOfColors(0)  # as of a scene whose colour file is missing
+    colors.HideFromEditorsOn()
+    assert show(result, "s2-1").GetDisplayNode().GetColorNode() is colors
+    assert colors.GetNumberOfColors() == 256 and not colors.GetHideFromEditors()
+    rgba = [0.0] * 4
+    assert colors.GetColor(255, rgba) and rgba == [1.0] * 4
+
+
+def test_an_empty_table_that_the_user_chose_gives_way_to_the_maps_own(slicer, result):
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "empty")
+    empty.SetTypeToUser()
+    empty.SetNumberOfColors(0)
+    display = show(result, "s2-1").GetDisplayNode()
+    display.SetAndObserveColorNodeID(empty.GetID())
+    assert show(result, "s2-1").GetDisplayNode().GetColorNode().GetName() == "Attention"
+
+
 def test_explanations(result):
     from AttentionUNetSegmentationLib.attention_view import explanation, map_node
 
