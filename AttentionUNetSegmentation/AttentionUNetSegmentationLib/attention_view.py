@@ -54,7 +54,7 @@ def show(
         opacity: Of the foreground, 0 to 1.
         threshold: Coefficients outside are transparent.
         colors: Colour table; None leaves the map's own.
-        all_views: Show in all slice views and link them, else show in the red one only and unlink them.
+        all_views: Show in all slice views, else in the red one only. Whether the views are linked stays as it is.
 
     Returns:
         The map's volume node, or None.
@@ -68,8 +68,6 @@ def show(
             display.SetAndObserveColorNodeID(colors.GetID())
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)
-        if node is not None:
-            composite.SetLinkedControl(all_views)
         if wanted:
             _put_in_front(composite, node, opacity)
         elif _shows_a_map(composite):
