@@ -325,6 +325,8 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.inputPanel.preselect()
         if self._parameterNode.outputSegmentation is not self._shownSegmentation:
             self._refreshResult()
+        else:
+            self.attentionPanel.follow_scene(self._shownSegmentation)
         self._checkCanSegment()
 
 

@@ -22,13 +22,15 @@ class AttentionPanel:
         self._ui, self._parameters = ui, parameters
         self._filling = False
         self._shown: tuple | None = None
+        self._names: list[str] = [NOTHING]
+        self._map_node: slicer.vtkMRMLScalarVolumeNode | None = None
         ui.gateSelector.connect("currentIndexChanged(int)", self._on_gate)
         ui.colorMapSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_colors)
 
     def refresh(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """List the maps of a segmentation node, and show the one that was chosen, if it has it."""
         parameters = self._parameters()
-        names = choices(node)
+        names = self._names = choices(node)
         wanted = parameters.gate if parameters is not None and parameters.gate in names else NOTHING
         selector = self._ui.gateSelector
         self._filling = True
@@ -39,6 +41,15 @@ class AttentionPanel:
         selector.setEnabled(len(names) > 1)
         self._shown = None
         self.update()
+
+    def follow_scene(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """List the maps again if some came or went; a map that was deleted while it was shown gives way to none."""
+        shown = self._map_node
+        is_gone = shown is not None and slicer.mrmlScene.GetNodeByID(shown.GetID() or "") is not shown
+        if is_gone:
+            self._parameters().gate = NOTHING
+        if is_gone or choices(node) != self._names:
+            self.refresh(node)
 
     def update(self) -> None:
         """Show what the parameters say; nothing happens if that is what is shown."""
@@ -51,17 +62,18 @@ class AttentionPanel:
         if wanted == self._shown or not name:
             return
         self._shown = wanted
-        map_node = show(*wanted)
+        map_node = self._map_node = show(*wanted)
         self._ui.gateInfoLabel.setText(explanation(name, map_node))
         self._ui.attentionShareLabel.setText(share_text(map_node))
         self._show_colors(map_node)
 
     def clear(self) -> None:
         """Forget the nodes of a scene that is being closed."""
-        self._shown = None
+        self._shown = self._map_node = None
+        self._names = [NOTHING]
         self._filling = True
         self._ui.gateSelector.clear()
-        self._ui.gateSelector.addItems([NOTHING])
+        self._ui.gateSelector.addItems(self._names)
         self._filling = False
         self._ui.gateInfoLabel.setText(explanation(NOTHING))
         self._ui.attentionShareLabel.setText("")

@@ -231,6 +231,30 @@ def test_choosing_a_gate_shows_it(slicer, widget, done):
     assert red.GetForegroundVolumeID() is None and widget.ui.attentionShareLabel.text == ""
 
 
+def test_a_deleted_map_leaves_the_list(slicer, widget, done, wait):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    slicer.mrmlScene.RemoveNode(maps_of(done)["s2-2"])
+    wait(lambda: "s2-2" not in gates(widget))
+    assert widget.ui.gateSelector.currentText == "s3-1"
+    slicer.mrmlScene.RemoveNode(maps_of(done)["s3-1"])
+    wait(lambda: "s3-1" not in gates(widget))
+    assert widget.ui.gateSelector.currentText == "none" == widget._parameterNode.gate
+    assert widget.ui.attentionShareLabel.text == ""
+
+
+def test_a_deleted_mean_is_not_made_again_by_itself(slicer, widget, done, wait):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
+    slicer.mrmlScene.RemoveNode(maps_of(done)["mean s2"])
+    wait(lambda: widget.ui.gateSelector.currentText == "none")
+    assert "mean s2" not in maps_of(done) and "mean s2" in gates(widget)
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
+    assert "mean s2" in maps_of(done)
+
+
 def test_the_chosen_gate_stays_chosen_in_the_next_run(slicer, widget, done, wait):
     widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
     widget.ui.segmentButton.click()
