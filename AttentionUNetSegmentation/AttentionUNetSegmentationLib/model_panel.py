@@ -60,6 +60,9 @@ class ModelPanel:
             ModelError: If it cannot be used; the message names the file.
             DependencyError: If PyTorch, which checks the weights, is missing.
         """
+        if slicer.app.testingEnabled():
+            self._ui.statusLabel.setText("Testing mode opens no file dialog; no model was added.")
+            return
         path = qt.QFileDialog.getOpenFileName(
             slicer.util.mainWindow(), "Add model", "", f"Model (*.zip {SPEC_FILE});;All files (*)"
         )

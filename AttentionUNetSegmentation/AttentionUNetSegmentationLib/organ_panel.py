@@ -112,10 +112,18 @@ class OrganPanel(VTKObservationMixin):
         Raises:
             OSError: If the file cannot be written.
         """
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), "Export CSV", "organs.csv", "CSV (*.csv)")
-        if path:
-            self.export(path)
-            self._ui.statusLabel.setText(f"Written to {path}")
+        if slicer.app.testingEnabled():
+            self._ui.statusLabel.setText("Testing mode opens no file dialog; nothing was exported.")
+            return
+        chosen = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), "Export CSV", "organs.csv", "CSV (*.csv)")
+        if not chosen:
+            return
+        path = chosen if chosen.lower().endswith(".csv") else f"{chosen}.csv"
+        is_unasked = path != chosen and Path(path).exists()  # the dialog has asked for the name without the suffix
+        if is_unasked and not slicer.util.confirmOkCancelDisplay(f"Replace the file {path}?"):
+            return
+        self.export(path)
+        self._ui.statusLabel.setText(f"Written to {path}")
 
     def export(self, path: str) -> slicer.vtkMRMLTableNode:
         """Write the table to a CSV file and into the scene.

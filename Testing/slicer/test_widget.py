@@ -375,7 +375,7 @@ def test_copy_and_export(qt, slicer, widget, done, tmp_path):
     assert lines[1].split("\t")[:2] == ["pancreas", cells(widget, 3)[0]]
     path = tmp_path / "Organe ä.csv"
     for _ in range(2):
-        with slicer_host.answering(path=str(path)):
+        with slicer_host.testing_mode(False), slicer_host.answering(path=str(path)):
             widget.ui.exportButton.click()
     assert path.read_text(encoding="utf-8").splitlines()[1].startswith("pancreas,")
     [table] = slicer.util.getNodesByClass("vtkMRMLTableNode")
@@ -383,14 +383,36 @@ def test_copy_and_export(qt, slicer, widget, done, tmp_path):
     assert float(table.GetCellText(0, 1)) == float(cells(widget, 3)[0])
 
 
+def test_an_export_gets_its_suffix_and_replaces_nothing_unasked(widget, done, tmp_path):
+    path = tmp_path / "organs.csv"
+    with slicer_host.testing_mode(False), slicer_host.answering(path=str(tmp_path / "organs")):
+        widget.ui.exportButton.click()
+        assert path.is_file() and slicer_host.shown_messages("confirm") == []
+        assert widget.ui.statusLabel.text == f"Written to {path}"
+        path.write_text("something else", encoding="utf-8")
+        with slicer_host.answering(accept=True):
+            widget.ui.exportButton.click()
+        assert path.read_text(encoding="utf-8").startswith("Organ,")
+    [question] = slicer_host.shown_messages("confirm")
+    assert str(path) in question.text
+
+
+def test_testing_mode_opens_no_file_dialog(slicer, widget, done):
+    widget.ui.exportButton.click()
+    assert widget.ui.statusLabel.text == "Testing mode opens no file dialog; nothing was exported."
+    widget.ui.addModelButton.click()
+    assert widget.ui.statusLabel.text == "Testing mode opens no file dialog; no model was added."
+    assert slicer_host.shown_messages() == [] and not slicer.util.getNodesByClass("vtkMRMLTableNode")
+
+
 def test_an_export_that_cannot_be_written_is_shown_once(widget, done, tmp_path):
-    with slicer_host.answering(path=str(tmp_path / "missing" / "organs.csv")):
+    with slicer_host.testing_mode(False), slicer_host.answering(path=str(tmp_path / "missing" / "organs.csv")):
         widget.ui.exportButton.click()
     assert len(errors()) == 1 and "No such file or directory" in errors()[0]
 
 
 def test_a_cancelled_file_dialog_changes_nothing(slicer, widget, done):
-    with slicer_host.answering(accept=False):
+    with slicer_host.testing_mode(False), slicer_host.answering(accept=False):
         widget.ui.exportButton.click()
     assert not slicer.util.getNodesByClass("vtkMRMLTableNode") and errors() == []
 
@@ -541,24 +563,25 @@ def test_models_are_added_and_removed(widget, module, tmp_path, monkeypatch):
     shutil.copytree(PACKAGED_MODELS / "abdomen-ct", source)
     text = (source / "model.json").read_text(encoding="utf-8")
     (source / "model.json").write_text(text.replace('"name": "abdomen-ct"', '"name": "mine"'), encoding="utf-8")
-    with slicer_host.answering(path=str(source / "model.json")):
+    with slicer_host.testing_mode(False), slicer_host.answering(path=str(source / "model.json")):
         widget.ui.addModelButton.click()
     assert errors() == [] and widget.ui.modelSelector.currentText.startswith("mine 0.1.0")
     assert widget._parameterNode.model == "mine" and widget.ui.removeModelButton.enabled
-    with slicer_host.answering(path=str(source / "model.json")):
+    with slicer_host.testing_mode(False), slicer_host.answering(path=str(source / "model.json")):
         widget.ui.addModelButton.click()
     assert len(errors()) == 1 and "is there already" in errors()[0]
-    with slicer_host.answering(accept=False):
+    with slicer_host.testing_mode(False), slicer_host.answering(accept=False):
         widget.ui.removeModelButton.click()
     assert (tmp_path / "models" / "mine").is_dir()
-    widget.ui.removeModelButton.click()
+    with slicer_host.testing_mode(False), slicer_host.answering(accept=True):
+        widget.ui.removeModelButton.click()
     assert not (tmp_path / "models" / "mine").exists()
     assert widget.ui.modelSelector.currentText.startswith("abdomen-ct")
 
 
 def test_a_file_that_is_no_model_is_refused_once(widget, tmp_path):
     (tmp_path / "wrong.zip").write_bytes(b"no zip")
-    with slicer_host.answering(path=str(tmp_path / "wrong.zip")):
+    with slicer_host.testing_mode(False), slicer_host.answering(path=str(tmp_path / "wrong.zip")):
         widget.ui.addModelButton.click()
     assert len(errors()) == 1 and "is not a readable zip" in errors()[0]
 
