@@ -192,10 +192,13 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Start a run with the panel's choices."""
         if self.logic.isRunning or self._parameterNode is None:
             return
+        from AttentionUNetSegmentationLib import dependencies
+
         parameters = self._parameterNode
-        self.ui.statusLabel.setText(_("Starting"))
+        self._say(_("Starting"))
         self.ui.warningsLabel.setText("")
         try:
+            dependencies.ensure(self._say)
             self.logic.start(
                 parameters.inputVolume,
                 self.inputPanel.output(),
@@ -235,6 +238,11 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         except Exception as error:  # the button is a boundary
             logging.exception("The action failed")
             slicer.util.errorDisplay(one_sentence(error))
+
+    def _say(self, text: str) -> None:
+        """Show a text now, even if the event loop does not come to it soon."""
+        self.ui.statusLabel.setText(text)
+        self.ui.statusLabel.repaint()
 
     def _onProgress(self, fraction: float, step: str) -> None:
         self.ui.progressBar.setValue(round(100 * fraction))

@@ -8,7 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
+import sys
+from collections.abc import Callable
+from types import ModuleType
 
+import qt
 import slicer
 
 MIN_TORCH = (2, 4)
@@ -19,8 +23,11 @@ class DependencyError(RuntimeError):
     """PyTorch is missing or unusable, and was not installed; the message says what to do."""
 
 
-def ensure() -> None:
+def ensure(say: Callable[[str], None] = lambda text: None) -> None:
     """Make sure that PyTorch can be used; offers to install it if it is missing.
+
+    Args:
+        say: Shows a text at once; called before PyTorch is loaded, which takes seconds and blocks Slicer.
 
     Raises:
         DependencyError: If it cannot be used afterwards.
@@ -28,7 +35,7 @@ def ensure() -> None:
     if importlib.util.find_spec("torch") is None:
         _install_torch()
     try:
-        torch = importlib.import_module("torch")
+        torch = importlib.import_module("torch") if _is_loaded() else _load_torch(say)
     except (ImportError, OSError) as error:
         raise DependencyError(
             f"PyTorch is installed but cannot be loaded ({error}). Reinstall it with the module PyTorch Utils, then "
@@ -40,6 +47,19 @@ def ensure() -> None:
             f"PyTorch {torch.__version__} is too old, {'.'.join(map(str, MIN_TORCH))} or newer is needed. Update it "
             "with the module PyTorch Utils, then restart Slicer."
         )
+
+
+def _is_loaded() -> bool:
+    return "torch" in sys.modules
+
+
+def _load_torch(say: Callable[[str], None]) -> ModuleType:
+    say("Loading PyTorch")
+    qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
+    try:
+        return importlib.import_module("torch")
+    finally:
+        qt.QApplication.restoreOverrideCursor()
 
 
 def gpu_note() -> str:

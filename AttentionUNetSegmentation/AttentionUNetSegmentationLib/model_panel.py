@@ -68,7 +68,11 @@ class ModelPanel:
         )
         if not path:
             return
-        dependencies.ensure()
+        said = self._ui.statusLabel.text
+        try:
+            dependencies.ensure(self._say)
+        finally:
+            self._say(said)
         from .model import add_model
 
         source = Path(path).parent if Path(path).name == SPEC_FILE else Path(path)
@@ -86,6 +90,11 @@ class ModelPanel:
         if slicer.util.confirmOkCancelDisplay(f"Delete the model {entry.name!r} in {entry.folder}?"):
             remove_model(entry.name)
             self.refresh()
+
+    def _say(self, text: str) -> None:
+        """Show a text now, as the event loop will not come to it."""
+        self._ui.statusLabel.setText(text)
+        self._ui.statusLabel.repaint()
 
     @staticmethod
     def _label(entry: InstalledModel) -> str:

@@ -45,6 +45,65 @@ def test_with_torch_nothing_is_asked(slicer, dependencies):
     assert slicer_host.shown_messages() == []
 
 
+@pytest.fixture
+def loading(qt, dependencies, monkeypatch):
+    """PyTorch is not loaded yet; returns the list of what is said, and of the cursor's shape meanwhile."""
+    seen, original = [], dependencies.importlib.import_module
+
+    def load(name, *arguments):
+        if name == "torch":
+            cursor = qt.QApplication.overrideCursor()
+            seen.append(cursor is not None and cursor.shape() == qt.Qt.WaitCursor)
+        return original(name, *arguments)
+
+    monkeypatch.setattr(dependencies.importlib, "import_module", load)
+    monkeypatch.setattr(dependencies, "_is_loaded", lambda: False)
+    return seen
+
+
+def test_loading_torch_is_announced_under_a_wait_cursor(qt, dependencies, loading):
+    dependencies.ensure(loading.append)
+    assert loading == ["Loading PyTorch", True]
+    assert qt.QApplication.overrideCursor() is None
+
+
+def test_the_wait_cursor_goes_when_loading_fails(qt, dependencies, loading, monkeypatch):
+    load = dependencies.importlib.import_module
+
+    def broken(name, *arguments):
+        load(name, *arguments)
+        raise OSError("DLL load failed")
+
+    monkeypatch.setattr(dependencies.importlib, "import_module", broken)
+    with pytest.raises(RuntimeError, match="cannot be loaded"):
+        dependencies.ensure()
+    assert loading == [True] and qt.QApplication.overrideCursor() is None
+
+
+def test_loaded_torch_is_not_announced(dependencies):
+    said = []
+    dependencies.ensure(said.append)
+    assert said == []
+
+
+def test_the_click_says_that_torch_is_being_loaded(widget, add_ct, wait, network, loading, monkeypatch):
+    from AttentionUNetSegmentationLib import request
+
+    texts = []
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    monkeypatch.setattr(request, "read", lambda _: (texts.append(widget.ui.statusLabel.text), 1 // 0))
+    widget.ui.segmentButton.click()
+    assert texts == ["Loading PyTorch"] and True in loading
+
+
+def test_adding_a_model_loads_torch_and_leaves_no_text_behind(widget, loading, tmp_path):
+    (tmp_path / "wrong.zip").write_bytes(b"no zip")
+    with slicer_host.testing_mode(False), slicer_host.answering(path=str(tmp_path / "wrong.zip")):
+        widget.ui.addModelButton.click()
+    assert loading == [True] and widget.ui.statusLabel.text == ""
+
+
 def test_testing_mode_neither_asks_nor_installs(dependencies, no_torch, monkeypatch):
     calls = fake_utils(monkeypatch, torch)
     with pytest.raises(RuntimeError, match="PyTorch is not installed; testing mode installs nothing"):
