@@ -1,6 +1,7 @@
 """Sequences of CTs: which frames a volume node stands for, and where the results of all of them go.
 
-Only MRML nodes of the application's core are used, so nothing here needs the module Sequences to be loaded.
+The browser node belongs to Slicer's module Sequences. Without that module no scene holds one, so it is only ever named
+where a scene gave one.
 """
 
 from __future__ import annotations
