@@ -72,7 +72,7 @@ def add_properties(cls: type) -> None:
 
 
 def has_property(cls: type, name: str) -> bool:
-    """Whether a QObject class has this Q_PROPERTY. (PySide6 can lose a class's `staticMetaObject` with an instance.)"""
+    """Whether a QObject class has this Q_PROPERTY. PySide6 can lose a class's `staticMetaObject` with an instance."""
     return any(isinstance(vars(base).get(name), QtProperty) for base in cls.__mro__)
 
 
