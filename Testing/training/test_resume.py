@@ -15,7 +15,7 @@ AVERAGE = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init
 
 @pytest.mark.parametrize("average", [False, True], ids=["plain", "averaged"])
 def test_a_killed_run_continues_exactly(tmp_path, average):
-    """Every run has a process of its own, as it has for a user: what other tests leave behind may change the last bit."""
+    """Every run has a process of its own, as for a user: what other tests leave behind may change the last bit."""
     dataset = prepared_cases.write_dataset(tmp_path / "dataset", 4)
     callbacks = [AVERAGE] if average else []
     whole = tiny_config(tmp_path / "whole", dataset, 4, callbacks)
