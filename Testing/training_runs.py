@@ -78,7 +78,9 @@ def run_in_a_process(arguments: Sequence[str], timeout_s: float = 300) -> subpro
     threads = str(torch.get_num_threads())
     environment = os.environ | {"PYTHONPATH": str(TESTING), "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "attention_unet_training.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", timeout=timeout_s, check=False
+    )
 
 
 def weights(checkpoint: Path, key: str = "state_dict") -> dict[str, torch.Tensor]:

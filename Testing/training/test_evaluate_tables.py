@@ -60,6 +60,19 @@ def test_equal_systems_have_a_p_value_of_one():
     assert compare(scores(*range(8)), scores(*range(8)), patients(8)).p == 1.0
 
 
+def test_equal_pairs_make_nothing_significant():
+    """Five pairs that differ cannot reach p < 0.05 (2 / 2^5 = 0.0625), however many equal ones stand beside them."""
+    names = [f"case{n}" for n in range(25)]
+    first = dict.fromkeys(names, 1.0)
+    second = {name: 1.0 + 0.01 * (n + 1) * (n < 5) for n, name in enumerate(names)}
+    compared = compare(first, second, {name: name for name in names})
+    assert math.isnan(compared.p)
+    assert compared.refusal == "fewer than 6 pairs differ (5)"
+    assert not compared.significant
+    second["case5"] = 1.1
+    assert compare(first, second, {name: name for name in names}).p == pytest.approx(2 / 2**6)
+
+
 def test_pairs_need_both_figures():
     first, second = scores(1, 2, math.nan, 4, 5, 6, 7, 8), scores(0, 1, 2, math.nan, 4, 5, 6, 7)
     second.pop("c7")

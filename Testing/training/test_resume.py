@@ -13,23 +13,25 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 AVERAGE = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.8}}
 
 
-@pytest.mark.parametrize("average", [False, True], ids=["plain", "averaged"])
-def test_a_killed_run_continues_exactly(tmp_path, average):
+@pytest.mark.parametrize(("average", "workers"), [(False, 0), (True, 2)], ids=["plain", "averaged, workers"])
+def test_a_killed_run_continues_exactly(tmp_path, average, workers):
     """Every run has a process of its own, as for a user: what other tests leave behind may change the last bit."""
     dataset = prepared_cases.write_dataset(tmp_path / "dataset", 4)
-    callbacks = [AVERAGE] if average else []
-    whole = tiny_config(tmp_path / "whole", dataset, 4, callbacks)
+    callbacks, data = [AVERAGE] if average else [], {"workers": workers}
+    whole = tiny_config(tmp_path / "whole", dataset, 4, callbacks, data=data)
     done = run_in_a_process(["fit", "--config", str(whole)])
     assert done.returncode == 0, done.stderr
 
     kill = {"class_path": "training_runs.KillAt", "init_args": {"epoch": 2, "batch": 1}}
-    killed = run_in_a_process(["fit", "--config", str(tiny_config(tmp_path / "cut", dataset, 4, [*callbacks, kill]))])
+    killed = run_in_a_process(
+        ["fit", "--config", str(tiny_config(tmp_path / "cut", dataset, 4, [*callbacks, kill], data=data))]
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     last = tmp_path / "cut" / "last.ckpt"
     content = torch.load(last, weights_only=True)
     assert (content["epoch"], content["global_step"]) == (1, 8)  # two epochs of four steps are kept, half of one lost
 
-    cut = tiny_config(tmp_path / "cut", dataset, 4, callbacks)
+    cut = tiny_config(tmp_path / "cut", dataset, 4, callbacks, data=data)
     resumed = run_in_a_process(["fit", "--config", str(cut), "--ckpt_path", str(last)])
     assert resumed.returncode == 0, resumed.stderr
     keys = ["state_dict", "current_model_state"] if average else ["state_dict"]

@@ -44,6 +44,25 @@ class EpochSampler(DistributedSampler):
 
 
 def shared_sampler(data: pl.LightningDataModule, per_epoch: int, every_epoch_anew: bool) -> EpochSampler:
-    """The sampler of this process, for the data module of a running trainer or of none."""
+    """The sampler of this process, for the data module of a running trainer or of none.
+
+    Raises:
+        ValueError: If there are fewer samples than processes.
+    """
     processes, rank = (data.trainer.world_size, data.trainer.global_rank) if data.trainer else (1, 0)
+    if per_epoch < processes:
+        what = "data.samples_per_epoch" if every_epoch_anew else "data.validation_cases (or validation_patches)"
+        raise ValueError(f"each of the {processes} processes needs a sample, got {per_epoch}: raise {what}")
     return EpochSampler(per_epoch, processes, rank, every_epoch_anew)
+
+
+def begin_resumed_epoch(trainer: pl.Trainer) -> None:
+    """Give a resumed run the samples of its own epoch.
+
+    Lightning starts the background workers, which take the first samples at once, before it tells the sampler which
+    epoch it is; a resumed run would see those of epoch 0 again. Call it when training starts.
+    """
+    if trainer.current_epoch == 0:
+        return
+    trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
+    iter(trainer.fit_loop._data_fetcher)  # Lightning has no public way to start the epoch's samples anew

@@ -16,6 +16,7 @@ from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, set_batch_norm_momentum
 from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
+from .sampling import begin_resumed_epoch
 from .starting_weights import read_starting_weights, start_from
 
 Batch = Sequence[Tensor]
@@ -114,6 +115,10 @@ class SegmentationTask(pl.LightningModule):
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and attention coefficients, as the network gives them."""
         return self.network(x.contiguous(memory_format=torch.channels_last_3d))
+
+    def on_train_start(self) -> None:
+        """A resumed run goes on with the samples of its own epoch."""
+        begin_resumed_epoch(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         """Seed what is random in a network by the epoch, so that a resumed run continues exactly; hold batch norms."""

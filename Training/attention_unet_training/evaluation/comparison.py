@@ -69,7 +69,7 @@ def compare(first: Mapping[str, float], second: Mapping[str, float], patients: M
         patients: Case -> patient; cases of one patient (or anatomy) are not independent.
 
     Returns:
-        The comparison; without a p-value if cases share a patient or fewer than six pairs are left.
+        The comparison; without a p-value if cases share a patient, or fewer than six pairs are left or differ.
     """
     shared = [case for case in first if case in second and not math.isnan(first[case] + second[case])]
     differences = [second[case] - first[case] for case in shared]
@@ -80,5 +80,9 @@ def compare(first: Mapping[str, float], second: Mapping[str, float], patients: M
         return Comparison(len(shared), mean, math.nan, refusal)
     if len(shared) < MIN_PAIRS:
         return Comparison(len(shared), mean, math.nan, f"fewer than {MIN_PAIRS} pairs ({len(shared)})")
-    p = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
-    return Comparison(len(shared), mean, p)
+    unequal = [difference for difference in differences if difference]  # equal pairs say nothing about a direction
+    if not unequal:
+        return Comparison(len(shared), mean, 1.0)
+    if len(unequal) < MIN_PAIRS:
+        return Comparison(len(shared), mean, math.nan, f"fewer than {MIN_PAIRS} pairs differ ({len(unequal)})")
+    return Comparison(len(shared), mean, float(wilcoxon(unequal).pvalue))
