@@ -1,4 +1,4 @@
-"""The whole volume in one pass with a quarter of the memory: the first scale is computed in slabs, twice.
+"""The whole volume in one pass with about a third of the memory: the first scale is computed in slabs, twice.
 
 Most memory of a forward pass is taken by full resolution. A voxel of the first encoder or decoder block depends on its
 neighbours up to two voxels away only, so those blocks can be computed slab by slab with two voxels more on either side:

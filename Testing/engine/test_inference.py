@@ -208,19 +208,21 @@ def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
 def test_no_stage_of_the_real_network_blocks_longer_than_two_seconds():
     """Cancel is asked between stages, so the longest silence is the longest wait: here for a whole abdomen.
 
-    Counted in processor time over the number of threads, so that other work on the machine does not matter.
+    Counted in processor time of the calling thread, which takes part in every stage, alone or with others: other work on
+    the machine does not matter, and a stage on one thread counts in full.
     """
     backend = TorchBackend(AttentionUNet().eval())
-    asked = [time.process_time()]
+    asked = [time.thread_time()]
 
     def cancel() -> bool:
-        asked.append(time.process_time())
+        asked.append(time.thread_time())
         return False
 
     image = np.zeros((160, 144, 192), np.float32)
     predict(image, lambda device: backend, "cpu", (16, 32), Monitor(None, cancel))
     assert len(asked) > 100
-    assert max(np.diff(asked)) / torch.get_num_threads() < 2.0
+    assert sum(np.diff(asked)) > 1.0  # the clock counts the work
+    assert max(np.diff(asked)) < 2.0
 
 
 def test_devices_and_backends_are_checked():
