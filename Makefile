@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench overfit slicer-test screenshots clean
+.PHONY: help setup demo test lint bench overfit model-figures slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -45,6 +45,31 @@ slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-t
 
 screenshots: $(STAMP)  ## Draw the README's pictures off screen with the headless host, into docs/
 	$(BIN)/python Testing/screenshots.py
+
+# What MODEL_CARD.md cites. DATA holds the CTs and label maps (real CTs: not part of this repository); MODEL any model.
+MODEL ?= abdomen-ct
+DATA ?= ../shared/data
+CARD ?= runs/model_card
+SAMPLE := AttentionUNetSegmentation/Resources/SampleData/SyntheticAbdomenCT
+ORGANS := --organ pancreas=1 --organ spleen=2
+model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md, into runs/model_card: make model-figures DATA=folder
+	rm -rf $(CARD) && mkdir -p $(CARD)
+	$(BIN)/attention-unet-train evaluate --model $(MODEL) --time-runs 0 $(ORGANS) --organ kidney=3,4 \
+		--ct $(DATA)/ct_abdomen_3mm/ct.nii.gz --labels $(DATA)/ct_abdomen_3mm/labels.nii.gz \
+		--data-name "real CT, 3 mm, no contrast; reference: TotalSegmentator v1" \
+		--report-dir $(CARD)/real --output $(CARD)/measured.json
+	$(BIN)/attention-unet-train evaluate --model $(MODEL) --time-runs 0 $(ORGANS) \
+		--ct $(DATA)/ct_dicom_slab/dicom --labels $(DATA)/ct_dicom_slab/labels.nii.gz \
+		--data-name "real slab of 40 mm, contrast; reference: TotalSegmentator" \
+		--report-dir $(CARD)/slab --output $(CARD)/measured.json
+	$(BIN)/attention-unet-train evaluate --model $(MODEL) --time-runs 0 $(ORGANS) --organ kidney=3 \
+		--ct $(SAMPLE).nrrd --labels $(SAMPLE).labels.nrrd \
+		--data-name "synthetic sample CT, anatomy held out of training" \
+		--report-dir $(CARD)/sample --output $(CARD)/measured.json
+	$(BIN)/attention-unet-train robustness --atlas $(DATA)/atlas --subject s0328 --chest-subject s0011 \
+		--model $(MODEL) --output $(CARD)/robustness
+	$(BIN)/attention-unet-train attention --ct $(SAMPLE).nrrd --labels $(SAMPLE).labels.nrrd $(ORGANS) \
+		--organ kidney=3 $(foreach model,$(SERIES) $(MODEL),--model $(model)) --output $(CARD)/attention
 
 bench: $(STAMP)  ## Measure a 512 x 512 x 240 CT end to end: seconds per step and peak memory
 	$(BIN)/python Testing/benchmark.py
