@@ -52,7 +52,7 @@ def test_the_empty_panel_says_what_is_missing(widget):
     assert not widget.ui.segmentButton.enabled and not widget.ui.cancelButton.enabled
     assert widget.ui.segmentButton.toolTip == "Load a CT and choose it as input volume."
     assert "no proof of what caused the result" in widget.ui.attentionNoteLabel.text
-    assert widget.ui.modelSelector.currentText.startswith("abdomen-ct 0.1.0")
+    assert widget.ui.modelSelector.currentText.startswith("abdomen-ct 0.2.0")
     info = widget.ui.modelInfoLabel.text
     assert "Trained on synthetic CT" in info and "Dice" in info and "Licence: Apache-2.0" in info
     assert not widget.ui.removeModelButton.enabled
@@ -92,7 +92,7 @@ def test_a_click_segments(widget, done):
     status = widget.ui.statusLabel.text
     seconds = float(widget._parameterNode.outputSegmentation.GetAttribute("AttentionUNet.seconds"))
     assert seconds > 0  # may be less than the tenth that the line shows
-    assert status == f"{seconds:.1f} s on cpu, model abdomen-ct 0.1.0"
+    assert status == f"{seconds:.1f} s on cpu, model abdomen-ct 0.2.0"
     assert "spleen: not found" in widget.ui.warningsLabel.text
     assert widget.ui.segmentButton.enabled and not widget.ui.cancelButton.enabled
     assert widget.ui.outputSelector.currentNode() is done
