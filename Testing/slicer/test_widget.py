@@ -567,7 +567,7 @@ def test_models_are_added_and_removed(widget, module, tmp_path, monkeypatch):
     (source / "model.json").write_text(text.replace('"name": "abdomen-ct"', '"name": "mine"'), encoding="utf-8")
     with slicer_host.testing_mode(False), slicer_host.answering(path=str(source / "model.json")):
         widget.ui.addModelButton.click()
-    assert errors() == [] and widget.ui.modelSelector.currentText.startswith("mine 0.1.0")
+    assert errors() == [] and widget.ui.modelSelector.currentText.startswith("mine 0.2.0")
     assert widget._parameterNode.model == "mine" and widget.ui.removeModelButton.enabled
     with slicer_host.testing_mode(False), slicer_host.answering(path=str(source / "model.json")):
         widget.ui.addModelButton.click()
