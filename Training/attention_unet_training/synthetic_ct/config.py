@@ -67,7 +67,7 @@ class AcquisitionConfig:
     """What scanner and reconstruction do to the tissues."""
 
     partial_volume_sigma_vox: float = 0.35  # a box of one voxel has 0.29
-    blur_in_plane_mm: Range = Range(0.8, 2.2)  # 2: what linear interpolation from voxels of 3 mm leaves
+    blur_in_plane_mm: Range = Range(0.8, 2.2)  # the upper end: interpolated from voxels of 3 mm
     blur_through_plane_mm: Range = Range(0.7, 1.5)
     strong_blur_through_plane_mm: Range = Range(1.5, 3.0)
     strong_blur_probability: float = 0.3
