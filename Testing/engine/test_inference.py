@@ -208,7 +208,7 @@ def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
 def test_no_stage_of_the_real_network_blocks_longer_than_two_seconds():
     """Cancel is asked between stages, so the longest silence is the longest wait: here for a whole abdomen.
 
-    Counted in processor time of the calling thread, which takes part in every stage, alone or with others: other work on
+    Counted in processor time of the calling thread, which takes part in every stage, alone or not: other work on
     the machine does not matter, and a stage on one thread counts in full.
     """
     backend = TorchBackend(AttentionUNet().eval())
