@@ -50,6 +50,7 @@ screenshots: $(STAMP)  ## Draw the README's pictures off screen with the headles
 MODEL ?= abdomen-ct
 DATA ?= ../shared/data
 CARD ?= runs/model_card
+SEEDS ?= 1
 SAMPLE := AttentionUNetSegmentation/Resources/SampleData/SyntheticAbdomenCT
 ORGANS := --organ pancreas=1 --organ spleen=2
 model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md, into runs/model_card: make model-figures DATA=folder
@@ -67,7 +68,7 @@ model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md, into ru
 		--data-name "synthetic sample CT, anatomy held out of training" \
 		--report-dir $(CARD)/sample --output $(CARD)/measured.json
 	$(BIN)/attention-unet-train robustness --atlas $(DATA)/atlas --subject s0328 --chest-subject s0011 \
-		--model $(MODEL) --output $(CARD)/robustness
+		--model $(MODEL) --seeds $(SEEDS) --output $(CARD)/robustness
 	$(BIN)/attention-unet-train attention --ct $(SAMPLE).nrrd --labels $(SAMPLE).labels.nrrd $(ORGANS) \
 		--organ kidney=3 $(foreach model,$(SERIES) $(MODEL),--model $(model)) --output $(CARD)/attention
 
