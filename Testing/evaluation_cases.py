@@ -8,20 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import phantoms
-from attention_unet_training.dataset.records import (
-    DATASET_FILE,
-    FORMAT,
-    IMAGE_FILE,
-    LABELS_FILE,
-    REFERENCE_FILE,
-    SPLITS_FOLDER,
-    CaseRecord,
-    DatasetRecord,
-    write_record,
-)
-from attention_unet_training.dataset.splits import Fold, Split
+from attention_unet_training.dataset.records import REFERENCE_FILE
 from AttentionUNetSegmentationLib.files import write_volume
 from AttentionUNetSegmentationLib.volume import Volume
+from tiny_dataset import TinyDataset
 
 ORGANS = ("pancreas", "spleen")
 GRID = phantoms.grid((20, 22, 40), (2, 2, 2), np.diag([-1.0, -1, 1]))
@@ -50,28 +40,15 @@ def write_dataset(
     labelled: Sequence[Sequence[str]] = (),
 ) -> Path:
     """A prepared dataset of cases c0, c1, ... whose balls grow, with the splits "half" and "folds-2"."""
-    records = []
+    people = patients or [f"p{n}" for n in range(count)]
+    dataset = TinyDataset(folder, "balls", ORGANS, (2.0, 2.0, 2.0), phantoms.INTENSITY, people, labelled)
+    nothing = np.zeros((1, 1, 1))
     for n in range(count):
-        reference = labels(8.0 + 0.5 * n)
-        place = folder / "cases" / f"c{n}"
-        place.mkdir(parents=True)
-        for name in (IMAGE_FILE, LABELS_FILE):
-            np.save(place / name, np.zeros((1, 1, 1)))
+        reference, place = labels(8.0 + 0.5 * n), dataset.new_case()
         write_volume(reference, place / REFERENCE_FILE)
         write_volume(ct(reference), place / "ct.nrrd")
-        matrix = tuple(tuple(float(x) for x in row) for row in np.eye(4))
-        source = str(place / "ct.nrrd")
-        patient = patients[n] if patients else f"p{n}"
-        known = tuple(labelled[n]) if labelled else ORGANS
-        records.append(CaseRecord(f"c{n}", patient, f"cases/c{n}", (1, 1, 1), matrix, source, source, {}, known))
-    record = DatasetRecord(FORMAT, "balls", ORGANS, (2.0, 2.0, 2.0), phantoms.INTENSITY, tuple(records))
-    write_record(record, folder / DATASET_FILE)
-    ids = tuple(entry.id for entry in records)
-    if count > 1:
-        first, second = Fold(ids[: count // 2], ids[count // 2 :]), Fold(ids[count // 2 :], ids[: count // 2])
-        write_record(Split("holdout", 0, (first,)), folder / SPLITS_FOLDER / "half.json")
-        write_record(Split("folds", 0, (first, second)), folder / SPLITS_FOLDER / "folds-2.json")
-    return folder
+        dataset.add(place, nothing, nothing, np.eye(4), {}, source=str(place / "ct.nrrd"))
+    return dataset.finish()
 
 
 def write_predictions(folder: Path, count: int, shift_vox: int = 0) -> Path:

@@ -8,19 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from attention_unet_training.dataset.records import (
-    DATASET_FILE,
-    FORMAT,
-    IMAGE_FILE,
-    LABELS_FILE,
-    REFERENCE_FILE,
-    SPLITS_FOLDER,
-    CaseRecord,
-    DatasetRecord,
-    write_record,
-)
-from attention_unet_training.dataset.splits import Fold, Split
+from attention_unet_training.dataset.records import REFERENCE_FILE
 from AttentionUNetSegmentationLib.model_spec import IntensitySpec
+from tiny_dataset import TinyDataset
 
 ORGANS = ("pancreas", "spleen", "kidney")
 INTENSITY = IntensitySpec((-200.0, 300.0), -25.0, 130.0)
@@ -51,27 +41,11 @@ def write_dataset(
     cases: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Path:
     """Write a dataset of ``count`` cases c0, c1, ... with the splits "half" (one fold) and "folds-2"."""
-    records = []
-    matrix = tuple(tuple(float(x) for x in row) for row in np.diag([*spacing_mm, 1.0]))
+    dataset = TinyDataset(folder, "tiny", organs, spacing_mm, INTENSITY, patients, labelled)
     for n in range(count):
         image, labels = cases[n] if cases else voxels(n, shape, len(organs))
-        name = f"c{n}"
-        place = folder / "cases" / name
-        place.mkdir(parents=True)
-        np.save(place / IMAGE_FILE, image.astype(np.float16))
-        np.save(place / LABELS_FILE, labels)
+        place = dataset.new_case()
         sitk.WriteImage(sitk.GetImageFromArray(labels), str(place / REFERENCE_FILE))
         found = {organ: int((labels == number).sum()) for number, organ in enumerate(organs, start=1)}
-        known = tuple(labelled[n]) if labelled else tuple(organs)
-        patient = patients[n] if patients else name
-        records.append(
-            CaseRecord(name, patient, f"cases/{name}", image.shape, matrix, "nowhere", "nowhere", found, known)
-        )
-    dataset = DatasetRecord(FORMAT, "tiny", tuple(organs), tuple(spacing_mm), INTENSITY, tuple(records))
-    write_record(dataset, folder / DATASET_FILE)
-    ids = tuple(record.id for record in records)
-    if count > 1:
-        there, here = Fold(ids[: count // 2], ids[count // 2 :]), Fold(ids[count // 2 :], ids[: count // 2])
-        write_record(Split("holdout", 0, (there,)), folder / SPLITS_FOLDER / "half.json")
-        write_record(Split("folds", 0, (there, here)), folder / SPLITS_FOLDER / "folds-2.json")
-    return folder
+        dataset.add(place, image.astype(np.float16), labels, np.diag([*spacing_mm, 1.0]), found)
+    return dataset.finish()
