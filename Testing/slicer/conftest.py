@@ -110,3 +110,29 @@ def scene_nodes(slicer):
 def wait(slicer):
     """Function that lets the event loop run until a condition holds."""
     return slicer_host.wait_until
+
+
+@pytest.fixture
+def predicting(widget, network, monkeypatch):
+    """Function that gives the panel's runs a predictor; returns the predictor."""
+
+    def use(**arguments):
+        predictor = network(**arguments)
+        prepare = type(widget.logic)._prepare
+        monkeypatch.setattr(
+            widget.logic, "_prepare", lambda *args, **rest: prepare(widget.logic, *args, predictor=predictor, **rest)
+        )
+        return predictor
+
+    return use
+
+
+@pytest.fixture
+def done(widget, add_ct, predicting, wait):
+    """The panel after a run; returns its segmentation node."""
+    predicting()
+    add_ct("CT ä")
+    wait(lambda: widget.ui.segmentButton.enabled)
+    widget.ui.segmentButton.click()
+    wait(lambda: not widget.logic.isRunning)
+    return widget.logic.getParameterNode().outputSegmentation

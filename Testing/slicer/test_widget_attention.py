@@ -1,0 +1,60 @@
+"""The attention section of the panel: which gate is shown, where and how, and what happens to deleted maps."""
+
+import pytest
+
+from panel_reading import gates
+
+
+def test_choosing_a_gate_shows_it(slicer, widget, done):
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    composite = slicer.app.layoutManager().sliceWidget("Green").mrmlSliceCompositeNode()
+    shown = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+    assert shown.GetName() == "CT ä s3-1" and composite.GetForegroundOpacity() == 0.5
+    assert "1/4 of the resolution" in widget.ui.gateInfoLabel.text
+    assert widget.ui.attentionShareLabel.text.startswith("Share of the attention inside: pancreas")
+    assert widget.ui.colorMapSelector.currentNode().GetName() == "Attention"
+    widget.ui.attentionOpacitySlider.value = 0.8
+    widget.ui.attentionThresholdSlider.setValues(0.3, 0.9)
+    assert composite.GetForegroundOpacity() == 0.8
+    assert shown.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.3)
+    inferno = slicer.util.getNode("vtkMRMLColorTableNodeFileInferno.txt")
+    widget.ui.colorMapSelector.setCurrentNode(inferno)
+    assert shown.GetDisplayNode().GetColorNode() is inferno
+    widget.ui.linkViewsCheckBox.click()
+    assert composite.GetForegroundVolumeID() is None
+    widget.ui.gateSelector.setCurrentIndex(0)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert red.GetForegroundVolumeID() is None and widget.ui.attentionShareLabel.text == ""
+
+
+def test_a_deleted_map_leaves_the_list(slicer, widget, done, wait):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    slicer.mrmlScene.RemoveNode(maps_of(done)["s2-2"])
+    wait(lambda: "s2-2" not in gates(widget))
+    assert widget.ui.gateSelector.currentText == "s3-1"
+    slicer.mrmlScene.RemoveNode(maps_of(done)["s3-1"])
+    wait(lambda: "s3-1" not in gates(widget))
+    assert widget.ui.gateSelector.currentText == "none" == widget._parameterNode.gate
+    assert widget.ui.attentionShareLabel.text == ""
+
+
+def test_a_deleted_mean_is_not_made_again_by_itself(slicer, widget, done, wait):
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
+    slicer.mrmlScene.RemoveNode(maps_of(done)["mean s2"])
+    wait(lambda: widget.ui.gateSelector.currentText == "none")
+    assert "mean s2" not in maps_of(done) and "mean s2" in gates(widget)
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
+    assert "mean s2" in maps_of(done)
+
+
+def test_the_chosen_gate_stays_chosen_in_the_next_run(slicer, widget, done, wait):
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
+    widget.ui.segmentButton.click()
+    wait(lambda: not widget.logic.isRunning)
+    assert widget.ui.gateSelector.currentText == "mean s2"
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "CT ä mean s2"
