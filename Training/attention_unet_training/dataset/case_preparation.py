@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .alignment import align
+from .case_folder import CASE_FILE, CaseFile, find_finished, scratch_folder
 from .label_reading import read_classes
 from .records import (
     CASES_FOLDER,
@@ -33,13 +30,10 @@ from .records import (
     LABELS_FILE,
     REFERENCE_FILE,
     CaseRecord,
-    read_record,
     write_record,
 )
 from .source import SourceCase
 
-CASE_FILE = "case.json"
-SCRATCH_PREFIX = ".writing-"
 logger = logging.getLogger("attention_unet")
 
 
@@ -74,15 +68,6 @@ class CaseTask:
     options: CaseOptions
     dataset: Path
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class CaseFile:
-    """``case.json``: a finished case, what it was made from, and a hash of its image to recognise copies."""
-
-    fingerprint: str
-    image_hash: str
-    record: CaseRecord
 
 
 @dataclass(frozen=True)
@@ -136,17 +121,6 @@ def fingerprint(task: CaseTask) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def find_finished(dataset: Path, id: str, mark: str) -> CaseFile | None:
-    """A finished case with this fingerprint, or None."""
-    folder = dataset / CASES_FOLDER / id
-    if not all((folder / name).is_file() for name in (CASE_FILE, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE)):
-        return None
-    with contextlib.suppress(ValueError):
-        found = read_record(CaseFile, folder / CASE_FILE)
-        return found if found.fingerprint == mark else None
-    return None
-
-
 def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int) -> np.ndarray:
     """Bring class numbers to another grid: every class's share of a voxel is interpolated, the largest wins.
 
@@ -197,7 +171,7 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
         notes=tuple(notes),
     )
     file = CaseFile(mark, hashlib.sha256(image.tobytes()).hexdigest(), record)
-    with _scratch_folder(task.dataset, case.id) as scratch:
+    with scratch_folder(task.dataset, case.id) as scratch:
         np.save(scratch / IMAGE_FILE, image)
         np.save(scratch / LABELS_FILE, classes)
         write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)
@@ -217,23 +191,6 @@ def _absent(classes: np.ndarray, options: CaseOptions) -> tuple[str, ...]:
     if missing and not options.allow_missing:
         raise ValueError(f"missing organ: {', '.join(missing)} (--allow-missing keeps such cases)")
     return tuple(f"{organ} is not in this scan" for organ in missing)
-
-
-@contextlib.contextmanager
-def _scratch_folder(dataset: Path, id: str) -> Iterator[Path]:
-    """A folder that takes the case's place when all its files are written."""
-    place = dataset / CASES_FOLDER / id
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{SCRATCH_PREFIX}{id}-"))
-    try:
-        yield scratch
-        scratch.chmod(0o755)  # temporary folders are private, datasets are shared
-        if place.exists():
-            shutil.rmtree(place)
-        scratch.rename(place)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
 
 
 def _states(path: Path) -> list[tuple[str, int, int]]:

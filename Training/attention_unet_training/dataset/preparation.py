@@ -11,7 +11,8 @@ from pathlib import Path
 from AttentionUNetSegmentationLib.batch import check_writable
 from AttentionUNetSegmentationLib.model_spec import IntensitySpec
 
-from .case_preparation import SCRATCH_PREFIX, CaseOptions, CaseTask, Outcome, run_case
+from .case_folder import SCRATCH_PREFIX
+from .case_preparation import CaseOptions, CaseTask, Outcome, run_case
 from .organ_names import is_tumour, labelled_organs, map_names
 from .prepared import PreparedDataset
 from .records import CASES_FOLDER, DATASET_FILE, FORMAT, DatasetRecord, LeftOut, read_record, write_record

@@ -1,0 +1,52 @@
+"""A case's folder: found again by what its files were made from, and written all at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .records import CASES_FOLDER, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE, CaseRecord, read_record
+
+CASE_FILE = "case.json"
+SCRATCH_PREFIX = ".writing-"
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """``case.json``: a finished case, what it was made from, and a hash of its image to recognise copies."""
+
+    fingerprint: str
+    image_hash: str
+    record: CaseRecord
+
+
+def find_finished(dataset: Path, id: str, mark: str) -> CaseFile | None:
+    """A finished case with this fingerprint, or None."""
+    folder = dataset / CASES_FOLDER / id
+    if not all((folder / name).is_file() for name in (CASE_FILE, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE)):
+        return None
+    with contextlib.suppress(ValueError):
+        found = read_record(CaseFile, folder / CASE_FILE)
+        return found if found.fingerprint == mark else None
+    return None
+
+
+@contextlib.contextmanager
+def scratch_folder(dataset: Path, id: str) -> Iterator[Path]:
+    """A folder that takes the case's place when all its files are written."""
+    place = dataset / CASES_FOLDER / id
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{SCRATCH_PREFIX}{id}-"))
+    try:
+        yield scratch
+        scratch.chmod(0o755)  # temporary folders are private, datasets are shared
+        if place.exists():
+            shutil.rmtree(place)
+        scratch.rename(place)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
