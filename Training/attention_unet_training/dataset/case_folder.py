@@ -9,19 +9,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from AttentionUNetSegmentationLib.model_spec import IntensitySpec
+
+from .intensity import Moments
 from .records import CASES_FOLDER, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE, CaseRecord, read_record
 
 CASE_FILE = "case.json"
 SCRATCH_PREFIX = ".writing-"
+UNSCALED_FOLDER = ".unscaled"  # holds a cases folder whose images are clipped HU, float32, until the rule is measured
 
 
 @dataclass(frozen=True)
 class CaseFile:
-    """``case.json``: a finished case, what it was made from, and a hash of its image to recognise copies."""
+    """``case.json``: a finished case, what it was made from, and a hash of its image to recognise copies.
+
+    Attributes:
+        fingerprint: Hash of what it was made from.
+        image_hash: Hash of its image; before scaling, where the intensity rule is measured.
+        record: What ``dataset.json`` says about it.
+        moments: Of its clipped HU, where the intensity rule is measured.
+        intensity: The measured rule that scaled its image; None before that, or where no rule is measured.
+    """
 
     fingerprint: str
     image_hash: str
     record: CaseRecord
+    moments: Moments | None = None
+    intensity: IntensitySpec | None = None
 
 
 def find_finished(dataset: Path, id: str, mark: str) -> CaseFile | None:

@@ -21,7 +21,8 @@ from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .alignment import align
-from .case_folder import CASE_FILE, CaseFile, find_finished, scratch_folder
+from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, find_finished, scratch_folder
+from .intensity import IntensityToMeasure, moments_of
 from .label_reading import read_classes
 from .records import (
     CASES_FOLDER,
@@ -46,7 +47,7 @@ class CaseOptions:
         labelled: Those that the source labels.
         mapping: Label name -> organ.
         spacing_mm: The network's spacing along i, j, k.
-        intensity: The network's intensity rule.
+        intensity: The network's intensity rule, or the one that is to be measured over all cases.
         allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
         ignore_unknown: Take label values without a name as background.
     """
@@ -55,7 +56,7 @@ class CaseOptions:
     labelled: tuple[str, ...]
     mapping: dict[str, str]
     spacing_mm: tuple[float, float, float]
-    intensity: IntensitySpec
+    intensity: IntensitySpec | IntensityToMeasure
     allow_missing: bool = False
     ignore_unknown: bool = False
 
@@ -88,11 +89,14 @@ class Outcome:
 
 
 def run_case(task: CaseTask) -> Outcome:
-    """Prepare a case, unless it is there already; whatever goes wrong with it ends here."""
+    """Prepare a case, unless it is there already; whatever goes wrong with it ends here.
+
+    Where the intensity rule is to be measured, the image is kept as clipped HU (float32) in ``UNSCALED_FOLDER``.
+    """
     case = task.case
     try:
         mark = fingerprint(task)
-        finished = None if task.overwrite else find_finished(task.dataset, case.id, mark)
+        finished = None if task.overwrite else _find_finished(task, mark)
         if finished is not None:
             return Outcome(case.id, finished, reused=True)
         return Outcome(case.id, _prepare(task, mark))
@@ -121,6 +125,14 @@ def fingerprint(task: CaseTask) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _find_finished(task: CaseTask, mark: str) -> CaseFile | None:
+    """The finished case, or the one that only waits for its intensity rule."""
+    found = find_finished(task.dataset, task.case.id, mark)
+    if found is None and isinstance(task.options.intensity, IntensityToMeasure):
+        found = find_finished(task.dataset / UNSCALED_FOLDER, task.case.id, mark)
+    return found
+
+
 def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int) -> np.ndarray:
     """Bring class numbers to another grid: every class's share of a voxel is interpolated, the largest wins.
 
@@ -145,15 +157,16 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
 
 
 def _prepare(task: CaseTask, mark: str) -> CaseFile:
-    case, options = task.case, task.options
+    case, options, rule = task.case, task.options, task.options.intensity
+    measured = isinstance(rule, IntensityToMeasure)
     ct = read_volume(case.image)
     check_volume(ct)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
     aligned = align(labels, ct)
-    prepared = preprocess(ct, options.spacing_mm, options.intensity)
+    prepared = preprocess(ct, options.spacing_mm, rule.clipping if measured else rule)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
-    image = prepared.image.astype(np.float16)
+    image = prepared.hu if measured else prepared.image.astype(np.float16)
     voxels = {organ: int(np.count_nonzero(classes == n)) for n, organ in enumerate(options.organs, start=1)}
     if not any(voxels.values()):
         raise ValueError("empty labels: no voxel is left on the network's grid")
@@ -170,8 +183,9 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
         labelled=options.labelled,
         notes=tuple(notes),
     )
-    file = CaseFile(mark, hashlib.sha256(image.tobytes()).hexdigest(), record)
-    with scratch_folder(task.dataset, case.id) as scratch:
+    moments = moments_of(image) if measured else None
+    file = CaseFile(mark, hashlib.sha256(image.tobytes()).hexdigest(), record, moments)
+    with scratch_folder(task.dataset / UNSCALED_FOLDER if measured else task.dataset, case.id) as scratch:
         np.save(scratch / IMAGE_FILE, image)
         np.save(scratch / LABELS_FILE, classes)
         write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)

@@ -11,8 +11,10 @@ from pathlib import Path
 from AttentionUNetSegmentationLib.batch import check_writable
 from AttentionUNetSegmentationLib.model_spec import IntensitySpec
 
-from .case_folder import SCRATCH_PREFIX
+from .case_folder import CASE_FILE, SCRATCH_PREFIX, UNSCALED_FOLDER, CaseFile
 from .case_preparation import CaseOptions, CaseTask, Outcome, run_case
+from .intensity import IntensityToMeasure
+from .intensity_scaling import scale_cases
 from .organ_names import is_tumour, labelled_organs, map_names
 from .prepared import PreparedDataset
 from .records import CASES_FOLDER, DATASET_FILE, FORMAT, DatasetRecord, LeftOut, read_record, write_record
@@ -32,7 +34,7 @@ class PrepareOptions:
         name: What the dataset is called.
         organs: Names of the classes 1, 2, ...; None for the default ones, of which the source may lack some.
         spacing_mm: Along i, j, k.
-        intensity: The intensity rule.
+        intensity: The intensity rule, or what is given of it and what is to be measured over the usable cases.
         tumour: "organ" or "background": what labelled tumours count as.
         allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
         ignore_unknown: Take label values without a name as background.
@@ -43,7 +45,7 @@ class PrepareOptions:
     name: str
     organs: tuple[str, ...] | None = None
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
-    intensity: IntensitySpec = DEFAULT_INTENSITY
+    intensity: IntensitySpec | IntensityToMeasure = DEFAULT_INTENSITY
     tumour: str = "organ"
     allow_missing: bool = False
     ignore_unknown: bool = False
@@ -107,31 +109,40 @@ def prepare_dataset(
         progress: Called with each case as it is finished.
 
     Raises:
-        ValueError: If the organs cannot be found in the source, no case can be used, or the folder holds another
-            dataset.
+        ValueError: If the organs cannot be found in the source, no case can be used, the folder holds another
+            dataset, or the intensity rule cannot be measured.
         OSError: If the folder cannot be written.
     """
     shared, remarks = case_options(source, options)
     check_writable(folder)
     if not options.overwrite:
         _check_same_dataset(folder, source, shared, options.name)
-    _remove_scratch(folder)
+    _remove_scratch(folder, shared.intensity)
+    outcomes = _run_cases(source, folder, shared, options, progress)
+    finished = {outcome.id for outcome in outcomes if outcome.file is not None}
+    outcomes = _without_copies(outcomes)
+    old = _cases_of(folder) if options.overwrite else set()
+    record, measured = _settled_record(source, folder, shared, options, outcomes)
+    write_record(record, folder / DATASET_FILE)
+    _remove(folder, (finished | old) - {case.id for case in record.cases})
+    return Prepared(PreparedDataset.open(folder), tuple(outcomes), (*source.remarks, *remarks, *measured))
+
+
+def _run_cases(
+    source: Source,
+    folder: Path,
+    shared: CaseOptions,
+    options: PrepareOptions,
+    progress: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """How each case ended, in the source's order."""
     tasks = [CaseTask(case, shared, folder, options.overwrite) for case in source.cases]
     outcomes: list[Outcome] = [Outcome(case.id, reason="not done") for case in source.cases]
     for index, result in run_parallel(run_case, tasks, options.workers):
         killed = Outcome(source.cases[index].id, reason="its process was killed (not enough memory?)")
         outcomes[index] = result or killed
         progress(outcomes[index])
-    finished = {outcome.id for outcome in outcomes if outcome.file is not None}
-    outcomes = _without_copies(outcomes)
-    record = _record(source, shared, options.name, outcomes)
-    if not record.cases:
-        raise ValueError(f"none of the {len(record.left_out)} cases can be used: {_reasons(record.left_out)}")
-    listed = {case.id for case in record.cases}
-    old = _cases_of(folder) if options.overwrite else set()
-    write_record(record, folder / DATASET_FILE)
-    _remove(folder, (finished | old) - listed)
-    return Prepared(PreparedDataset.open(folder), tuple(outcomes), (*source.remarks, *remarks))
+    return outcomes
 
 
 def _check_same_dataset(folder: Path, source: Source, options: CaseOptions, name: str) -> None:
@@ -144,7 +155,7 @@ def _check_same_dataset(folder: Path, source: Source, options: CaseOptions, name
         ("name", old.name, name),
         ("organs", old.organs, options.organs),
         ("spacing_mm", old.spacing_mm, options.spacing_mm),
-        ("intensity", old.intensity, options.intensity),
+        ("intensity", old.intensity, _expected_intensity(folder, old, options.intensity)),
     ):
         if before != now:
             raise ValueError(f"{folder} holds a dataset with {what} {before}, now {now} was asked for; {advice}")
@@ -152,6 +163,19 @@ def _check_same_dataset(folder: Path, source: Source, options: CaseOptions, name
     strangers = sorted({case.id for case in old.cases} - known)
     if strangers:
         raise ValueError(f"{folder} holds cases that this source does not have ({strangers[0]} ...); {advice}")
+
+
+def _expected_intensity(
+    folder: Path, old: DatasetRecord, asked: IntensitySpec | IntensityToMeasure
+) -> IntensitySpec | IntensityToMeasure:
+    """The rule that an older dataset has to have; its own, if it may be what measuring gave."""
+    if isinstance(asked, IntensitySpec) or not asked.allows(old.intensity):
+        return asked
+    for case in old.cases[:1]:
+        with contextlib.suppress(ValueError):
+            measured = read_record(CaseFile, folder / case.folder / CASE_FILE).intensity is not None
+            return old.intensity if measured else asked
+    return old.intensity
 
 
 def _without_copies(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -167,16 +191,27 @@ def _without_copies(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return result
 
 
-def _record(source: Source, options: CaseOptions, name: str, outcomes: Sequence[Outcome]) -> DatasetRecord:
-    left_out = [LeftOut(outcome.id, outcome.reason) for outcome in outcomes if outcome.file is None]
-    return DatasetRecord(
-        format=FORMAT,
-        name=name,
-        organs=options.organs,
-        spacing_mm=options.spacing_mm,
-        intensity=options.intensity,
-        cases=tuple(outcome.file.record for outcome in outcomes if outcome.file is not None),
-        left_out=(*source.left_out, *left_out),
+def _settled_record(
+    source: Source, folder: Path, shared: CaseOptions, options: PrepareOptions, outcomes: Sequence[Outcome]
+) -> tuple[DatasetRecord, tuple[str, ...]]:
+    """What ``dataset.json`` will say, once the intensity rule has its numbers; and a remark if they were measured."""
+    left_out = (*source.left_out, *(LeftOut(entry.id, entry.reason) for entry in outcomes if entry.file is None))
+    files = [outcome.file for outcome in outcomes if outcome.file is not None]
+    if not files:
+        raise ValueError(f"none of the {len(left_out)} cases can be used: {_reasons(left_out)}")
+    rule, remarks = shared.intensity, ()
+    if isinstance(rule, IntensityToMeasure):
+        rule = scale_cases(folder, rule, files, options.overwrite)
+        remarks = (_measured(rule, len(files)),)
+    cases = tuple(file.record for file in files)
+    record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out)
+    return record, remarks
+
+
+def _measured(rule: IntensitySpec, cases: int) -> str:
+    return (
+        f"measured intensities: mean {rule.mean_hu:g} HU, standard deviation {rule.std_hu:g} HU, over {cases} cases, "
+        f"clipped to {rule.clip_hu[0]:g}..{rule.clip_hu[1]:g} HU"
     )
 
 
@@ -185,10 +220,13 @@ def _reasons(left_out: Sequence[LeftOut]) -> str:
     return "; ".join(shown) + ("; ..." if len(left_out) > 3 else "")
 
 
-def _remove_scratch(folder: Path) -> None:
-    """Remove what an interrupted run left half-written."""
-    for path in (folder / CASES_FOLDER).glob(f"{SCRATCH_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
+def _remove_scratch(folder: Path, intensity: IntensitySpec | IntensityToMeasure) -> None:
+    """Remove what an interrupted run left half-written, and images that no rule is going to scale."""
+    for place in (folder, folder / UNSCALED_FOLDER):
+        for path in (place / CASES_FOLDER).glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+    if isinstance(intensity, IntensitySpec):
+        shutil.rmtree(folder / UNSCALED_FOLDER, ignore_errors=True)
 
 
 def _remove(folder: Path, ids: Iterable[str]) -> None:
