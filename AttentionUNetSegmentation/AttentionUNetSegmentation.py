@@ -96,6 +96,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._shownSegmentation = None
+        self._isStarting = False
 
     def setup(self) -> None:
         """Build the panel; PyTorch need not be installed for it."""
@@ -125,7 +126,9 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.NodeAddedEvent, self._scheduleSceneChanged)
         self.addObserver(scene, scene.NodeRemovedEvent, self._scheduleSceneChanged)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
@@ -163,6 +166,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.setParameterNode(None)
         self._clear()
 
+    def onSceneStartImport(self, caller=None, event=None) -> None:
+        """Let go of the parameters: until the end of the import references and selectors are not to be trusted."""
+        self.setParameterNode(None)
+
     def onSceneEndClose(self, caller=None, event=None) -> None:
         """Show what the scene holds after it was closed, or loaded."""
         if self.parent.isEntered:
@@ -190,33 +197,40 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def onSegment(self) -> None:
         """Start a run with the panel's choices."""
-        if self.logic.isRunning or self._parameterNode is None:
+        if self.logic.isRunning or self._isStarting or self._parameterNode is None:
             return
-        from AttentionUNetSegmentationLib import dependencies
-
-        parameters = self._parameterNode
         self._say(_("Starting"))
         self.ui.warningsLabel.setText("")
+        self._isStarting = True  # while PyTorch is installed events are handled: clicks, even a change of module
+        self._checkCanSegment()
         try:
-            dependencies.ensure(self._say)
-            self.logic.start(
-                parameters.inputVolume,
-                self.inputPanel.output(),
-                model=parameters.model,
-                roi=parameters.roi,
-                device=DEVICES[parameters.device],
-                probabilities=parameters.probabilities,
-                allFrames=parameters.allFrames and self.ui.allFramesCheckBox.enabled,
-                onProgress=self._onProgress,
-                onFinished=self._onFinished,
-                onError=self._onError,
-                onCancelled=self._onCancelled,
-            )
+            self._start(self._parameterNode)
         except Exception as error:  # the button is a boundary: logged, and shown in one sentence
             logging.exception("The segmentation could not be started")
             self._onError(error)
-        else:
-            self._showRunning(True)
+        finally:
+            self._isStarting = False
+            self._showRunning(self.logic.isRunning)
+
+    def _start(self, parameters) -> None:
+        from AttentionUNetSegmentationLib import dependencies
+        from AttentionUNetSegmentationLib.input_panel import output_for
+        from AttentionUNetSegmentationLib.sequences import frames_of
+
+        dependencies.ensure(self._say)
+        self.logic.start(
+            parameters.inputVolume,
+            output_for(parameters.inputVolume, parameters.outputSegmentation),
+            model=parameters.model,
+            roi=parameters.roi,
+            device=DEVICES[parameters.device],
+            probabilities=parameters.probabilities,
+            allFrames=parameters.allFrames and frames_of(parameters.inputVolume) is not None,
+            onProgress=self._onProgress,
+            onFinished=self._onFinished,
+            onError=self._onError,
+            onCancelled=self._onCancelled,
+        )
 
     def onCancel(self) -> None:
         """Ask the run to stop."""
@@ -295,7 +309,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             parameters is not None and frames_of(parameters.inputVolume) is not None and not self.logic.isRunning
         )
         missing = ""
-        if self.logic.isRunning:
+        if self.logic.isRunning or self._isStarting:
             missing = _("A segmentation is running.")
         elif parameters is None or parameters.inputVolume is None:
             missing = _("Load a CT and choose it as input volume.")
@@ -323,6 +337,15 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.attentionPanel.clear()
         self.ui.statusLabel.setText("")
         self.ui.warningsLabel.setText("")
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
+        """Choose nothing in place of a node that goes; its selector would choose another one, unasked."""
+        if self._parameterNode is None:
+            return
+        for role in ("inputVolume", "outputSegmentation", "roi"):
+            if getattr(self._parameterNode, role) is node:
+                setattr(self._parameterNode, role, None)
 
     def _scheduleSceneChanged(self, caller=None, event=None) -> None:
         self._sceneTimer.start(0)

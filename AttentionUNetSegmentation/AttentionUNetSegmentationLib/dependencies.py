@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from types import ModuleType
 
@@ -17,6 +18,7 @@ import slicer
 
 MIN_TORCH = (2, 4)
 EXTENSION = "PyTorch"
+_installing = threading.Lock()  # events are handled meanwhile, so that a second click may ask again
 
 
 class DependencyError(RuntimeError):
@@ -32,8 +34,11 @@ def ensure(say: Callable[[str], None] = lambda text: None) -> None:
     Raises:
         DependencyError: If it cannot be used afterwards.
     """
+    if _installing.locked():
+        raise DependencyError("PyTorch is being installed; try again when that is done.")
     if importlib.util.find_spec("torch") is None:
-        _install_torch()
+        with _installing:
+            _install_torch()
     try:
         torch = importlib.import_module("torch") if _is_loaded() else _load_torch(say)
     except (ImportError, OSError) as error:

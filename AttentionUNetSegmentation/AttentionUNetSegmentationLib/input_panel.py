@@ -38,8 +38,12 @@ class InputPanel:
         ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
 
     def bind(self) -> None:
-        """Take another parameter node's choices as they are, be they of another CT's result."""
+        """Take another parameter node's choices as they are, be they of another CT's result.
+
+        Called before the selectors follow it: a volume that is still hidden in them could not be shown.
+        """
         parameters = self._parameters()
+        self._hide(map_node_ids() if parameters is not None else [])
         self._input = parameters.inputVolume if parameters is not None else None
 
     def update(self) -> None:
@@ -57,14 +61,19 @@ class InputPanel:
     def preselect(self) -> None:
         """Choose the input if there is only one CT to choose; maps of this module are not offered."""
         parameters = self._parameters()
-        if hasattr(self._ui.inputSelector, "sortFilterProxyModel"):
-            self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = map_node_ids()
+        self._hide(map_node_ids())
         candidates = input_candidates()
         if parameters.inputVolume is None and len(candidates) == 1:
             parameters.inputVolume = candidates[0]
 
+    def _hide(self, node_ids: list[str]) -> None:
+        """Leave nodes out of the input's list."""
+        if hasattr(self._ui.inputSelector, "sortFilterProxyModel"):
+            self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = node_ids
+
     def _on_roi_added(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
         """A ROI made in the panel encloses the input, so that it can be dragged."""
         parameters = self._parameters()
-        if parameters is not None and parameters.inputVolume is not None:
+        is_new = not slicer.mrmlScene.IsImporting()
+        if is_new and parameters is not None and parameters.inputVolume is not None:
             fit_roi(roi, parameters.inputVolume)

@@ -38,7 +38,8 @@ class Run:
 
     The scene is touched by the timer's slot only, and only while the input volume is in it: closing the scene or
     removing the input cancels the run. One of the last three callbacks is called, once, as the last thing. A run that
-    ended keeps nothing: neither the volumes, nor the results, nor the callbacks.
+    ended keeps nothing: neither the volumes, nor the results, nor the callbacks. (In Slicer the emptied object itself
+    stays until the application ends: Slicer's singleShot never lets go of what it called.)
 
     Args:
         request: What was asked for.

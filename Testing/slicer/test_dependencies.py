@@ -118,6 +118,47 @@ def test_the_extension_installs_torch_and_asks_itself(slicer, dependencies, no_t
     assert calls == [{"askConfirmation": True, "torchVersionRequirement": ">=2.4"}]
 
 
+def test_a_click_while_torch_is_being_installed_starts_nothing(widget, add_ct, wait, no_torch, monkeypatch):
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    calls = fake_utils(monkeypatch, None)
+    installer = sys.modules["PyTorchUtils"].PyTorchUtilsLogic
+    install, during = installer.installTorch, []
+
+    def meanwhile(self, **arguments):
+        during.append(widget.ui.segmentButton.enabled)
+        widget.onSegment()
+        widget.ui.addModelButton.click()
+        slicer_host.leave()  # to another module
+        return install(self, **arguments)
+
+    monkeypatch.setattr(installer, "installTorch", meanwhile)
+    with slicer_host.testing_mode(False), slicer_host.answering(path="model.zip"):
+        widget.ui.segmentButton.click()
+    assert during == [False] and len(calls) == 1
+    assert [message.text for message in slicer_host.shown_messages("error")] == [
+        "PyTorch is being installed; try again when that is done.",
+        "PyTorch is needed for the segmentation and was not installed.",
+    ]
+
+
+def test_a_change_of_module_while_torch_is_being_installed_does_not_matter(
+    widget, add_ct, wait, network, no_torch, monkeypatch
+):
+    from AttentionUNetSegmentationLib import dependencies, request
+
+    read = []
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    fake_utils(monkeypatch, torch)
+    installer = sys.modules["PyTorchUtils"].PyTorchUtilsLogic
+    monkeypatch.setattr(installer, "installTorch", lambda self, **arguments: slicer_host.leave() or torch)
+    monkeypatch.setattr(request, "read", lambda asked: (read.append(asked.volume_node.GetName()), 1 // 0))
+    with slicer_host.testing_mode(False):
+        widget.ui.segmentButton.click()
+    assert read == ["CT"] and not dependencies._installing.locked()
+
+
 def test_declining_torch_is_an_error_of_one_sentence(dependencies, no_torch, monkeypatch):
     fake_utils(monkeypatch, None)
     with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch is needed .* was not installed"):

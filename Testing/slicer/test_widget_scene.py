@@ -38,3 +38,49 @@ def test_save_and_load(slicer, widget, done, tmp_path, wait):
     assert widget.ui.gateSelector.currentText == "s2-2" and widget.ui.attentionShareLabel.text == share
     assert widget.ui.attentionOpacitySlider.value == 0.35 and widget.ui.deviceSelector.currentText == "CPU"
     assert widget.ui.inputSelector.currentNode().GetName() == "CT ä"
+
+
+def test_loading_a_scene_keeps_the_result_if_the_choices_come_before_it(slicer, module, add_ct, network, tmp_path):
+    ct = add_ct()
+    widget = slicer_host.enter("AttentionUNetSegmentation")  # its parameter node stands between CT and result
+    widget._parameterNode.outputSegmentation = widget.logic.segment(ct, predictor=network(), device="cpu")
+    widget.ui.attentionOpacitySlider.value = 0.35
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert widget._parameterNode.inputVolume.GetName() == "CT"
+    assert widget._parameterNode.outputSegmentation.GetName() == "CT segmentation"
+    assert widget.ui.organTable.rowCount == 4 and widget.ui.attentionOpacitySlider.value == 0.35
+    widget.logic.stop()
+
+
+def test_importing_a_scene_keeps_the_choices(slicer, widget, done):
+    """Slicer's selectors build their lists anew when an import ends, and lose their node before modules hear of it."""
+    ct, selectors = widget._parameterNode.inputVolume, (widget.ui.inputSelector, widget.ui.outputSelector)
+
+    def lose(caller, event):
+        for selector in selectors:
+            selector.setCurrentNode(None)
+
+    tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndImportEvent, lose, 1.0)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.RemoveObserver(tag)
+    assert widget._parameterNode.inputVolume is ct and widget._parameterNode.outputSegmentation is done
+    assert [selector.currentNode() for selector in selectors] == [ct, done]
+    assert widget.ui.organTable.rowCount == 4
+
+
+def test_in_place_of_a_removed_result_none_is_chosen(slicer, widget, done):
+    """Slicer's selectors choose another node when theirs goes: here the user's own segmentation."""
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    selector = widget.ui.outputSelector
+
+    def jump(caller, event):
+        if selector.currentNode() is done:
+            selector.setCurrentNode(mine)
+
+    tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAboutToBeRemovedEvent, jump, -10.0)
+    slicer.mrmlScene.RemoveNode(done)
+    slicer.mrmlScene.RemoveObserver(tag)
+    assert widget._parameterNode.outputSegmentation is None and selector.currentNode() is None
