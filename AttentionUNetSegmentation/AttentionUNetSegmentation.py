@@ -301,22 +301,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             self.attentionPanel.update()
 
     def _checkCanSegment(self) -> None:
-        from AttentionUNetSegmentationLib.sequences import frames_of
-
-        parameters = self._parameterNode
-        model = self.modelPanel.chosen
-        self.ui.allFramesCheckBox.setEnabled(
-            parameters is not None and frames_of(parameters.inputVolume) is not None and not self.logic.isRunning
-        )
-        missing = ""
-        if self.logic.isRunning or self._isStarting:
-            missing = _("A segmentation is running.")
-        elif parameters is None or parameters.inputVolume is None:
-            missing = _("Load a CT and choose it as input volume.")
-        elif model is not None and model.spec is None:
-            missing = model.problem
-        self.ui.segmentButton.setEnabled(not missing)
-        self.ui.segmentButton.setToolTip(missing or _("Segment the organs of the input volume."))
+        self.inputPanel.offer_run(self.modelPanel.chosen, self.logic.isRunning or self._isStarting)
 
     def _refreshResult(self) -> None:
         """Fill the panel from the output segmentation alone."""
@@ -340,12 +325,8 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
-        """Choose nothing in place of a node that goes; its selector would choose another one, unasked."""
-        if self._parameterNode is None:
-            return
-        for role in ("inputVolume", "outputSegmentation", "roi"):
-            if getattr(self._parameterNode, role) is node:
-                setattr(self._parameterNode, role, None)
+        if self._parameterNode is not None:
+            self.inputPanel.forget(node)
 
     def _scheduleSceneChanged(self, caller=None, event=None) -> None:
         self._sceneTimer.start(0)

@@ -1,4 +1,4 @@
-"""The panel's input section: which CT is segmented, where its organs go, and within which ROI."""
+"""The panel's input section: which CT is segmented, where its organs go, within which ROI, and whether it can be."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
+from .model_store import InstalledModel
 from .mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids, organ_segments
+from .sequences import frames_of
 
 
 def output_for(
@@ -65,6 +68,33 @@ class InputPanel:
         candidates = input_candidates()
         if parameters.inputVolume is None and len(candidates) == 1:
             parameters.inputVolume = candidates[0]
+
+    def forget(self, node: slicer.vtkMRMLNode) -> None:
+        """Choose nothing in place of a node that is about to go; its selector would choose another one, unasked."""
+        parameters = self._parameters()
+        for role in ("inputVolume", "outputSegmentation", "roi"):
+            if getattr(parameters, role) is node:
+                setattr(parameters, role, None)
+
+    def offer_run(self, model: InstalledModel | None, is_busy: bool) -> None:
+        """Enable what can be clicked now; the button's tool tip says what is missing.
+
+        Args:
+            model: The model that is chosen, if there is one.
+            is_busy: Whether a run is going on or about to start.
+        """
+        parameters = self._parameters()
+        volume_node = parameters.inputVolume if parameters is not None else None
+        self._ui.allFramesCheckBox.setEnabled(frames_of(volume_node) is not None and not is_busy)
+        missing = ""
+        if is_busy:
+            missing = _("A segmentation is running.")
+        elif volume_node is None:
+            missing = _("Load a CT and choose it as input volume.")
+        elif model is not None and model.spec is None:
+            missing = model.problem
+        self._ui.segmentButton.setEnabled(not missing)
+        self._ui.segmentButton.setToolTip(missing or _("Segment the organs of the input volume."))
 
     def _hide(self, node_ids: list[str]) -> None:
         """Leave nodes out of the input's list."""
