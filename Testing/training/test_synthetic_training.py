@@ -13,6 +13,8 @@ from attention_unet_training.cli import main
 from attention_unet_training.evaluate import dice, evaluate_case
 from attention_unet_training.export import export
 from attention_unet_training.sampling import EpochSampler
+from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
+from attention_unet_training.synthetic_ct.generator import generate
 from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
 from attention_unet_training.synthetic_data import SyntheticCTData
 from attention_unet_training.task import SegmentationTask, read_network_state
@@ -81,6 +83,40 @@ def test_validation_patches_never_change_and_come_from_held_out_maps(atlas, tmp_
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
     assert {anatomy.name for anatomy in module.val_dataloader().dataset._anatomies} == {"b"}
     assert {anatomy.name for anatomy in module.train_dataloader().dataset._anatomies} == {"a"}
+
+
+def test_phases_and_masses_of_the_training_patches_can_be_weighted(atlas, tmp_path):
+    none = {name: float(name == "none") for name in SyntheticCTConfig().contrast.phases}
+    module = data(atlas, tmp_path, phase_weights=none, mass_probability=0.0)
+    config = module.train_dataloader().dataset._config
+    assert {name: phase.weight for name, phase in config.contrast.phases.items()} == none
+    assert config.masses.probability == 0
+    anatomy = module.train_dataloader().dataset._anatomies[0]
+    assert {generate(anatomy, config, seed, (4, 8, 8)).phase for seed in range(6)} == {"none"}
+    assert module.val_dataloader().dataset._config == SyntheticCTConfig()  # so that stages can be compared
+
+
+def test_a_phase_that_is_not_named_keeps_its_weight(atlas, tmp_path):
+    config = data(atlas, tmp_path, phase_weights={"none": 0.5}).training_config
+    default = SyntheticCTConfig()
+    assert config.contrast.phases["none"].weight == 0.5
+    assert config.contrast.phases["arterial"] == default.contrast.phases["arterial"]
+    assert config.masses == default.masses
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"phase_weights": {"venous": 1.0}}, "unknown phase venous"),
+        ({"phase_weights": {"none": -1.0}}, "must not be negative"),
+        ({"phase_weights": {"none": float("nan")}}, "must not be negative"),
+        ({"phase_weights": dict.fromkeys(SyntheticCTConfig().contrast.phases, 0.0)}, "nor all zero"),
+        ({"mass_probability": 1.5}, "masses.probability"),
+    ],
+)
+def test_unusable_weights_of_the_generator_are_refused(atlas, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        data(atlas, tmp_path, **changes)
 
 
 def test_validation_dice_by_hand():

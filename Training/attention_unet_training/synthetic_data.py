@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -63,10 +65,17 @@ class SyntheticCTData(pl.LightningDataModule):
         steps_per_epoch: Steps between validations.
         validation_patches: Number of fixed validation patches.
         first_seed: Seed of the first patch; change it to go on with patches that were never seen.
+        phase_weights: How often each contrast phase is drawn for training, as relative weights; a phase that is not
+            named keeps the generator's weight. Validation patches keep the generator's numbers, so that stages can be
+            compared.
+        mass_probability: Share of the training patches with masses; None for the generator's.
         workers: Background processes that generate.
         clip_hu: Intensity rule: clipping range.
         mean_hu: Intensity rule: what becomes 0.
         std_hu: Intensity rule: what becomes 1.
+
+    Raises:
+        ValueError: If a contrast phase is unknown, no phase has a positive weight, or a number is out of range.
     """
 
     def __init__(
@@ -80,6 +89,8 @@ class SyntheticCTData(pl.LightningDataModule):
         steps_per_epoch: int = 250,
         validation_patches: int = 16,
         first_seed: int = 0,
+        phase_weights: Mapping[str, float] | None = None,
+        mass_probability: float | None = None,
         workers: int = 1,
         clip_hu: tuple[float, float] = (-200.0, 300.0),
         mean_hu: float = 0.0,
@@ -88,6 +99,7 @@ class SyntheticCTData(pl.LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         self.intensity = IntensitySpec(tuple(clip_hu), mean_hu, std_hu)
+        self.training_config = _training_config(phase_weights or {}, mass_probability)
         self._train: Sequence[PreparedAnatomy] = ()
         self._held_out: Sequence[PreparedAnatomy] = ()
 
@@ -97,11 +109,13 @@ class SyntheticCTData(pl.LightningDataModule):
         self._train = load_atlas(options.atlas, options.cache, exclude=options.held_out)
         self._held_out = load_atlas(options.atlas, options.cache, include=options.held_out)
 
-    def _patches(self, anatomies: Sequence[PreparedAnatomy], first_seed: int, count: int) -> SyntheticPatches:
+    def _patches(
+        self, anatomies: Sequence[PreparedAnatomy], config: SyntheticCTConfig, first_seed: int, count: int
+    ) -> SyntheticPatches:
         options = self.hparams
         return SyntheticPatches(
             anatomies,
-            SyntheticCTConfig(),
+            config,
             self.intensity,
             options.shape_kji,
             options.spacing_mm,
@@ -115,7 +129,7 @@ class SyntheticCTData(pl.LightningDataModule):
         processes = self.trainer.world_size if self.trainer else 1
         per_epoch = options.steps_per_epoch * options.batch_size * processes
         return DataLoader(
-            self._patches(self._train, options.first_seed, per_epoch),
+            self._patches(self._train, self.training_config, options.first_seed, per_epoch),
             batch_size=options.batch_size,
             sampler=shared_sampler(self, per_epoch, every_epoch_anew=True),
             num_workers=options.workers,
@@ -125,10 +139,29 @@ class SyntheticCTData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """The same patches every time, from the held-out maps."""
-        patches = self._patches(self._held_out, VALIDATION_SEED, self.hparams.validation_patches)
+        count = self.hparams.validation_patches
+        patches = self._patches(self._held_out, SyntheticCTConfig(), VALIDATION_SEED, count)
         sampler = shared_sampler(self, len(patches), every_epoch_anew=False)
         workers = min(1, self.hparams.workers)
         return DataLoader(patches, batch_size=1, sampler=sampler, num_workers=workers, worker_init_fn=_one_thread)
+
+
+def _training_config(phase_weights: Mapping[str, float], mass_probability: float | None) -> SyntheticCTConfig:
+    config = SyntheticCTConfig()
+    phases = dict(config.contrast.phases)
+    unknown = sorted(set(phase_weights) - set(phases))
+    if unknown:
+        raise ValueError(f"phase_weights: unknown phase {', '.join(unknown)}; known are {', '.join(phases)}.")
+    for name, weight in phase_weights.items():
+        phases[name] = dataclasses.replace(phases[name], weight=weight)
+    weights = [phase.weight for phase in phases.values()]
+    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ValueError(f"phase_weights must not be negative, nor all zero, got {dict(phase_weights)}.")
+    masses = config.masses
+    if mass_probability is not None:
+        masses = dataclasses.replace(masses, probability=mass_probability)
+    contrast = dataclasses.replace(config.contrast, phases=phases)
+    return dataclasses.replace(config, contrast=contrast, masses=masses)
 
 
 def _one_thread(worker: int) -> None:
