@@ -166,14 +166,14 @@ def test_distances_are_symmetric_and_zero_for_equal_masks():
     assert (one.precision, one.recall) == (other.recall, other.precision)
     assert one.volume_ratio == pytest.approx(1 / other.volume_ratio)
     volume = np.count_nonzero(a) * 0.002
-    assert measure_organ(a, a, grid) == OrganMetrics(1, 1, 1, 0, 0, pytest.approx(volume), pytest.approx(volume))
+    assert measure_organ(a, a, grid) == OrganMetrics(1, 1, 1, 0, 0, pytest.approx(volume), pytest.approx(volume), 0)
 
 
 def test_empty_masks_have_defined_results():
     grid = phantoms.grid((4, 4, 4))
     empty, full = np.zeros((2, 4, 4, 4), bool)
     full[1:3, 1:3, 1:3] = True
-    assert measure_organ(empty, empty, grid) == OrganMetrics(1, 1, 1, 0, 0, 0, 0)
+    assert measure_organ(empty, empty, grid) == OrganMetrics(1, 1, 1, 0, 0, 0, 0, 0)
     assert math.isnan(measure_organ(empty, empty, grid).volume_ratio)
     missed, invented = measure_organ(empty, full, grid), measure_organ(full, empty, grid)
     for measured in (missed, invented):
@@ -181,7 +181,22 @@ def test_empty_masks_have_defined_results():
         assert math.isnan(measured.surface_distance_mm)
         assert math.isnan(measured.hausdorff_95_mm)
     assert (missed.predicted_ml, missed.reference_ml, missed.volume_ratio) == (0, pytest.approx(0.008), 0)
+    assert (missed.false_island_ml, invented.false_island_ml) == (0, pytest.approx(0.008))
     assert math.isnan(invented.volume_ratio)
+
+
+def test_false_islands_by_hand():
+    grid = phantoms.grid((10, 10, 20), (2, 2, 2.5))  # 0.01 ml per voxel
+    predicted, reference = np.zeros((2, 10, 10, 20), bool)
+    reference[2:6, 2:6, 2:6] = True
+    predicted[2:6, 2:6, 5:12] = True  # touches the organ by one layer and spills far: no island
+    predicted[0, 0, 15:20] = True  # 5 voxels
+    predicted[9, 9, 15:18] = True  # 3
+    predicted[1, 1, 14] = True  # meets the five by an edge only: a piece of its own
+    assert measure_organ(predicted, reference, grid).false_island_ml == pytest.approx(0.05)
+    predicted[0, 0, 15] = False
+    reference[0, 0, 19] = True  # now the five, four by now, belong to the organ
+    assert measure_organ(predicted, reference, grid).false_island_ml == pytest.approx(0.03)
 
 
 def test_masks_must_fit_the_grid():

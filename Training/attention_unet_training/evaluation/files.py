@@ -13,7 +13,7 @@ from .evaluation import Evaluation
 from .metrics import METRICS
 from .results import without_nan, write_text
 
-FIGURES = (*(metric.key for metric in METRICS), "predicted_ml", "reference_ml", "volume_ratio")
+FIGURES = (*(metric.key for metric in METRICS), "predicted_ml", "reference_ml", "volume_ratio", "false_island_ml")
 CSV_HEADER = ("data", "system", "case", "patient", "organ", *FIGURES, "seconds", "error")
 
 

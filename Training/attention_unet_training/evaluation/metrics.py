@@ -3,7 +3,8 @@
 Empty masks: if both are empty the organ is rightly absent, so Dice, precision and recall are 1 and distances 0. If only
 one is empty, Dice, precision and recall are all 0 (also the one whose denominator is 0, so that no model gains by
 finding nothing), and distances are undefined: NaN, left out of means, and counted. The ratio of volumes is undefined
-without a reference volume.
+without a reference volume. A false island is a connected piece of the prediction (by face neighbours, as in the
+engine's clean-up) that shares no voxel with the reference.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-from AttentionUNetSegmentationLib.volume import Grid
+from AttentionUNetSegmentationLib.volume import Grid, nonzero_box
 
 from .surfaces import surface_distances, surface_of
 
@@ -56,6 +58,7 @@ class OrganMetrics:
         hausdorff_95_mm: See ``SurfaceDistances.hausdorff_95_mm``.
         predicted_ml: Volume of the prediction.
         reference_ml: Volume of the reference.
+        false_island_ml: Volume of the largest false island; 0 if there is none.
     """
 
     dice: float
@@ -65,6 +68,7 @@ class OrganMetrics:
     hausdorff_95_mm: float
     predicted_ml: float
     reference_ml: float
+    false_island_ml: float
 
     @property
     def volume_ratio(self) -> float:
@@ -87,7 +91,8 @@ def measure_organ(predicted: np.ndarray, reference: np.ndarray, grid: Grid) -> O
         if mask.shape != grid.shape_kji:
             raise ValueError(f"the {name} mask of shape {mask.shape} does not fit a grid of {grid.shape_kji}")
     found, true = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
-    volumes_ml = found * grid.voxel_volume_ml, true * grid.voxel_volume_ml
+    island = _largest_false_island(predicted, reference)
+    volumes_ml = [voxels * grid.voxel_volume_ml for voxels in (found, true, island)]
     if not found and not true:
         return OrganMetrics(1.0, 1.0, 1.0, 0.0, 0.0, *volumes_ml)
     if not found or not true:
@@ -102,6 +107,18 @@ def measure_organ(predicted: np.ndarray, reference: np.ndarray, grid: Grid) -> O
         distances.hausdorff_95_mm,
         *volumes_ml,
     )
+
+
+def _largest_false_island(predicted: np.ndarray, reference: np.ndarray) -> int:
+    """Number of voxels of the largest connected piece of the prediction without any voxel of the reference."""
+    box = nonzero_box(predicted)
+    if box is None:
+        return 0
+    pieces, _ = ndimage.label(predicted[box])
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    sizes[np.unique(pieces[reference[box]])] = 0
+    return int(sizes.max())
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
