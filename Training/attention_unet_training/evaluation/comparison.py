@@ -76,7 +76,8 @@ def compare(first: Mapping[str, float], second: Mapping[str, float], patients: M
     mean = statistics.fmean(differences) if differences else math.nan
     people = {patients[case] for case in shared}
     if len(people) < len(shared):
-        refusal = f"cases are not independent ({len(shared)} cases of {len(people)} patients)"
+        of_whom = f"{len(people)} patient{'' if len(people) == 1 else 's'}"
+        refusal = f"cases are not independent ({len(shared)} cases of {of_whom})"
         return Comparison(len(shared), mean, math.nan, refusal)
     if len(shared) < MIN_PAIRS:
         return Comparison(len(shared), mean, math.nan, f"fewer than {MIN_PAIRS} pairs ({len(shared)})")
