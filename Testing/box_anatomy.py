@@ -46,13 +46,15 @@ def box_anatomy(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60))
 
 
 def still_config(**sections) -> SyntheticCTConfig:
-    """The anatomy as it is: no deformation, masses, erosion, tubes, cuts or circles."""
+    """The anatomy as it is: no deformation, masses, erosion, wide pelvis, tubes, cuts or circles."""
     config = SyntheticCTConfig()
     config = dataclasses.replace(
         config,
         deformation=DeformationConfig.identity(),
         masses=dataclasses.replace(config.masses, probability=0),
-        solid_organs=dataclasses.replace(config.solid_organs, pancreas_erosion_probability=0),
+        solid_organs=dataclasses.replace(
+            config.solid_organs, pancreas_erosion_probability=0, wide_pelvis_probability=0
+        ),
         field_of_view=dataclasses.replace(
             config.field_of_view,
             cut_top_probability=0,

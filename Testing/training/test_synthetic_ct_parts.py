@@ -49,6 +49,14 @@ def test_randomness_leaves_the_global_generators_alone():
     assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
 
 
+def test_a_branch_repeats_and_disturbs_nothing():
+    branched, plain = Randomness(3), Randomness(3)
+    draws = [branched.branch(name).uniform(0, 1) for name in ("a", "b", "a")]
+    assert draws[0] == draws[2] != draws[1]
+    assert Randomness(4).branch("a").uniform(0, 1) != draws[0]
+    assert branched.uniform(0, 1) == plain.uniform(0, 1)
+
+
 def test_filters_keep_constants():
     volume = torch.full((7, 9, 11), 5.0)
     matrices = (

@@ -37,8 +37,18 @@ class SolidOrganConfig:
     hydronephrosis_probability: float = 0.15
     hydronephrosis_depth_mm: Range = Range(7, 12)
     excreted_contrast_hu: Range = Range(150, 450)
-    kidney_stone_probability: float = 0.06
-    kidney_stone_hu: Range = Range(300, 1200)
+    # A pelvis that bulges out of the hilum: no part of the organ, as in TotalSegmentator's kidneys.
+    wide_pelvis_probability: float = 0.2
+    pelvis_radius_mm: Range = Range(5, 20)
+    pelvis_lengthening: Range = Range(1.0, 1.8)  # from head to foot
+    pelvis_medial_mm: Range = Range(12, 26)  # of the kidney's centroid
+    pelvis_forward_mm: Range = Range(-2, 8)
+    kidney_stone_probability: float = 0.15  # twice the 8 % of adults of Boyce et al., J Urol 2010;183:1017
+    kidney_stone_max_count: int = 5
+    kidney_stone_radius_mm: Range = Range(1, 10)
+    kidney_stone_radius_share: Range = Range(0.2, 1.0)  # a second factor: small ones are more frequent
+    kidney_stone_depth_mm: float = 6.0
+    kidney_stone_hu: Range = Range(200, 1500)
     renal_vessel_radius_mm: Range = Range(2.5, 5.0)
     renal_vessel_share: Range = Range(0.85, 1.0)  # of the value in aorta or vena cava
 

@@ -1,4 +1,4 @@
-"""Kidneys: cortex, medullary pyramids, sinus with fat, urine or excreted contrast, stones, and their vessels."""
+"""Kidneys: cortex, medullary pyramids, sinus with fat, urine or excreted contrast, wide pelvis, stones, vessels."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ def paint_kidneys(scene: Scene, values: TissueValues, config: SolidOrganConfig) 
         pyramids = scene.noise("medium") > gaussian_quantile(config.pyramid_share.draw(randomness))
         texture_hu = float(values.texture_hu[structures.number_of(name)])
         scene.paint(kidney & (scene.depth_mm > cortex_mm) & pyramids, values.hu["kidney_medulla"], texture_hu)
-        _paint_sinus(scene, values, config, kidney)
-        _paint_stone(scene, config, kidney)
+        calyces = _paint_sinus(scene, values, config, kidney)
+        pelvis = _paint_wide_pelvis(scene, values, config, name, calyces)
+        _paint_stones(scene, config, name, kidney | pelvis)
         _paint_renal_vessels(scene, values, config, kidney)
 
 
-def _paint_sinus(scene: Scene, values: TissueValues, config: SolidOrganConfig, kidney: torch.Tensor) -> None:
-    """Paint the middle of the kidney: fat, a wide pelvis full of urine, or excreted contrast."""
+def _paint_sinus(
+    scene: Scene, values: TissueValues, config: SolidOrganConfig, kidney: torch.Tensor
+) -> torch.Tensor | None:
+    """Paint the middle of the kidney: fat, wide calyces full of urine, or excreted contrast; return wide calyces."""
     randomness = scene.randomness
     sinus = kidney & (scene.depth_mm > config.sinus_depth_mm.draw(randomness) + 2 * scene.noise("fine"))
+    wide = None
     if randomness.chance(config.hydronephrosis_probability):
         wide = kidney & (scene.depth_mm > config.hydronephrosis_depth_mm.draw(randomness) + 2 * scene.noise("fine"))
         scene.paint(wide, values.hu["cyst"], 3)
@@ -43,16 +47,75 @@ def _paint_sinus(scene: Scene, values: TissueValues, config: SolidOrganConfig, k
         )
     if values.excretion:
         scene.paint(sinus & (scene.noise("medium") > 0), config.excreted_contrast_hu.draw(randomness), 10)
+    return wide
 
 
-def _paint_stone(scene: Scene, config: SolidOrganConfig, kidney: torch.Tensor) -> None:
-    if not scene.randomness.chance(config.kidney_stone_probability):
+def _paint_wide_pelvis(
+    scene: Scene, values: TissueValues, config: SolidOrganConfig, name: str, calyces: torch.Tensor | None
+) -> torch.Tensor:
+    """Paint a pelvis full of urine that bulges out of the hilum; its voxels, and wide calyces, lose the kidney's label.
+
+    Returns:
+        (K, J, I) bool, what the pelvis took from the kidney and from unlabelled tissue; empty for most kidneys.
+    """
+    pelvis = torch.zeros(scene.shape, dtype=torch.bool)
+    randomness = scene.randomness.branch(f"pelvis of {name}")
+    if not randomness.chance(config.wide_pelvis_probability):
+        return pelvis
+    kidney = scene.where(name)
+    medial = 1 if name == "kidney_left" else -1  # i grows to the patient's right
+    offset_mm = torch.tensor(
+        [
+            randomness.normal(5),
+            config.pelvis_forward_mm.draw(randomness),
+            medial * config.pelvis_medial_mm.draw(randomness),
+        ]
+    )
+    radius_mm = config.pelvis_radius_mm.draw(randomness)
+    radii_mm = (radius_mm * config.pelvis_lengthening.draw(randomness), radius_mm, radius_mm)
+    box, ball = _rough_ball(scene, kidney.nonzero().float().mean(0) + offset_mm / scene.spacing_mm, radii_mm)
+    unlabelled = (scene.labels[box] == 0) & scene.inside[box]
+    pelvis[box] = ball & (kidney[box] | unlabelled) & (scene.mass_index[box] == 0)
+    if calyces is not None:
+        pelvis |= calyces
+    scene.labels[pelvis & kidney] = 0
+    filled = values.excretion and randomness.chance(0.5)
+    scene.paint(pelvis, config.excreted_contrast_hu.draw(randomness) if filled else values.hu["cyst"], 3)
+    return pelvis
+
+
+def _paint_stones(scene: Scene, config: SolidOrganConfig, name: str, room: torch.Tensor) -> None:
+    """Paint stones deep in the room they may take: the kidney and its pelvis; labels stay."""
+    randomness = scene.randomness.branch(f"stones of {name}")
+    if not randomness.chance(config.kidney_stone_probability):
         return
-    candidates = (kidney & (scene.depth_mm > 8)).nonzero()
-    if len(candidates):
-        k, j, i = candidates[scene.randomness.integer(0, len(candidates) - 1)].tolist()
-        size = scene.randomness.integer(1, 3)
-        scene.image_hu[k : k + size, j : j + size, i : i + size] = config.kidney_stone_hu.draw(scene.randomness)
+    candidates = (room & (scene.depth_mm > config.kidney_stone_depth_mm)).nonzero()
+    if not len(candidates):
+        return
+    for _ in range(randomness.integer(1, config.kidney_stone_max_count)):
+        centre = candidates[randomness.integer(0, len(candidates) - 1)].float()
+        radius_mm = config.kidney_stone_radius_mm.draw(randomness) * config.kidney_stone_radius_share.draw(randomness)
+        box, ball = _rough_ball(scene, centre, (radius_mm,) * 3)
+        stone_hu = config.kidney_stone_hu.draw(randomness)
+        scene.image_hu[box] = torch.where(ball & room[box], stone_hu, scene.image_hu[box])
+
+
+def _rough_ball(
+    scene: Scene, centre_vox: torch.Tensor, radii_mm: tuple[float, float, float]
+) -> tuple[tuple[slice, ...], torch.Tensor]:
+    """Return the box around an uneven ellipsoid, cut to the volume, and its mask in the box; the box may be empty."""
+    radii_vox = torch.tensor(radii_mm) / scene.spacing_mm
+    shape = torch.tensor(scene.shape)
+    low = torch.minimum((centre_vox - 1.5 * radii_vox).floor().long().clamp(min=0), shape)
+    high = torch.maximum(torch.minimum((centre_vox + 1.5 * radii_vox).ceil().long() + 1, shape), low)
+    box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    squared = torch.zeros(())
+    for axis, part in enumerate(box):
+        size = [1, 1, 1]
+        size[axis] = -1
+        offset = (torch.arange(part.start, part.stop) - centre_vox[axis]) / radii_vox[axis]
+        squared = squared + offset.square().view(size)
+    return box, squared.sqrt() < (1 + 0.25 * scene.noise("fine")[box]).clamp(0.5, 1.5)
 
 
 def _paint_renal_vessels(scene: Scene, values: TissueValues, config: SolidOrganConfig, kidney: torch.Tensor) -> None:

@@ -25,9 +25,14 @@ class Randomness:
         """Seed the scalar generator (numpy) and the field generator (torch) from one number."""
         if seed < 0:
             raise ValueError(f"A seed must not be negative, got {seed}.")
+        self._seed = seed
         scalar_seed, field_seed = np.random.SeedSequence(seed).generate_state(2, dtype=np.uint64)
         self._scalars = np.random.default_rng(scalar_seed)
         self._fields = torch.Generator().manual_seed(int(field_seed) >> 1)
+
+    def branch(self, name: str) -> Randomness:
+        """Return an independent source, a pure function of seed and name: drawing from it changes no other draw."""
+        return Randomness(int(np.random.SeedSequence([self._seed, *name.encode()]).generate_state(1)[0]))
 
     def uniform(self, low: float, high: float) -> float:
         """Draw from the uniform distribution on [low, high]."""
