@@ -29,6 +29,14 @@ def test_a_condition_changes_what_it_says_and_nothing_else(anatomy):
     assert noisy.voxels[spleen].std() > 1.5 * base.voxels[spleen].std()
 
 
+def test_diseased_kidneys_hold_stones_and_lose_their_pelvis(anatomy):
+    base, base_target = make_ct(anatomy, condition(BASE), 2)
+    diseased, target = make_ct(anatomy, condition("kidneys with stones and wide pelvis"), 2)
+    assert 0.2 < (target == 3).sum() / (base_target == 3).sum() < 0.98
+    assert diseased.voxels[base_target == 3].max() > base.voxels[base_target == 3].max() + 50
+    np.testing.assert_array_equal(target == 2, base_target == 2)
+
+
 def test_thick_slices_keep_organs_in_place(anatomy):
     base, target = make_ct(anatomy, condition(BASE), 1)
     thick, thick_target = make_ct(anatomy, condition("slices of 8 mm"), 1)

@@ -1,9 +1,10 @@
 """``attention-unet-train robustness``: where a model fails, on whole synthetic CTs of a label map it has not seen.
 
 Each condition changes one thing against an easy CT (portal venous phase, thin slices, little noise, the whole abdomen):
-contrast phase, slice thickness, noise, field of view, large masses, or no abdomen at all. Every condition uses the same
-seeds, so the anatomies are the same (but for the pancreas's random erosion), only the condition differs. All CTs come
-from one person's label map: the figures show where to look, they do not estimate how a model does on a population.
+contrast phase, slice thickness, noise, field of view, large masses, diseased kidneys, or no abdomen at all. Every
+condition uses the same seeds, so the anatomies are the same (but for the pancreas's random erosion, and what masses and
+a wide pelvis change), only the condition differs. All CTs come from one person's label map: the figures show where to
+look, they do not estimate how a model does on a population.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Condition:
         slice_mm: Thickness and distance of the slices.
         height_mm: Height of the field around the organs' middle; None for all of it.
         masses: Whether every CT has large masses in or beside its organs.
+        diseased_kidneys: Whether both kidneys have stones, wide calyces and a pelvis that bulges out of the hilum.
         chest: Whether the field holds the chest only, from the highest of the organs upwards.
     """
 
@@ -60,6 +62,7 @@ class Condition:
     slice_mm: float = 2.0
     height_mm: float | None = None
     masses: bool = False
+    diseased_kidneys: bool = False
     chest: bool = False
 
     def config(self) -> SyntheticCTConfig:
@@ -80,7 +83,15 @@ class Condition:
         if self.masses:
             masses = dataclasses.replace(masses, radius_mm=Range(20, 40), radius_share=Range(1, 1))
         contrast = dataclasses.replace(config.contrast, phases=phases)
-        return dataclasses.replace(config, contrast=contrast, acquisition=acquisition, masses=masses)
+        organs = dataclasses.replace(
+            config.solid_organs,
+            hydronephrosis_probability=float(self.diseased_kidneys),
+            wide_pelvis_probability=float(self.diseased_kidneys),
+            kidney_stone_probability=float(self.diseased_kidneys),
+        )
+        return dataclasses.replace(
+            config, contrast=contrast, acquisition=acquisition, masses=masses, solid_organs=organs
+        )
 
 
 CONDITIONS = (
@@ -94,6 +105,7 @@ CONDITIONS = (
     Condition("field of 120 mm", height_mm=120.0),
     Condition("field of 60 mm", height_mm=60.0),
     Condition("large masses", masses=True),
+    Condition("kidneys with stones and wide pelvis", diseased_kidneys=True),
     Condition("chest only", chest=True),
 )
 
