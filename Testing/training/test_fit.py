@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
@@ -100,10 +101,12 @@ def test_later_configs_and_options_win(dataset, tmp_path):
         (["--model.init_from", "nowhere.ckpt"], "error: nowhere.ckpt does not exist"),
         (["--model.active_organs", "[liver]"], "error: active_organs must be some of"),
         (["--ckpt_path", "nowhere.ckpt"], "error: "),
+        (["--ckpt_path", "weights_only.ckpt"], "holds weights only, so no run can be resumed from it"),
     ],
 )
 def test_mistakes_are_told_in_one_line(dataset, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
+    torch.save({"pytorch-lightning_version": pl.__version__, "epoch": 0, "global_step": 1}, "weights_only.ckpt")
     start = ["fit", "--config", "paper/base.yaml", "--data.dataset", str(dataset), "--data.split", "half", *TINY]
     assert main([*start, "--data.validation_cases", "1", *arguments]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]

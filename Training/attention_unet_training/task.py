@@ -116,6 +116,17 @@ class SegmentationTask(pl.LightningModule):
         """Logits and attention coefficients, as the network gives them."""
         return self.network(x.contiguous(memory_format=torch.channels_last_3d))
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to resume from a checkpoint that holds weights only, such as ``average`` writes.
+
+        Raises:
+            ValueError: If it has no optimiser's state.
+        """
+        if "optimizer_states" not in checkpoint:
+            raise ValueError(
+                "the checkpoint holds weights only, so no run can be resumed from it: use --model.init_from"
+            )
+
     def on_train_start(self) -> None:
         """A resumed run goes on with the samples of its own epoch."""
         begin_resumed_epoch(self.trainer)

@@ -1,0 +1,102 @@
+"""Several checkpoints of one network -> one whose weights are their mean, a "model soup" (Wortsman et al. 2022).
+
+Meant for checkpoints of one line of training, each started from another's weights: their mean often generalises better
+than any of them, at no cost at inference. Weights of runs that were initialised apart do not average to anything.
+Whether the mean is better has to be measured on validation data. Batch norm's running statistics are averaged too.
+The result serves ``fit --model.init_from``, ``evaluate`` and ``export``; no run can be resumed from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .export import CHECKPOINT_ENDING, Source, read_source
+from .staging import Output, staged
+from .starting_weights import PREFIX
+
+CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``attention-unet-train average``; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        average(parsed.checkpoints, parsed.output, parsed.overwrite)
+    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(f"wrote the mean of {len(parsed.checkpoints)} checkpoints to {parsed.output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attention-unet-train average",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="of attention-unet-train fit")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="checkpoint to write, ending .ckpt")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    return parser
+
+
+def average(checkpoints: Sequence[Path], output: Path, overwrite: bool = False) -> None:
+    """Write a checkpoint whose weights are the mean of others'.
+
+    Options and step count are those of the last checkpoint given. Of a checkpoint with averaged (EMA) weights, these
+    are taken.
+
+    Args:
+        checkpoints: Two or more, of the same network, organs, spacing and intensity rule.
+        output: Checkpoint to write.
+        overwrite: Whether it may exist.
+
+    Raises:
+        ValueError: If there are fewer than two, one is unreadable or does not fit the first, a weight of the mean is
+            not finite, or the output exists or does not end in ``.ckpt``.
+    """
+    if len(checkpoints) < 2:
+        raise ValueError(f"a mean needs two checkpoints or more, got {len(checkpoints)}")
+    for path in (*checkpoints, output):
+        if path.suffix != CHECKPOINT_ENDING:
+            raise ValueError(f"checkpoints end in {CHECKPOINT_ENDING}, got {path}")
+    with staged([Output(output)], overwrite) as (draft,):
+        sources = [read_source(path) for path in checkpoints]
+        for path, source in zip(checkpoints, sources, strict=True):
+            _check_alike(checkpoints[0], sources[0], path, source)
+        state = mean_state([source.network.state_dict() for source in sources])
+        last = torch.load(checkpoints[-1], map_location="cpu", weights_only=True)
+        content = {key: last[key] for key in CARRIED if key in last}
+        content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
+        torch.save(content, draft)
+
+
+def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of networks' states, tensor by tensor; integers (batch norm's counters) are the last one's.
+
+    Raises:
+        ValueError: If a mean is not finite.
+    """
+    mean = dict(states[-1])
+    for name, tensor in mean.items():
+        if tensor.is_floating_point():
+            mean[name] = torch.stack([state[name].double() for state in states]).mean(dim=0).to(tensor.dtype)
+            if not torch.isfinite(mean[name]).all():
+                raise ValueError(f"the mean of {name} is not finite: one of the trainings diverged")
+    return mean
+
+
+def _check_alike(first_path: Path, first: Source, path: Path, source: Source) -> None:
+    for key in ("architecture", "spacing_mm", "intensity"):
+        if source.known[key] != first.known[key]:
+            raise ValueError(f"{path} has another {key} than {first_path}: {source.known[key]}, not {first.known[key]}")
+    if source.organs != first.organs:
+        raise ValueError(f"{path} has other organs than {first_path}: {source.organs}, not {first.organs}")
