@@ -37,6 +37,25 @@ def test_diseased_kidneys_hold_stones_and_lose_their_pelvis(anatomy):
     np.testing.assert_array_equal(target == 2, base_target == 2)
 
 
+def test_a_removed_organ_is_gone_and_the_others_stay(anatomy):
+    base, base_target = make_ct(anatomy, condition(BASE), 2)
+    for name, gone, kept in (("spleen removed", 2, 3), ("left kidney removed", 3, 2)):
+        ct, target = make_ct(anatomy, condition(name), 2)
+        middle = base_target.shape[2] // 2
+        left, right = np.s_[:, :, :middle], np.s_[:, :, middle:]
+        assert (base_target[left] == gone).any()
+        assert not (target[left] == gone).any()
+        np.testing.assert_array_equal(target == kept, base_target == kept)
+        np.testing.assert_array_equal(target[right] == gone, base_target[right] == gone)
+        place = (base_target == gone) & (target != gone)
+        assert np.median(ct.voxels[place]) < np.median(base.voxels[place]) - 50  # fat where the organ was
+
+
+def test_an_organ_that_is_not_there_cannot_be_removed(anatomy):
+    with pytest.raises(ValueError, match="has no prostate that could be removed"):
+        make_ct(anatomy, Condition("x", removed="prostate"), 1)
+
+
 def test_thick_slices_keep_organs_in_place(anatomy):
     base, target = make_ct(anatomy, condition(BASE), 1)
     thick, thick_target = make_ct(anatomy, condition("slices of 8 mm"), 1)

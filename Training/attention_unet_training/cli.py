@@ -12,7 +12,7 @@ COMMANDS = {  # name -> what it does; attention_unet_training.<name>.main(argume
     "finetune": "adapt a model to your own prepared cases: MODEL DATASET --output DIR",
     "synthesise": "make synthetic CTs, or a contact sheet of them",
     "evaluate": "measure a model against reference labels",
-    "robustness": "where a model fails: contrast phase, slices, noise, field of view, on synthetic CTs",
+    "robustness": "where a model fails: contrast, slices, noise, field of view, disease, on synthetic CTs",
     "attention": "where the gates of a series of checkpoints look: pictures, share of attention in each organ, control",
     "average": "make one checkpoint whose weights are the mean of several",
     "export": "make a model for 3D Slicer and the attention-unet command from a checkpoint",

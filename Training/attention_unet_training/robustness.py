@@ -1,10 +1,10 @@
 """``attention-unet-train robustness``: where a model fails, on whole synthetic CTs of a label map it has not seen.
 
 Each condition changes one thing against an easy CT (portal venous phase, thin slices, little noise, the whole abdomen):
-contrast phase, slice thickness, noise, field of view, large masses, diseased kidneys, or no abdomen at all. Every
-condition uses the same seeds, so the anatomies are the same (but for the pancreas's random erosion, and what masses and
-a wide pelvis change), only the condition differs. All CTs come from one person's label map: the figures show where to
-look, they do not estimate how a model does on a population.
+contrast phase, slice thickness, noise, field of view, large masses, diseased kidneys, a missing organ, or no abdomen at
+all. Every condition uses the same seeds, so the anatomies are the same (but for the pancreas's random erosion, and what
+masses and a wide pelvis change), only the condition differs. All CTs come from one person's label map: the figures
+show where to look, they do not estimate how a model does on a population.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from .synthetic_ct.config import AcquisitionConfig, SyntheticCTConfig
 from .synthetic_ct.generator import generate_full
 from .synthetic_ct.preparation import PreparedAnatomy
 from .synthetic_ct.ranges import Range
+from .synthetic_ct.structures import number_of
 
 ORGANS = ("pancreas", "spleen", "kidney")  # the generator's targets 1, 2, 3
 GENERATED_SPACING_MM = 2.0
@@ -53,6 +54,7 @@ class Condition:
         height_mm: Height of the field around the organs' middle; None for all of it.
         masses: Whether every CT has large masses in or beside its organs.
         diseased_kidneys: Whether both kidneys have stones, wide calyces and a pelvis that bulges out of the hilum.
+        removed: Structure that is not there; fat and small soft tissue lie in its place.
         chest: Whether the field holds the chest only, from the highest of the organs upwards.
     """
 
@@ -63,6 +65,7 @@ class Condition:
     height_mm: float | None = None
     masses: bool = False
     diseased_kidneys: bool = False
+    removed: str = ""
     chest: bool = False
 
     def config(self) -> SyntheticCTConfig:
@@ -106,6 +109,8 @@ CONDITIONS = (
     Condition("field of 60 mm", height_mm=60.0),
     Condition("large masses", masses=True),
     Condition("kidneys with stones and wide pelvis", diseased_kidneys=True),
+    Condition("left kidney removed", removed="kidney_left"),
+    Condition("spleen removed", removed="spleen"),
     Condition("chest only", chest=True),
 )
 
@@ -191,6 +196,8 @@ def measure(
 
 def make_ct(anatomy: PreparedAnatomy, condition: Condition, seed: int) -> tuple[Volume, np.ndarray]:
     """A whole CT of the label map under a condition, and its target (K, J, I) of 0 background, 1, 2, 3."""
+    if condition.removed:
+        anatomy = _without(anatomy, condition.removed)
     sample = generate_full(anatomy, condition.config(), seed, GENERATED_SPACING_MM)
     hu, target = sample.image_hu, sample.target
     first, last = _slices_of_field(target, condition)
@@ -201,6 +208,14 @@ def make_ct(anatomy: PreparedAnatomy, condition: Condition, seed: int) -> tuple[
         grid, hu, target = _thick_slices(grid, hu, target, condition.slice_mm)
     name = f"{condition.name}, seed {seed} (synthetic)"
     return Volume(np.round(hu).astype(np.int16), grid.ijk_to_ras, name=name), target
+
+
+def _without(anatomy: PreparedAnatomy, structure: str) -> PreparedAnatomy:
+    """The anatomy without a structure; all else keeps its place, so that the random deformation stays the same."""
+    number = number_of(structure)
+    if not (anatomy.labels == number).any():
+        raise ValueError(f"{anatomy.name} has no {structure} that could be removed")
+    return dataclasses.replace(anatomy, labels=np.where(anatomy.labels == number, np.uint8(0), anatomy.labels))
 
 
 def _slices_of_field(target: np.ndarray, condition: Condition) -> tuple[int, int]:
