@@ -22,6 +22,7 @@ _STAND_IN_MODULES = {
     "slicer.packaging": "package_installer",
     "slicer.ScriptedLoadableModule": "scripted_loadable_module",
     "slicer.parameterNodeWrapper": "parameter_node",
+    "slicer.parameterNodeWrapper.parameterPack": "parameter_node.pack",
     "SampleData": "sample_data",
     "sitkUtils": "simpleitk_exchange",
 }
@@ -115,7 +116,7 @@ def _start_application(slicer: types.ModuleType, testing: bool) -> None:
             continue
         sys.modules[name] = importlib.import_module(f"{__package__}.{file_name}")
         parent, _, child = name.rpartition(".")
-        if parent:
+        if parent == "slicer":
             setattr(slicer, child, sys.modules[name])
     slicer.util.pip_install = slicer.util.pip_uninstall = slicer.packaging.pip_install
 

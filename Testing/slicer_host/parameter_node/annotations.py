@@ -1,11 +1,43 @@
-"""What `Annotated[...]` may say about a field: its limits, its default, its look."""
+"""What `Annotated[...]` may say about a field: its limits, its default, its look.
 
+Validators are compared by identity, so that one that holds a list can stand in a union of annotated types.
+"""
+
+import abc
 from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
-class WithinRange:
+class Validator(abc.ABC):
+    """Base of what refuses values; extensions derive their own."""
+
+    @abc.abstractmethod
+    def validate(self, value) -> None:
+        """Raises ValueError (TypeError for a wrong type) if the value is refused."""
+
+
+@dataclass(frozen=True, eq=False)
+class NotNone(Validator):
+    """Any value but None."""
+
+    def validate(self, value) -> None:
+        if value is None:
+            raise ValueError("value must not be None")
+
+
+@dataclass(frozen=True, eq=False)
+class IsInstance(Validator):
+    """None, or a value of a type or of one of several."""
+
+    classtype: type | tuple[type, ...]
+
+    def validate(self, value) -> None:
+        if value is not None and not isinstance(value, self.classtype):
+            raise TypeError(f"value must be of type {self.classtype}, got {type(value)}: {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class WithinRange(Validator):
     """Value between two limits, both included."""
 
     minimum: float
@@ -16,8 +48,8 @@ class WithinRange:
             raise ValueError(f"value must be within [{self.minimum}, {self.maximum}], got {value}")
 
 
-@dataclass(frozen=True)
-class Minimum:
+@dataclass(frozen=True, eq=False)
+class Minimum(Validator):
     """Value not below a limit."""
 
     minimum: float
@@ -27,8 +59,8 @@ class Minimum:
             raise ValueError(f"value must be at least {self.minimum}, got {value}")
 
 
-@dataclass(frozen=True)
-class Maximum:
+@dataclass(frozen=True, eq=False)
+class Maximum(Validator):
     """Value not above a limit."""
 
     maximum: float
@@ -38,8 +70,8 @@ class Maximum:
             raise ValueError(f"value must be at most {self.maximum}, got {value}")
 
 
-@dataclass(frozen=True)
-class Choice:
+@dataclass(frozen=True, eq=False)
+class Choice(Validator):
     """Value out of a list."""
 
     choices: list
@@ -49,8 +81,19 @@ class Choice:
             raise ValueError(f"value must be one of {self.choices}, got {value!r}")
 
 
-@dataclass(frozen=True)
-class RangeBounds:
+@dataclass(frozen=True, eq=False)
+class Exclude(Validator):
+    """Value not in a list."""
+
+    excludedValues: list
+
+    def validate(self, value) -> None:
+        if value in self.excludedValues:
+            raise ValueError(f"value must be none of {self.excludedValues}, got {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class RangeBounds(Validator):
     """FloatRange inside two limits."""
 
     minimum: float
@@ -86,8 +129,17 @@ class Default:
     def value(self) -> Any:
         return self._generator() if self._generator is not None else self._value
 
+    def __eq__(self, other) -> bool:
+        if not isinstance(other, Default):
+            return NotImplemented
+        return (self._value, self._generator) == (other._value, other._generator)
 
-VALIDATORS = (WithinRange, Minimum, Maximum, Choice, RangeBounds)
+    __hash__ = None
+
+
+def is_validator(annotation: Any) -> bool:
+    """True for a validator, and for a class of validators (whose `validate` is static)."""
+    return isinstance(annotation, Validator) or (isinstance(annotation, type) and issubclass(annotation, Validator))
 
 
 def find(annotations: tuple, kind: type) -> Any:

@@ -1,19 +1,14 @@
-"""One field of a parameter node: its declared type, and how its value is written to and read from the node."""
+"""One field of a parameter node or pack: its declared type, its default, and how its value is stored."""
 
-import enum
-import pathlib
 import types
 import typing
-from typing import Annotated, Any
+from typing import Any
 
 import slicer
 
-from .annotations import VALIDATORS, Decimals, Default, SingleStep, find
-from .float_range import FloatRange
-
-_PLAIN_TYPES = (bool, int, float, str)
-_KNOWN_ANNOTATIONS = (*VALIDATORS, Default, Decimals, SingleStep)
-_NONE_MARK = ".isNone"
+from . import containers, values  # noqa: F401  (importing registers their serializers)
+from .annotations import Decimals, Default, SingleStep, find, is_validator
+from .serializers import is_serializer, serializer_of, split_annotations
 
 
 def _is_node_class(item: Any) -> bool:
@@ -21,93 +16,60 @@ def _is_node_class(item: Any) -> bool:
 
 
 class Field:
-    """A field's name, member types, whether None is allowed, annotations and default."""
+    """A field's name, declared type, member types of a union, whether None is allowed, annotations and serializer."""
 
     def __init__(self, name: str, declared: Any, default: Any = ...):
         self.name = name
-        stripped, *annotations = typing.get_args(Annotated[declared, None])[:-1]
-        self.annotations = tuple(annotations)
-        is_union = typing.get_origin(stripped) in (typing.Union, types.UnionType)
-        members = typing.get_args(stripped) if is_union else (stripped,)
+        self.declared = declared
+        kind, self.annotations = split_annotations(declared)
+        is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+        members = typing.get_args(kind) if is_union else (kind,)
         self.types = tuple(member for member in members if member is not type(None))
         self.is_node = all(_is_node_class(member) for member in self.types)
         self.optional = self.is_node or type(None) in members
-        self._require_supported()
-        self._default = default
+        self._require_known_annotations()
+        try:
+            self.serializer = serializer_of(declared)
+        except TypeError as error:
+            raise TypeError(f"'{name}': {error}") from error
+        self.default = self._default(default)
 
     @property
-    def type(self) -> type:
-        return self.types[0]
+    def type(self) -> Any:
+        """The only type that the field may have, or None for a union."""
+        return self.types[0] if len(self.types) == 1 else None
 
-    def default(self) -> Any:
-        annotated = find(self.annotations, Default)
-        if self._default is not ...:
-            return self._default
-        if annotated is not None:
-            return annotated.value
-        if self.optional:
-            return None
-        return next(iter(self.type)) if issubclass(self.type, enum.Enum) else self.type()
+    def is_a(self, *classes: type) -> bool:
+        """Whether the field has one type, and that is derived from one of the classes."""
+        return isinstance(self.type, type) and issubclass(self.type, classes)
 
-    def validate(self, value: Any) -> None:
-        """Raises ValueError for None or a value out of limits, TypeError for a value of another type."""
-        if value is None:
-            if not self.optional:
-                raise ValueError(f"'{self.name}' must not be None")
-            return
-        accepted = (int, float) if self.type is float else self.types
-        if not isinstance(value, accepted):
-            raise TypeError(f"'{self.name}' must be of type {self.types}, got {type(value)}: {value!r}")
-        for annotation in self.annotations:
-            if isinstance(annotation, VALIDATORS):
-                annotation.validate(value)
-
-    def is_in(self, node) -> bool:
-        first = self.name + ".minimum" if self.type is FloatRange else self.name
-        return node.HasParameter(first) or node.HasParameter(self.name + _NONE_MARK)
-
-    def write(self, node, value: Any) -> None:
-        """Writes a value; observers hear of it once."""
-        self.validate(value)
-        with slicer.util.NodeModify(node):
-            if self.is_node:
-                node.SetParameter(self.name, "")
-                node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
-            elif value is None:
-                node.SetParameter(self.name + _NONE_MARK, "True")
-            else:
-                node.UnsetParameter(self.name + _NONE_MARK)
-                for suffix, text in self._as_text(value).items():
-                    node.SetParameter(self.name + suffix, text)
-
-    def read(self, node) -> Any:
+    def read(self, node, name: str) -> Any:
         """Reads the value; a field that the node lacks (it was reset) gets its default first."""
-        if not self.is_in(node):
-            self.write(node, self.default())
-        if self.is_node:
-            return node.GetNodeReference(self.name)
-        if node.HasParameter(self.name + _NONE_MARK):
-            return None
-        if self.type is FloatRange:
-            return FloatRange(*(float(node.GetParameter(self.name + end)) for end in (".minimum", ".maximum")))
-        text = node.GetParameter(self.name)
-        if self.type is bool:
-            return text == "True"
-        return self.type[text] if issubclass(self.type, enum.Enum) else self.type(text)
+        if not self.serializer.isIn(node, name):
+            self.write(node, name, self.default.value)
+        return self.serializer.read(node, name)
 
-    def _as_text(self, value: Any) -> dict[str, str]:
-        if isinstance(value, FloatRange):
-            return {".minimum": repr(float(value.minimum)), ".maximum": repr(float(value.maximum))}
-        return {"": value.name if isinstance(value, enum.Enum) else str(value)}
+    def write(self, node, name: str, value: Any) -> None:
+        """Writes a value; observers hear of it once.
 
-    def _require_supported(self) -> None:
-        unknown = [item for item in self.annotations if not isinstance(item, _KNOWN_ANNOTATIONS)]
+        Raises:
+            ValueError: None, or a value out of limits.
+            TypeError: a value of another type.
+        """
+        with slicer.util.NodeModify(node):
+            self.serializer.write(node, name, value)
+
+    def _default(self, assigned: Any) -> Default:
+        if assigned is not ...:
+            return Default(assigned)
+        return find(self.annotations, Default) or Default(generator=self.serializer.default)
+
+    def _require_known_annotations(self) -> None:
+        known = (Default, Decimals, SingleStep)
+        unknown = [
+            item
+            for item in self.annotations
+            if not (isinstance(item, known) or is_validator(item) or is_serializer(item))
+        ]
         if unknown:
             raise TypeError(f"'{self.name}' has annotations that the host does not know: {unknown}")
-        supported = self.is_node or (
-            len(self.types) == 1
-            and isinstance(self.type, type)
-            and (self.type in (*_PLAIN_TYPES, FloatRange) or issubclass(self.type, (pathlib.PurePath, enum.Enum)))
-        )
-        if not supported:
-            raise TypeError(f"'{self.name}' is of a type that the host does not know: {self.types}")

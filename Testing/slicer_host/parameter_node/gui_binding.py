@@ -14,6 +14,9 @@ import slicer
 from .annotations import Choice, Decimals, Maximum, Minimum, RangeBounds, SingleStep, WithinRange, find
 from .field import Field
 from .float_range import FloatRange
+from .pack import field_of, isParameterPack, nestedParameterNames
+
+SlicerPackParameterNamePropertyName = "SlicerPackParameterName"
 
 
 class Binding:
@@ -61,6 +64,12 @@ class TextBinding(Binding):
     value_property, signal_name = "text", "textChanged"
 
 
+class PlainTextBinding(Binding):
+    """Text fields of several lines."""
+
+    value_property, signal_name = "plainText", "textChanged"
+
+
 class LabelBinding(Binding):
     """Labels, which only show."""
 
@@ -83,8 +92,8 @@ class NumberBinding(Binding):
         if isinstance(self.widget, (ctk.ctkSliderWidget, qt.QSlider)) and None in (low, high):
             raise RuntimeError(f"'{self.field.name}' needs WithinRange to be bound to a slider")
         is_integer_widget = isinstance(self.widget, (qt.QSlider, qt.QSpinBox))
-        unlimited = 2**31 - 1 if is_integer_widget else float("inf")
-        self.widget.setRange(low.minimum if low else -unlimited, high.maximum if high else unlimited)
+        least, most = (-(2**31), 2**31 - 1) if is_integer_widget else (float("-inf"), float("inf"))
+        self.widget.setRange(low.minimum if low else least, high.maximum if high else most)
         decimals, step = find(annotations, Decimals), find(annotations, SingleStep)
         if not is_integer_widget and (self.field.type is int or decimals):
             self.widget.decimals = 0 if self.field.type is int else decimals.value
@@ -102,7 +111,7 @@ class ChoiceBinding(Binding):
 
     def prepare(self) -> None:
         choice = find(self.field.annotations, Choice)
-        if choice is None and not issubclass(self.field.type, enum.Enum):
+        if choice is None and not self.field.is_a(enum.Enum):
             raise RuntimeError(f"'{self.field.name}' needs Choice to be bound to a combo box")
         self._choices = list(choice.choices if choice else self.field.type)
         self.widget.clear()
@@ -145,10 +154,16 @@ class PathBinding(Binding):
     value_property, signal_name = "currentPath", "currentPathChanged"
 
     def read(self) -> pathlib.Path:
-        return self.field.type(self.widget.currentPath)
+        return self.field.type(super().read())
 
     def write(self, value: pathlib.Path) -> None:
-        self.widget.currentPath = str(value)
+        setattr(self.widget, self.value_property, str(value))
+
+
+class DirectoryBinding(PathBinding):
+    """Buttons that choose a folder."""
+
+    value_property, signal_name = "directory", "directoryChanged"
 
 
 class NodeBinding(Binding):
@@ -166,23 +181,70 @@ class NodeBinding(Binding):
         self.widget.setCurrentNode(value)
 
 
+class PackBinding(Binding):
+    """A widget with a child for every value of a pack, found by the names that it and its parents carry."""
+
+    def prepare(self) -> None:
+        pack_class = self.field.type
+        children = {_name_inside(child, self.widget): child for child in self.widget.findChildren(qt.QWidget)}
+        names = nestedParameterNames(pack_class)
+        missing = [name for name in names if name not in children]
+        if missing:
+            raise RuntimeError(f"no child of the widget shows '{missing[0]}' of '{self.field.name}'")
+        self._inner = {name: bind(children[name], field_of(pack_class, name)) for name in names}
+
+    def read(self) -> Any:
+        pack = self.field.type()
+        for name, binding in self._inner.items():
+            pack.setValue(name, binding.read())
+        return pack
+
+    def write(self, value: Any) -> None:
+        for name, binding in self._inner.items():
+            binding.write(value.getValue(name))
+
+    def connect(self, callback) -> None:
+        for binding in self._inner.values():
+            binding.connect(callback)
+
+    def disconnect(self) -> None:
+        for binding in self._inner.values():
+            binding.disconnect()
+
+
+def _name_inside(child, top) -> str | None:
+    """The dotted name of a widget inside another one; None if it carries none."""
+    if child.property(SlicerPackParameterNamePropertyName) is None:
+        return None
+    names = []
+    while child is not None and child is not top:
+        names.insert(0, child.property(SlicerPackParameterNamePropertyName))
+        child = child.parentWidget()
+    return ".".join(filter(None, names))
+
+
 def _binding_class(widget_class: type, field: Field) -> type[Binding] | None:
     """The table of what goes together; exact classes, as in 3D Slicer."""
-    number_boxes = (qt.QDoubleSpinBox, ctk.ctkSliderWidget, ctk.ctkDoubleSpinBox)
+    sliders = (ctk.ctkSliderWidget, slicer.qMRMLSliderWidget)
+    number_boxes = (*sliders, qt.QDoubleSpinBox, ctk.ctkDoubleSpinBox, slicer.qMRMLSpinBox)
     table = (
         (NodeBinding, (slicer.qMRMLNodeComboBox,), field.is_node),
         (CheckBinding, (qt.QCheckBox, ctk.ctkCheckBox, qt.QPushButton), field.type is bool),
         (NumberBinding, (qt.QSlider, qt.QSpinBox), field.type is int),
         (NumberBinding, number_boxes, field.type in (int, float)),
         (ChoiceBinding, (qt.QComboBox, ctk.ctkComboBox), field.type in (int, float, str, bool)),
-        (ChoiceBinding, (qt.QComboBox, ctk.ctkComboBox), issubclass(field.type, enum.Enum)),
+        (ChoiceBinding, (qt.QComboBox, ctk.ctkComboBox), field.is_a(enum.Enum)),
         (TextBinding, (qt.QLineEdit,), field.type is str),
+        (PlainTextBinding, (qt.QTextEdit,), field.type is str),
         (LabelBinding, (qt.QLabel,), field.type is str),
-        (RangeBinding, (ctk.ctkRangeWidget,), field.type is FloatRange),
-        (PathBinding, (ctk.ctkPathLineEdit,), issubclass(field.type, pathlib.PurePath)),
+        (RangeBinding, (ctk.ctkRangeWidget, slicer.qMRMLRangeWidget), field.type is FloatRange),
+        (PathBinding, (ctk.ctkPathLineEdit,), field.is_a(pathlib.PurePath)),
+        (DirectoryBinding, (ctk.ctkDirectoryButton,), field.is_a(pathlib.PurePath)),
     )
     if field.optional and not field.is_node:
         return None
+    if field.type is not FloatRange and isParameterPack(field.type):
+        return PackBinding
     return next((binding for binding, classes, fits in table if fits and widget_class in classes), None)
 
 

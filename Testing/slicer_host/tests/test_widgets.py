@@ -53,8 +53,14 @@ def test_node_selector_follows_the_scene(slicer, selector, volumes):
     selector.setCurrentNode(volumes[0])
     slicer.mrmlScene.RemoveNode(volumes[0])
     assert (selector.nodeCount(), selector.currentNode()) == (1, None)
+
+
+def test_node_selector_without_none_and_other_entries_selects_the_first_node(slicer, selector):
     selector.noneEnabled = False
-    slicer.mrmlScene.RemoveNode(volumes[1])
+    first = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "first")
+    assert selector.currentNode() is None  # "Create new" and "Delete current" are entries too
+    slicer.mrmlScene.RemoveNode(first)
+    selector.addEnabled = selector.removeEnabled = False
     new = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "new")
     assert selector.currentNode() is new
     selector.setCurrentNode(None)
@@ -122,6 +128,30 @@ def test_path_line_edit_tells_of_changes(ctk):
     edit.connect("currentPathChanged(QString)", heard.append)
     edit.currentPath = "/data"
     assert heard == ["/data"]
+
+
+def test_directory_button_holds_an_absolute_path(ctk, tmp_path):
+    import slicer_host
+
+    button, heard = ctk.ctkDirectoryButton(), []
+    button.connect("directoryChanged(QString)", heard.append)
+    button.directory = str(tmp_path / "a" / ".." / "b")
+    button.directory = str(tmp_path / "b")
+    with slicer_host.answering(path=str(tmp_path)):
+        button.click()
+    assert heard == [str(tmp_path / "b"), str(tmp_path)]
+    assert button.directory == str(tmp_path)
+
+
+def test_unit_aware_widgets_are_ctks(slicer):
+    for kind in (slicer.qMRMLSliderWidget, slicer.qMRMLSpinBox):
+        widget = kind()
+        widget.setMRMLScene(slicer.mrmlScene)
+        widget.maximum, widget.value = 5.0, 7.0
+        assert (widget.mrmlScene(), widget.value) == (slicer.mrmlScene, 5.0)
+    limits = slicer.qMRMLRangeWidget()
+    limits.setValues(4, 2)
+    assert (limits.minimumValue, limits.maximumValue) == (2, 4)
 
 
 def test_segments_table_shows_and_changes_the_segments(slicer, qt, segmentation):

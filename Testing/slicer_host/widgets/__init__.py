@@ -13,6 +13,7 @@ from . import (  # noqa: F401  (importing a file registers its widgets)
     boxes,
     collapsible_button,
     color_table_combo_box,
+    mrml_number_widgets,
     mrml_widget,
     node_combo_box,
     path_line_edit,

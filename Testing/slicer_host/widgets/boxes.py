@@ -27,3 +27,9 @@ class ctkCheckBox(QtWidgets.QCheckBox):
 @stored(dontShowAgainSettingsKey="", dontShowAgainVisible=False)
 class ctkMessageBox(QtWidgets.QMessageBox):
     """QMessageBox; "don't show again" is accepted and has no effect."""
+
+
+@stand_in
+@stored(collapsed=False, collapsible=False, showDetailsText="", hideDetailsText="")
+class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
+    """QTextBrowser; it is not fitted to its text, and nothing of the text is hidden when it is collapsed."""

@@ -29,8 +29,9 @@ _SCENE_EVENTS = tuple(
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Lists the scene's nodes of some types; after them an entry that creates a node, if `addEnabled`.
 
-    The first node that appears is selected where None cannot be; a current node that leaves the scene gives way to
-    None or to the first one.
+    Where None cannot be selected and the list has no entries but nodes (nothing can be created, removed, edited or
+    renamed), the first node that appears is selected, as in any combo box that was empty. A current node that leaves
+    the scene gives way to None or to the first one.
     """
 
     currentNodeChanged = QtCore.Signal(object)
@@ -137,7 +138,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if wanted not in self._ids:
             wanted = ""
         left = keep is None and self._current_id != "" and wanted == ""
-        if nodes and not self._noneEnabled and (left or (keep is None and was_empty)):
+        only_nodes = not (self._addEnabled or self._removeEnabled or self._editEnabled or self._renameEnabled)
+        if nodes and not self._noneEnabled and (left or (keep is None and was_empty and only_nodes)):
             wanted = wanted or nodes[0].GetID()
         self._show(nodes, wanted)
         self._set_current(wanted)

@@ -1,4 +1,4 @@
-"""ctkPathLineEdit: a path in a line edit with a browse button."""
+"""CTK widgets for a path: a line edit with a browse button, and a button that chooses a folder."""
 
 from .. import messages
 from ..pythonqt.binding import QtCore, QtWidgets
@@ -14,7 +14,8 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     validInputChanged = QtCore.Signal(bool)
     # QDir's filters, which ctkPathLineEdit repeats.
     Dirs, Files, Drives, NoSymLinks, Readable, Writable, Executable = (1 << bit for bit in range(7))
-    Hidden = 0x100
+    Hidden, System, AllDirs, NoDot, NoDotDot = 0x100, 0x200, 0x400, 0x2000, 0x4000
+    NoDotAndDotDot = NoDot | NoDotDot
     _edit = None
     _button = None
 
@@ -44,3 +45,36 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     def _property_changed(self, name: str) -> None:
         self._button.setVisible(self._showBrowseButton)
+
+
+@stand_in
+@stored(caption="")
+class ctkDirectoryButton(QtWidgets.QPushButton):
+    """Button that shows a folder; pressing it takes the path that the host's answers give.
+
+    The folder is "." at first, and an absolute path once it was changed.
+    """
+
+    directoryChanged = QtCore.Signal(str)
+    directorySelected = QtCore.Signal(str)
+    _directory = "."
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.setText(self._directory)
+        self.clicked.connect(lambda: self.browse())
+
+    directory = property(lambda self: self._directory, lambda self, value: self.setDirectory(value))
+
+    def setDirectory(self, path: str) -> None:
+        absolute = QtCore.QDir(path).absolutePath()
+        if absolute != QtCore.QDir(self._directory).absolutePath():
+            self._directory = absolute
+            self.setText(absolute)
+            self.directoryChanged.emit(absolute)
+
+    def browse(self) -> None:
+        answers = messages.record_message("file", self._caption or "Select directory")
+        if answers.accept and answers.path:
+            self.setDirectory(answers.path)
+            self.directorySelected.emit(self.directory)

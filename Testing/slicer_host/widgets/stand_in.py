@@ -21,6 +21,7 @@ def _stored_property(name: str, kept: str) -> property:
 
 def _stored_setter(name: str, kept: str) -> Callable:
     def set_value(self, value):
+        value = tuple(value) if isinstance(value, list) else value  # as PythonQt returns lists
         if value != getattr(self, kept):
             setattr(self, kept, value)
             self._property_changed(name)
