@@ -5,12 +5,15 @@ import json
 import pytest
 import torch
 
+import phantoms
 from attention_unet_training.average import average, mean_state
 from attention_unet_training.cli import main
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
 from attention_unet_training.export import read_source
 from attention_unet_training.starting_weights import read_starting_weights
-from training_checkpoints import tiny_network, write_checkpoint
+from AttentionUNetSegmentationLib.model import save_model
+from AttentionUNetSegmentationLib.model_spec import IntensitySpec
+from training_checkpoints import CLIP_HU, MEAN_HU, STD_HU, tiny_network, write_checkpoint
 
 
 @pytest.fixture
@@ -48,6 +51,16 @@ def test_the_mean_is_read_by_evaluate_and_as_a_start(two, tmp_path):
     torch.testing.assert_close(
         model.network.state_dict()[name], read_source(tmp_path / "mean.ckpt").network.state_dict()[name]
     )
+
+
+def test_a_model_counts_like_the_checkpoint_that_it_was_exported_from(two, tmp_path):
+    intensity = IntensitySpec(CLIP_HU, MEAN_HU, STD_HU)
+    save_model(tmp_path / "model", tiny_network(seed=0), phantoms.spec(intensity=intensity))
+    average([str(tmp_path / "model"), two[1]], tmp_path / "with_model.ckpt")
+    average(two, tmp_path / "mean.ckpt")
+    wanted = read_starting_weights(tmp_path / "mean.ckpt").state
+    for name, tensor in read_starting_weights(tmp_path / "with_model.ckpt").state.items():
+        assert torch.equal(wanted[name], tensor), name
 
 
 def test_counters_stay_integers():
@@ -90,7 +103,7 @@ def test_what_cannot_be_averaged_is_said_in_one_sentence(two, tmp_path, capsys):
         ([two[0], tmp_path / "absent.ckpt"], "absent.ckpt does not exist"),
         ([two[0], tmp_path / "no.ckpt"], "no.ckpt is not a checkpoint"),
         ([two[0], tmp_path / "nan.ckpt"], "is not finite: one of the trainings diverged"),
-        ([two[0], tmp_path], "checkpoints end in .ckpt"),
+        ([two[0], tmp_path], "must end in .ckpt"),
     ):
         assert main(["average", *map(str, arguments), "--output", str(output)]) == 1
         error = capsys.readouterr().err

@@ -3,19 +3,24 @@
 Meant for checkpoints of one line of training, each started from another's weights: their mean often generalises better
 than any of them, at no cost at inference. Weights of runs that were initialised apart do not average to anything.
 Whether the mean is better has to be measured on validation data. Batch norm's running statistics are averaged too.
+All but the last may be models (name, folder or zip) instead, such as the one that the last run started from.
 The result serves ``fit --model.init_from``, ``evaluate`` and ``export``; no run can be resumed from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec
 
 from .export import CHECKPOINT_ENDING, Source, read_source
 from .staging import Output, staged
@@ -42,32 +47,35 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="of attention-unet-train fit")
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="of attention-unet-train fit; all but the last: or a model"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="checkpoint to write, ending .ckpt")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     return parser
 
 
-def average(checkpoints: Sequence[Path], output: Path, overwrite: bool = False) -> None:
+def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = False) -> None:
     """Write a checkpoint whose weights are the mean of others'.
 
     Options and step count are those of the last checkpoint given. Of a checkpoint with averaged (EMA) weights, these
     are taken.
 
     Args:
-        checkpoints: Two or more, of the same network, organs, spacing and intensity rule.
+        checkpoints: Two or more, of the same network, organs, spacing and intensity rule; all but the last may be
+            models.
         output: Checkpoint to write.
         overwrite: Whether it may exist.
 
     Raises:
         ValueError: If there are fewer than two, one is unreadable or does not fit the first, a weight of the mean is
-            not finite, or the output exists or does not end in ``.ckpt``.
+            not finite, or the output exists, or it or the last checkpoint does not end in ``.ckpt``.
     """
     if len(checkpoints) < 2:
         raise ValueError(f"a mean needs two checkpoints or more, got {len(checkpoints)}")
-    for path in (*checkpoints, output):
-        if path.suffix != CHECKPOINT_ENDING:
-            raise ValueError(f"checkpoints end in {CHECKPOINT_ENDING}, got {path}")
+    for path in (checkpoints[-1], output):
+        if Path(path).suffix != CHECKPOINT_ENDING:
+            raise ValueError(f"the last checkpoint, and the mean, must end in {CHECKPOINT_ENDING}, got {path}")
     with staged([Output(output)], overwrite) as (draft,):
         sources = [read_source(path) for path in checkpoints]
         for path, source in zip(checkpoints, sources, strict=True):
@@ -94,9 +102,15 @@ def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return mean
 
 
-def _check_alike(first_path: Path, first: Source, path: Path, source: Source) -> None:
+def _check_alike(first_path: Path | str, first: Source, path: Path | str, source: Source) -> None:
     for key in ("architecture", "spacing_mm", "intensity"):
-        if source.known[key] != first.known[key]:
-            raise ValueError(f"{path} has another {key} than {first_path}: {source.known[key]}, not {first.known[key]}")
+        found, expected = _complete(key, source.known[key]), _complete(key, first.known[key])
+        if found != expected:
+            raise ValueError(f"{path} has another {key} than {first_path}: {found}, not {expected}")
     if source.organs != first.organs:
         raise ValueError(f"{path} has other organs than {first_path}: {source.organs}, not {first.organs}")
+
+
+def _complete(key: str, value: Any) -> Any:
+    """An architecture with the options that its file left out; anything else as it is."""
+    return dataclasses.asdict(ArchitectureSpec(**value)) if key == "architecture" else value
