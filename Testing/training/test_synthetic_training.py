@@ -104,9 +104,21 @@ def test_a_phase_that_is_not_named_keeps_its_weight(atlas, tmp_path):
     assert config.masses == default.masses
 
 
+def test_training_patches_can_be_bent_more_than_the_validation_patches(atlas, tmp_path):
+    module = data(atlas, tmp_path, elastic_strength=2.0)
+    expected = [2 * strength.high for strength in SyntheticCTConfig().deformation.elastic_sd_mm]
+    assert [strength.high for strength in module.training_config.deformation.elastic_sd_mm] == expected
+    assert module.val_dataloader().dataset._config == SyntheticCTConfig()
+    assert data(atlas, tmp_path).training_config == SyntheticCTConfig()
+    first, second = (m.train_dataloader().dataset[0][1] for m in (module, data(atlas, tmp_path)))
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"elastic_strength": -1.0}, "elastic_strength must not be negative"),
+        ({"elastic_strength": float("nan")}, "elastic_strength must not be negative"),
         ({"phase_weights": {"venous": 1.0}}, "unknown phase venous"),
         ({"phase_weights": {"none": -1.0}}, "must not be negative"),
         ({"phase_weights": {"none": float("nan")}}, "must not be negative"),

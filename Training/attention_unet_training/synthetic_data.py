@@ -69,6 +69,8 @@ class SyntheticCTData(pl.LightningDataModule):
             named keeps the generator's weight. Validation patches keep the generator's numbers, so that stages can be
             compared.
         mass_probability: Share of the training patches with masses; None for the generator's.
+        elastic_strength: Factor of the elastic deformation of the training patches, at every scale: above 1 the few
+            label maps there are vary more than the generator's own numbers let them.
         workers: Background processes that generate.
         clip_hu: Intensity rule: clipping range.
         mean_hu: Intensity rule: what becomes 0.
@@ -91,6 +93,7 @@ class SyntheticCTData(pl.LightningDataModule):
         first_seed: int = 0,
         phase_weights: Mapping[str, float] | None = None,
         mass_probability: float | None = None,
+        elastic_strength: float = 1.0,
         workers: int = 1,
         clip_hu: tuple[float, float] = (-200.0, 300.0),
         mean_hu: float = 0.0,
@@ -99,7 +102,7 @@ class SyntheticCTData(pl.LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         self.intensity = IntensitySpec(tuple(clip_hu), mean_hu, std_hu)
-        self.training_config = _training_config(phase_weights or {}, mass_probability)
+        self.training_config = _training_config(phase_weights or {}, mass_probability, elastic_strength)
         self._train: Sequence[PreparedAnatomy] = ()
         self._held_out: Sequence[PreparedAnatomy] = ()
 
@@ -146,7 +149,9 @@ class SyntheticCTData(pl.LightningDataModule):
         return DataLoader(patches, batch_size=1, sampler=sampler, num_workers=workers, worker_init_fn=_one_thread)
 
 
-def _training_config(phase_weights: Mapping[str, float], mass_probability: float | None) -> SyntheticCTConfig:
+def _training_config(
+    phase_weights: Mapping[str, float], mass_probability: float | None, elastic_strength: float
+) -> SyntheticCTConfig:
     config = SyntheticCTConfig()
     phases = dict(config.contrast.phases)
     unknown = sorted(set(phase_weights) - set(phases))
@@ -161,7 +166,11 @@ def _training_config(phase_weights: Mapping[str, float], mass_probability: float
     if mass_probability is not None:
         masses = dataclasses.replace(masses, probability=mass_probability)
     contrast = dataclasses.replace(config.contrast, phases=phases)
-    return dataclasses.replace(config, contrast=contrast, masses=masses)
+    if not 0 <= elastic_strength < math.inf:
+        raise ValueError(f"elastic_strength must not be negative, got {elastic_strength}.")
+    elastic = tuple(strength.scaled(elastic_strength) for strength in config.deformation.elastic_sd_mm)
+    deformation = dataclasses.replace(config.deformation, elastic_sd_mm=elastic)
+    return dataclasses.replace(config, contrast=contrast, masses=masses, deformation=deformation)
 
 
 def _one_thread(worker: int) -> None:

@@ -43,3 +43,7 @@ class Range:
     def at(self, fraction: float) -> float:
         """Return the value at `fraction` of the way from `low` (0) to `high` (1)."""
         return self.low + (self.high - self.low) * fraction
+
+    def scaled(self, factor: float) -> Range:
+        """Return the range with both bounds times a factor that is not negative; the source stays."""
+        return Range(self.low * factor, self.high * factor, self.source)
