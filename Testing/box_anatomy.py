@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from attention_unet_training.synthetic_ct import prepare_anatomy
 from attention_unet_training.synthetic_ct.config import DeformationConfig, SyntheticCTConfig
@@ -43,6 +46,18 @@ def own_names() -> dict[int, str]:
 
 def box_anatomy(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)):
     return prepare_anatomy(box_labels(boxes, shape), own_names(), RAS_2MM, name="boxes")
+
+
+def write_atlas(folder: Path, subjects: Sequence[str], boxes: dict = BOXES) -> Path:
+    """Write the label map once per subject, as a folder that ``load_atlas`` reads."""
+    image = sitk.GetImageFromArray(box_labels(boxes))
+    image.SetSpacing((2, 2, 2))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # RAS+
+    for subject in subjects:
+        sitk.WriteImage(image, str(folder / f"{subject}.nii.gz"))
+    names = {str(number): name for number, name in own_names().items()}
+    (folder / "labels.json").write_text(json.dumps({"0": "background"} | names))
+    return folder
 
 
 def still_config(**sections) -> SyntheticCTConfig:

@@ -15,40 +15,23 @@ from attention_unet_training.export import export
 from attention_unet_training.sampling import EpochSampler
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
-from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
 from attention_unet_training.synthetic_data import SyntheticCTData
 from attention_unet_training.task import SegmentationTask, read_network_state
 from AttentionUNetSegmentationLib.files import read_volume
 from AttentionUNetSegmentationLib.model import Model, load_model
 from AttentionUNetSegmentationLib.volume import Volume
+from box_anatomy import BOXES, write_atlas
 
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]
-BOXES = {  # (z, y, x) in a map of 40 x 40 x 60 voxels of 2 mm
-    "vertebrae_L1": ((0, 40), (4, 12), (26, 34)),
-    "liver": ((10, 36), (12, 34), (36, 56)),
-    "spleen": ((14, 34), (8, 24), (4, 14)),
-    "pancreas": ((16, 26), (16, 24), (18, 32)),
-    "kidney_right": ((2, 20), (6, 16), (38, 48)),
-    "kidney_left": ((2, 14), (6, 18), (12, 24)),
-}
+STRUCTURES_SHOWN = ("vertebrae_L1", "liver", "spleen", "pancreas", "kidney_right", "kidney_left")
 
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory) -> Path:
     """Two label maps of boxes."""
-    folder = tmp_path_factory.mktemp("atlas")
-    labels = np.zeros((40, 40, 60), np.uint8)
-    for name, ((z0, z1), (y0, y1), (x0, x1)) in BOXES.items():
-        labels[z0:z1, y0:y1, x0:x1] = number_of(name)
-    image = sitk.GetImageFromArray(labels)
-    image.SetSpacing((2, 2, 2))
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # RAS+
-    for name in ("a", "b"):
-        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
-    names = {str(n): name for n, name in enumerate(STRUCTURES, start=1)}
-    (folder / "labels.json").write_text(json.dumps({"0": "background"} | names))
-    return folder
+    boxes = {name: BOXES[name] for name in STRUCTURES_SHOWN}
+    return write_atlas(tmp_path_factory.mktemp("atlas"), ("a", "b"), boxes)
 
 
 def data(atlas: Path, cache: Path, **changes) -> SyntheticCTData:

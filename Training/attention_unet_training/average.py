@@ -81,10 +81,15 @@ def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = F
         for path, source in zip(checkpoints, sources, strict=True):
             _check_alike(checkpoints[0], sources[0], path, source)
         state = mean_state([source.network.state_dict() for source in sources])
-        last = torch.load(checkpoints[-1], map_location="cpu", weights_only=True)
-        content = {key: last[key] for key in CARRIED if key in last}
-        content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
-        torch.save(content, draft)
+        write_weights(draft, checkpoints[-1], state)
+
+
+def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor]) -> None:
+    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state."""
+    options = torch.load(origin, map_location="cpu", weights_only=True)
+    content = {key: options[key] for key in CARRIED if key in options}
+    content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
+    torch.save(content, path)
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
