@@ -98,6 +98,7 @@ class LabelSpec:
         plausible_ml: Range of volumes outside which a warning is given; absent for none.
         plausible_source: Where that range comes from, shown in the warning.
         trained_hu: Range of the organ's mean HU in training, outside which a warning is given; absent for none.
+        caution: A known weakness that no check of a result can see, shown whenever the organ is found.
     """
 
     name: str
@@ -110,6 +111,7 @@ class LabelSpec:
     plausible_ml: tuple[float, float] | None = None
     plausible_source: str = ""
     trained_hu: tuple[float, float] | None = None
+    caution: str = ""
 
     def __post_init__(self) -> None:
         if not self.name.strip(" .") or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():

@@ -27,7 +27,10 @@ def input_warnings(volume: Volume) -> list[str]:
 
 
 def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> list[str]:
-    """Organs that are missing, implausibly small or large, denser or darker than in training, or cut by the field."""
+    """Organs that are missing, implausibly small or large, denser or darker than in training, or cut by the field.
+
+    What the model is known to do badly is said too, whatever the result looks like (``LabelSpec.caution``).
+    """
     warnings = []
     measures = measure_organs(result, volume)
     for label in spec.labels:
@@ -36,6 +39,8 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
         if not found:
             warnings.append(f"{label.name}: not found")
             continue
+        if label.caution:
+            warnings.append(f"{label.name}: {label.caution}")
         total_ml = sum(measure.volume_ml for measure in found)
         if label.plausible_ml and not label.plausible_ml[0] <= total_ml <= label.plausible_ml[1]:
             low, high = label.plausible_ml

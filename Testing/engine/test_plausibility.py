@@ -80,6 +80,17 @@ def test_implausible_results_are_noticed():
     ]
 
 
+def test_a_known_weakness_is_said_where_the_organ_is_found():
+    labels = np.zeros(GRID.shape_kji, np.uint8)
+    labels[20:30, 40:50, 10:20] = 2
+    cautions = {"pancreas": "its volume is too large", "spleen": "its border is uncertain"}
+    specs = [dataclasses.replace(label, caution=cautions.get(label.name, "")) for label in phantoms.LABELS]
+    organs = [organ for label in specs for organ in label.organs(split=True)]
+    volume = Volume(np.full(GRID.shape_kji, 100, np.int16), GRID.ijk_to_ras)
+    warnings = result_warnings(Segmentation(labels, GRID.ijk_to_ras, organs), phantoms.spec(specs), volume)
+    assert warnings == ["pancreas: not found", "spleen: its border is uncertain", "kidney: not found"]
+
+
 @pytest.mark.parametrize(
     ("directions", "expected"),
     [
