@@ -193,5 +193,5 @@ def test_help_documents_the_description(capsys):
     with pytest.raises(SystemExit):
         main(["export", "--help"])
     text = capsys.readouterr().out
-    for field in (*json.loads(DESCRIPTION.read_text(encoding="utf-8")), "plausible_ml", "modifier_code"):
+    for field in (*json.loads(DESCRIPTION.read_text(encoding="utf-8")), "plausible_ml", "caution", "modifier_code"):
         assert f"  {field}" in text or f"{field}," in text

@@ -24,6 +24,7 @@ fields of the description, a JSON object (descriptions/abdomen-ct.json beside th
                    color_rgb       [157, 108, 162]
                    components      optional: connected parts that the clean-up keeps, 1 if left out
                    plausible_ml    optional: [40, 600], outside of which the user is warned
+                   caution         optional: a known weakness, said with every result that has the organ
                    sides           optional: {"right": {...}, "left": {...}}, each with name, value, modifier_code,
                                    modifier_meaning, for a paired organ
   training_data  what the network was trained on, with attribution
