@@ -66,8 +66,8 @@ def test_the_bundled_model_is_small_and_says_what_it_is():
 def test_the_sample_ct_is_segmented():
     truth = sample_part("SyntheticAbdomenCT.labels.nrrd").voxels
     labels = sample_result().labels
-    assert phantoms.dice(labels == 1, truth == 1) > 0.6  # 0.62 on this part, 0.72 on the whole CT
-    assert phantoms.dice(labels == 2, truth == 2) > 0.85
+    assert phantoms.dice(labels == 1, truth == 1) > 0.62  # 0.64 on this part, 0.77 on the whole CT
+    assert phantoms.dice(labels == 2, truth == 2) > 0.87
     assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.85
     names = [organ.name for organ in sample_result().organs]
     assert names == ["pancreas", "spleen", "right kidney", "left kidney"]

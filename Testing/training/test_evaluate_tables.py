@@ -180,7 +180,8 @@ def test_a_checkpoint_is_measured_like_the_model_it_would_become(tmp_path):
     assert organs == ("pancreas", "spleen", "kidney")
     assert model.spec.spacing_mm == (2.0, 2.0, 2.0)
     assert model.spec.intensity.mean_hu == 50.0
-    assert [label.components for label in model.spec.labels] == [1, 1, 2]
+    assert [label.components for label in model.spec.labels] == [2, 1, 2]
+    assert [label.caution for label in model.spec.labels] == ["", "", ""]  # the bundled model's are not this one's
     x = torch.randn(1, 1, 16, 16, 16)
     torch.testing.assert_close(model.network(x)[0], task.network.eval()(x)[0])
     save_model(tmp_path / "exported", task.network, model.spec, half_precision=False)

@@ -26,8 +26,8 @@ GREY = (128, 128, 128)
 def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
     """Read a checkpoint, of the paper's networks or of MONAI's, and the organs that it was trained to find.
 
-    Organs that the bundled model's description has too are cleaned up as described there (two components for the
-    kidneys), others keep their largest component. Weights are as trained; ``export`` rounds them to half precision.
+    Organs that the bundled model's description has too are cleaned up as described there (two components for pancreas
+    and kidneys), others keep their largest component. Weights are as trained; ``export`` rounds them to half precision.
 
     Raises:
         ValueError: If the file is no such checkpoint; the message names it.
@@ -53,7 +53,8 @@ def _network(options: dict[str, Any], path: Path) -> nn.Module:
 def _spec(path: Path, organs: list[str], fields: dict[str, Any], network: nn.Module) -> ModelSpec:
     if fields["architecture"]["type"] not in ARCHITECTURES:
         fields["architecture"] = _stand_in(network)
-    described = {label["name"]: label for label in json.loads(DESCRIPTION.read_text(encoding="utf-8"))["labels"]}
+    bundled = json.loads(DESCRIPTION.read_text(encoding="utf-8"))["labels"]
+    described = {label["name"]: label | {"caution": ""} for label in bundled}  # its weaknesses are not this network's
     taken = {value for label in described.values() for value in _values(label)}
     free = (value for value in range(1, 256) if value not in taken)
     labels = [described.get(name) or {"name": name, "value": next(free)} | _undescribed(name) for name in organs]
