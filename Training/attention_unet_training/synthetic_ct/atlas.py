@@ -18,7 +18,7 @@ from .label_files import LabelSource, find_label_sources, read_labels
 from .preparation import PREPARATION_VERSION, OrganPosition, PreparedAnatomy, prepare_anatomy
 
 _LOGGER = logging.getLogger(__name__)
-_VOLUMES = ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm")
+_VOLUMES = ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm", "kidney_distance_mm")
 
 
 def load_atlas(

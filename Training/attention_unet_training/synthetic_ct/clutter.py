@@ -1,4 +1,4 @@
-"""Tissue without a label in the visceral fat: soft tissue, lumps, vessels and fluid."""
+"""Tissue without a label in the visceral fat: soft tissue, lumps, vessels and fluid; fat around the kidneys."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .tubes import paint_tube
 def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:
     """Paint unlabelled soft tissue, lumps as dense as the pancreas, vessels and free fluid.
 
+    Around most kidneys lies fat, with vessels and strands in it but none of the rest.
+
     Args:
         scene: The scene.
         values: Drawn tissue values.
@@ -21,17 +23,19 @@ def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cav
         cavity: (K, J, I) bool mask of the visceral fat.
     """
     randomness = scene.randomness
-    _paint_soft_tissue(scene, values, config, cavity)
+    perirenal = _paint_perirenal_fat(scene, values, config, cavity)
+    room = cavity & ~perirenal
+    _paint_soft_tissue(scene, values, config, room)
     scene.image_hu += config.haze_hu.draw(randomness) * (cavity & (scene.noise("broad") > 0.5))
     if randomness.chance(config.lump_probability):
         lumps = scene.fresh_noise(config.lump_size_mm.draw(randomness))
         lumps = lumps > gaussian_quantile(config.lump_share.draw(randomness))
         lump_hu = values.hu["pancreas"] + randomness.normal(config.lump_sd_hu)
-        scene.paint(cavity & lumps, lump_hu, config.lump_texture_hu.draw(randomness))
+        scene.paint(room & lumps, lump_hu, config.lump_texture_hu.draw(randomness))
     _paint_small_vessels(scene, values, config, cavity)
     if randomness.chance(config.ascites_probability):
         fluid = scene.noise("broad") > config.ascites_level.draw(randomness)
-        scene.paint(cavity & fluid, config.ascites_hu.draw(randomness), 3)
+        scene.paint(room & fluid, config.ascites_hu.draw(randomness), 3)
 
 
 def paint_mesenteric_trunks(scene: Scene, values: TissueValues, config: ClutterConfig) -> None:
@@ -51,6 +55,21 @@ def paint_mesenteric_trunks(scene: Scene, values: TissueValues, config: ClutterC
             step_mm = torch.tensor([-config.trunk_step_mm.draw(randomness), sideways_mm[0] + 2, sideways_mm[1]])
             path.append(path[-1] + step_mm / scene.spacing_mm)
         paint_tube(scene, path, config.trunk_radius_mm.draw(randomness), values.hu[tissue])
+
+
+def _paint_perirenal_fat(
+    scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor
+) -> torch.Tensor:
+    """Paint strands in the fat around the kidneys, of uneven thickness; return the mask of that fat, often empty."""
+    randomness = scene.randomness.branch("perirenal fat")
+    if not randomness.chance(config.perirenal_fat_probability):
+        return torch.zeros_like(cavity)
+    unevenness = (1 + config.perirenal_fat_variation * scene.noise("broad")).clamp_(0.3, 2)
+    fat = cavity & (scene.kidney_mm < config.perirenal_fat_mm.draw(randomness) * unevenness)
+    if randomness.chance(config.perirenal_strand_probability):
+        strands = fat & (scene.noise("medium").abs() < config.perirenal_strand_half_width.draw(randomness))
+        scene.paint(strands, values.hu["visceral_fat"] + config.perirenal_strand_above_fat_hu.draw(randomness))
+    return fat
 
 
 def _paint_soft_tissue(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from .ranges import Range
 
+DAVIDIUK = "grades of Davidiuk et al., Eur Urol 2014;66:1165: below 10 mm, 10 to 19 mm, 20 mm and more"
+
 
 @dataclass(frozen=True)
 class BodyConfig:
@@ -49,6 +51,13 @@ class ClutterConfig:
     below_muscle_hu: Range = Range(0, 25)
     other_hu: Range = Range(5, 60)
     texture_hu: Range = Range(4, 12)
+    # Fat around the kidneys and in their hilum, which keeps other tissue away.
+    perirenal_fat_probability: float = 0.85
+    perirenal_fat_mm: Range = Range(3, 25, DAVIDIUK)
+    perirenal_fat_variation: float = 0.35  # of the thickness, standard deviation
+    perirenal_strand_probability: float = 0.4
+    perirenal_strand_half_width: Range = Range(0.02, 0.12)
+    perirenal_strand_above_fat_hu: Range = Range(15, 90)
     haze_hu: Range = Range(0, 25)
     # Lumps with the pancreas' own value: mesentery, nodes, bowel that nobody labelled.
     lump_probability: float = 0.6

@@ -43,6 +43,10 @@ class SolidOrganConfig:
     pelvis_lengthening: Range = Range(1.0, 1.8)  # from head to foot
     pelvis_medial_mm: Range = Range(12, 26)  # of the kidney's centroid
     pelvis_forward_mm: Range = Range(-2, 8)
+    pelvis_tube_radius_mm: Range = Range(2, 5)  # an ordinary pelvis
+    ureter_radius_mm: Range = Range(1, 2.5)
+    ureter_medial_mm: float = 26.0
+    ureter_length_mm: Range = Range(30, 90)  # as far as it runs straight down
     kidney_stone_probability: float = 0.15  # twice the 8 % of adults of Boyce et al., J Urol 2010;183:1017
     kidney_stone_max_count: int = 5
     kidney_stone_radius_mm: Range = Range(1, 10)
@@ -59,7 +63,7 @@ class MassConfig:
 
     probability: float = 0.3
     max_count: int = 3
-    # In the organ, bulging out of it, or beside it without belonging to it.
+    # In the organ, bulging out of it, or beside it, touching it, without belonging to it.
     place_weights: Mapping[str, float] = field(
         default_factory=lambda: ({"inside": 0.45, "exophytic": 0.3, "beside": 0.25})
     )
@@ -80,6 +84,7 @@ class MassConfig:
     necrosis_level: Range = Range(0, 1.2)
     necrosis_hu: Range = Range(5, 35)
     surface_roughness: float = 0.15
+    beside_gap_radii: Range = Range(0.8, 1.2)  # from the organ's surface to the centre of a mass beside it
     reach_radii: float = 2.5
 
 

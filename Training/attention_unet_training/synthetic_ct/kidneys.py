@@ -1,4 +1,7 @@
-"""Kidneys: cortex, medullary pyramids, sinus with fat, urine or excreted contrast, wide pelvis, stones, vessels."""
+"""Kidneys: cortex, medullary pyramids, sinus with fat, urine or excreted contrast, pelvis, ureter, stones, vessels.
+
+Nothing of the sinus and the collecting system belongs to the organ, as in TotalSegmentator's kidneys.
+"""
 
 from __future__ import annotations
 
@@ -23,37 +26,33 @@ def paint_kidneys(scene: Scene, values: TissueValues, config: SolidOrganConfig) 
         pyramids = scene.noise("medium") > gaussian_quantile(config.pyramid_share.draw(randomness))
         texture_hu = float(values.texture_hu[structures.number_of(name)])
         scene.paint(kidney & (scene.depth_mm > cortex_mm) & pyramids, values.hu["kidney_medulla"], texture_hu)
-        calyces = _paint_sinus(scene, values, config, kidney)
-        pelvis = _paint_wide_pelvis(scene, values, config, name, calyces)
-        _paint_stones(scene, config, name, kidney | pelvis)
+        _paint_sinus(scene, values, config, kidney)
         _paint_renal_vessels(scene, values, config, kidney)
+        _paint_ureter(scene, values, config, name, kidney)
+        pelvis = _paint_wide_pelvis(scene, values, config, name)
+        _paint_stones(scene, config, name, kidney | pelvis)
 
 
-def _paint_sinus(
-    scene: Scene, values: TissueValues, config: SolidOrganConfig, kidney: torch.Tensor
-) -> torch.Tensor | None:
-    """Paint the middle of the kidney: fat, wide calyces full of urine, or excreted contrast; return wide calyces."""
+def _paint_sinus(scene: Scene, values: TissueValues, config: SolidOrganConfig, kidney: torch.Tensor) -> None:
+    """Paint the middle of the kidney: fat, wide calyces full of urine, or excreted contrast; these lose the label."""
     randomness = scene.randomness
     sinus = kidney & (scene.depth_mm > config.sinus_depth_mm.draw(randomness) + 2 * scene.noise("fine"))
-    wide = None
+    taken = torch.zeros_like(kidney)
     if randomness.chance(config.hydronephrosis_probability):
-        wide = kidney & (scene.depth_mm > config.hydronephrosis_depth_mm.draw(randomness) + 2 * scene.noise("fine"))
-        scene.paint(wide, values.hu["cyst"], 3)
+        taken = kidney & (scene.depth_mm > config.hydronephrosis_depth_mm.draw(randomness) + 2 * scene.noise("fine"))
+        scene.paint(taken, values.hu["cyst"], 3)
     elif randomness.chance(config.sinus_fat_probability):
-        scene.paint(
-            sinus & (scene.noise("fine") > -0.6),
-            values.hu["visceral_fat"] + config.sinus_above_fat_hu.draw(randomness),
-            5,
-        )
+        taken = sinus & (scene.noise("fine") > -0.6)
+        scene.paint(taken, values.hu["visceral_fat"] + config.sinus_above_fat_hu.draw(randomness), 5)
     if values.excretion:
-        scene.paint(sinus & (scene.noise("medium") > 0), config.excreted_contrast_hu.draw(randomness), 10)
-    return wide
+        excreted = sinus & (scene.noise("medium") > 0)
+        scene.paint(excreted, config.excreted_contrast_hu.draw(randomness), 10)
+        taken = taken | excreted
+    scene.labels[taken] = 0
 
 
-def _paint_wide_pelvis(
-    scene: Scene, values: TissueValues, config: SolidOrganConfig, name: str, calyces: torch.Tensor | None
-) -> torch.Tensor:
-    """Paint a pelvis full of urine that bulges out of the hilum; its voxels, and wide calyces, lose the kidney's label.
+def _paint_wide_pelvis(scene: Scene, values: TissueValues, config: SolidOrganConfig, name: str) -> torch.Tensor:
+    """Paint a pelvis full of urine that bulges out of the hilum; its voxels lose the kidney's label.
 
     Returns:
         (K, J, I) bool, what the pelvis took from the kidney and from unlabelled tissue; empty for most kidneys.
@@ -63,12 +62,11 @@ def _paint_wide_pelvis(
     if not randomness.chance(config.wide_pelvis_probability):
         return pelvis
     kidney = scene.where(name)
-    medial = 1 if name == "kidney_left" else -1  # i grows to the patient's right
     offset_mm = torch.tensor(
         [
             randomness.normal(5),
             config.pelvis_forward_mm.draw(randomness),
-            medial * config.pelvis_medial_mm.draw(randomness),
+            _medial(name) * config.pelvis_medial_mm.draw(randomness),
         ]
     )
     radius_mm = config.pelvis_radius_mm.draw(randomness)
@@ -76,12 +74,15 @@ def _paint_wide_pelvis(
     box, ball = _rough_ball(scene, kidney.nonzero().float().mean(0) + offset_mm / scene.spacing_mm, radii_mm)
     unlabelled = (scene.labels[box] == 0) & scene.inside[box]
     pelvis[box] = ball & (kidney[box] | unlabelled) & (scene.mass_index[box] == 0)
-    if calyces is not None:
-        pelvis |= calyces
     scene.labels[pelvis & kidney] = 0
     filled = values.excretion and randomness.chance(0.5)
     scene.paint(pelvis, config.excreted_contrast_hu.draw(randomness) if filled else values.hu["cyst"], 3)
     return pelvis
+
+
+def _medial(name: str) -> int:
+    """Direction of the middle of the body along i, which grows to the patient's right."""
+    return 1 if name == "kidney_left" else -1
 
 
 def _paint_stones(scene: Scene, config: SolidOrganConfig, name: str, room: torch.Tensor) -> None:
@@ -132,3 +133,20 @@ def _paint_renal_vessels(scene: Scene, values: TissueValues, config: SolidOrganC
         end = nearby.mean(0) + torch.tensor([float(low), 0, 0])
         start = middle + torch.tensor([randomness.normal(2), randomness.normal(1.5), 0.0])
         paint_tube(scene, [start, end], radius_mm, values.hu[tissue] * config.renal_vessel_share.draw(randomness))
+
+
+def _paint_ureter(
+    scene: Scene, values: TissueValues, config: SolidOrganConfig, name: str, kidney: torch.Tensor
+) -> None:
+    """Paint an ordinary pelvis and the upper ureter: tubes from the hilum inwards and down, in unlabelled tissue."""
+    randomness = scene.randomness.branch(f"ureter of {name}")
+    middle = kidney.nonzero().float().mean(0)
+    hilum_mm = torch.tensor(
+        [-randomness.uniform(0, 10), config.pelvis_forward_mm.draw(randomness), _medial(name) * config.ureter_medial_mm]
+    )
+    below_mm = hilum_mm + torch.tensor([-config.ureter_length_mm.draw(randomness), randomness.normal(5), 0.0])
+    hilum, below = (middle + offset_mm / scene.spacing_mm for offset_mm in (hilum_mm, below_mm))
+    filled = values.excretion and randomness.chance(0.5)
+    value_hu = config.excreted_contrast_hu.draw(randomness) if filled else values.hu["cyst"]
+    paint_tube(scene, [middle, hilum], config.pelvis_tube_radius_mm.draw(randomness), value_hu)
+    paint_tube(scene, [hilum, below], config.ureter_radius_mm.draw(randomness), value_hu)

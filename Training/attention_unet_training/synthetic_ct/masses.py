@@ -51,7 +51,7 @@ def _draw_mass(anatomy: PreparedAnatomy, config: MassConfig, randomness: Randomn
     place = randomness.pick(config.place_weights)
     owner = number
     if place != "inside":
-        point = _walk_outwards(anatomy, point, number)
+        point, outwards = _walk_outwards(anatomy, point, number)
     if place == "exophytic":
         kind = "cyst" if randomness.chance(config.exophytic_cyst_probability) else randomness.pick(config.kind_weights)
         # A cyst that bulges out of an organ is not counted as that organ, as in TotalSegmentator's kidneys.
@@ -59,12 +59,14 @@ def _draw_mass(anatomy: PreparedAnatomy, config: MassConfig, randomness: Randomn
     else:
         kind = randomness.pick(config.kind_weights)
     if place == "beside":
+        # Further out than a bulging one: else nothing in the image would tell the two apart.
+        point = point + config.beside_gap_radii.draw(randomness) * radius_mm * outwards
         owner = 0
     return Mass(tuple(point.tolist()), radius_mm, owner, number, kind)
 
 
-def _walk_outwards(anatomy: PreparedAnatomy, point_mm: torch.Tensor, number: int) -> torch.Tensor:
-    """Return the first point outside the organ on the ray from its centroid through the given point."""
+def _walk_outwards(anatomy: PreparedAnatomy, point_mm: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the first point outside the organ on the ray from its centroid through a point, and the direction."""
     voxels_mm = torch.from_numpy(anatomy.organ_points_mm[structures.STRUCTURES[number - 1]])
     direction = point_mm - voxels_mm.mean(0)
     direction = direction / direction.norm().clamp(min=1e-3)
@@ -73,8 +75,8 @@ def _walk_outwards(anatomy: PreparedAnatomy, point_mm: torch.Tensor, number: int
         candidate = point_mm + step_mm * direction
         voxel = torch.minimum((candidate / anatomy.spacing_mm).round().long().clamp(min=0), last)
         if anatomy.labels[tuple(voxel.tolist())] != number:
-            return candidate
-    return point_mm
+            return candidate, direction
+    return point_mm, direction
 
 
 def displace_by_masses(

@@ -13,10 +13,10 @@ from skimage.draw import polygon
 from . import structures
 
 # Change it when `prepare_anatomy` computes something else: older caches are then rebuilt.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 MAX_DEPTH_MM = 40.0
 MAX_HULL_MM = 120.0
-MAX_BONE_MM = 60.0
+MAX_DISTANCE_MM = 60.0  # to bones and kidneys
 POINTS_PER_ORGAN = 300
 _POINTS_SEED = 20240229
 
@@ -42,6 +42,7 @@ class PreparedAnatomy:
         hull_distance_mm: (K, J, I) float16, signed distance to the convex outline of the trunk, negative inside.
         border_depth_mm: (K, J, I) float16, distance to the nearest border between two labels.
         bone_distance_mm: (K, J, I) float16, distance to the nearest bone.
+        kidney_distance_mm: (K, J, I) float16, distance to the nearest kidney.
         organs: Position of each movable organ that is present.
         organ_points_mm: Random points inside organs, (N, 3) float32, of the organs that can carry a mass.
         spacing_mm: Edge of a voxel.
@@ -52,6 +53,7 @@ class PreparedAnatomy:
     hull_distance_mm: np.ndarray
     border_depth_mm: np.ndarray
     bone_distance_mm: np.ndarray
+    kidney_distance_mm: np.ndarray
     organs: Mapping[str, OrganPosition]
     organ_points_mm: Mapping[str, np.ndarray]
     spacing_mm: float
@@ -90,7 +92,8 @@ def prepare_anatomy(
         spacing_mm=spacing_mm,
         hull_distance_mm=_hull_distance_mm(volume, spacing_mm),
         border_depth_mm=_border_depth_mm(volume, spacing_mm),
-        bone_distance_mm=_bone_distance_mm(volume, spacing_mm),
+        bone_distance_mm=_distance_mm(volume, structures.BONES, spacing_mm),
+        kidney_distance_mm=_distance_mm(volume, structures.KIDNEYS, spacing_mm),
         organs=_organ_positions(volume, spacing_mm),
         organ_points_mm=_organ_points(volume, spacing_mm),
     )
@@ -219,11 +222,12 @@ def _border_depth_mm(labels: np.ndarray, spacing_mm: float) -> np.ndarray:
     return np.clip(depth, 0, MAX_DEPTH_MM).astype(np.float16)
 
 
-def _bone_distance_mm(labels: np.ndarray, spacing_mm: float) -> np.ndarray:
-    bone = np.isin(labels, _numbers(structures.BONES))
-    if not bone.any():
-        return np.full(labels.shape, MAX_BONE_MM, dtype=np.float16)
-    return np.clip(ndimage.distance_transform_edt(~bone) * spacing_mm, 0, MAX_BONE_MM).astype(np.float16)
+def _distance_mm(labels: np.ndarray, names: tuple[str, ...], spacing_mm: float) -> np.ndarray:
+    """Distance to the nearest of some structures, 0 inside them."""
+    structure = np.isin(labels, _numbers(names))
+    if not structure.any():
+        return np.full(labels.shape, MAX_DISTANCE_MM, dtype=np.float16)
+    return np.clip(ndimage.distance_transform_edt(~structure) * spacing_mm, 0, MAX_DISTANCE_MM).astype(np.float16)
 
 
 def _organ_positions(labels: np.ndarray, spacing_mm: float) -> dict[str, OrganPosition]:

@@ -28,18 +28,23 @@ def warp_labels(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> torch.Tens
 
 
 def warp_distances(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Sample the distances to outline, border and bone linearly, in mm, each (K, J, I).
+    """Sample the distances to outline, border, bone and kidney linearly, in mm, each (K, J, I).
 
-    Beside the map in plane the distances to outline and bone grow by the distance to the map.
+    Beside the map in plane all but the distance to a border grow by the distance to the map.
     """
     source_vox = source_mm / anatomy.spacing_mm
     box = _bounding_box(source_vox, anatomy.labels.shape)
-    maps = (anatomy.hull_distance_mm, anatomy.border_depth_mm, anatomy.bone_distance_mm)
+    maps = (
+        anatomy.hull_distance_mm,
+        anatomy.border_depth_mm,
+        anatomy.bone_distance_mm,
+        anatomy.kidney_distance_mm,
+    )
     cropped = torch.stack([torch.from_numpy(distance_mm[box].astype("float32")) for distance_mm in maps])
     origin = torch.tensor([float(part.start) for part in box]).view(3, 1, 1, 1)
-    hull_mm, depth_mm, bone_mm = _sample_linear(cropped, source_vox - origin)
+    hull_mm, depth_mm, bone_mm, kidney_mm = _sample_linear(cropped, source_vox - origin)
     beside_mm = _beside_mm(anatomy, source_mm)
-    return hull_mm + beside_mm, depth_mm, bone_mm + beside_mm
+    return hull_mm + beside_mm, depth_mm, bone_mm + beside_mm, kidney_mm + beside_mm
 
 
 def _beside_mm(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> torch.Tensor:
