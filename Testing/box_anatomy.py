@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from attention_unet_training.synthetic_ct import prepare_anatomy
 from attention_unet_training.synthetic_ct.config import DeformationConfig, SyntheticCTConfig
+from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
 
 REAL_ATLAS = Path(__file__).parents[2] / "shared" / "data" / "atlas"
@@ -61,14 +62,18 @@ def write_atlas(folder: Path, subjects: Sequence[str], boxes: dict = BOXES) -> P
 
 
 def still_config(**sections) -> SyntheticCTConfig:
-    """The anatomy as it is: no deformation, masses, erosion, wide pelvis, tubes, cuts or circles."""
+    """The anatomy as it is: no deformation, masses, erosion, hollow kidneys, cuts or circles."""
     config = SyntheticCTConfig()
     config = dataclasses.replace(
         config,
         deformation=DeformationConfig.identity(),
         masses=dataclasses.replace(config.masses, probability=0),
         solid_organs=dataclasses.replace(
-            config.solid_organs, pancreas_erosion_probability=0, wide_pelvis_probability=0
+            config.solid_organs,
+            pancreas_erosion_probability=0,
+            wide_pelvis_probability=0,
+            hydronephrosis_probability=0,
+            sinus_depth_mm=Range(60, 60),
         ),
         field_of_view=dataclasses.replace(
             config.field_of_view,

@@ -139,6 +139,8 @@ def test_distances_of_the_preparation_are_right(anatomy):
     inside = anatomy.hull_distance_mm < 0
     assert inside[labels > 0].mean() > 0.99
     assert float(anatomy.bone_distance_mm[labels == number_of("vertebrae_L1")].max()) == 0
+    assert float(anatomy.kidney_distance_mm[labels == number_of("kidney_left")].max()) == 0
+    assert float(anatomy.kidney_distance_mm[20, 10, 43]) == 2  # a voxel above the right one
     k, j, i = (labels == number_of("liver")).nonzero()
     middle = (k.min() + 13, j.min() + 11, i.min() + 10)
     assert float(anatomy.border_depth_mm[middle]) == pytest.approx(19, abs=3)
@@ -196,7 +198,7 @@ def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
     (first,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
     (again,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
     assert len(calls) == 1
-    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm"):
+    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm", "kidney_distance_mm"):
         assert np.array_equal(getattr(first, field), getattr(again, field))
     assert again.organs == first.organs
     assert np.array_equal(again.organ_points_mm["spleen"], first.organ_points_mm["spleen"])

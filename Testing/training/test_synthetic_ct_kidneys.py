@@ -1,0 +1,173 @@
+"""Tests of what the generator paints in and around the kidneys, on label maps made of a few boxes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from attention_unet_training.synthetic_ct import generate
+from attention_unet_training.synthetic_ct.config import AcquisitionConfig, ContrastConfig
+from attention_unet_training.synthetic_ct.masses import draw_masses
+from attention_unet_training.synthetic_ct.randomness import Randomness
+from attention_unet_training.synthetic_ct.ranges import Range
+from attention_unet_training.synthetic_ct.structures import KIDNEYS, number_of
+from box_anatomy import centre_mm, still_config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+KIDNEY_NUMBERS = [number_of(name) for name in KIDNEYS]
+# What a scanner adds would hide which tissue was painted.
+CLEAN = AcquisitionConfig(
+    partial_volume_sigma_vox=0.01,
+    blur_in_plane_mm=Range(0.01, 0.01),
+    blur_through_plane_mm=Range(0.01, 0.01),
+    strong_blur_probability=0,
+    thick_slice_probability=0,
+    noise_minimum_hu=0,
+    noise_maximum_hu=0,
+    bias_hu=Range(0, 0),
+    offset_sd_hu=0,
+    scale=Range(1, 1),
+    streak_probability=0,
+    metal_probability=0,
+)
+
+
+def kidneys_with(anatomy, contrast=None, acquisition=None, **numbers):
+    still = still_config()
+    still = dataclasses.replace(
+        still, contrast=contrast or still.contrast, acquisition=acquisition or still.acquisition
+    )
+    organs = dataclasses.replace(still.solid_organs, **({"kidney_stone_probability": 0} | numbers))
+    return generate(
+        anatomy, dataclasses.replace(still, solid_organs=organs), 3, anatomy.labels.shape, 2.0, centre_mm(anatomy)
+    )
+
+
+def test_a_wide_pelvis_is_no_part_of_the_kidney_and_looks_like_urine(anatomy):
+    plain = kidneys_with(anatomy)
+    for name, medial in (("kidney_left", 1), ("kidney_right", -1)):
+        wide = kidneys_with(
+            anatomy, wide_pelvis_probability=1, pelvis_radius_mm=Range(10, 10), pelvis_medial_mm=Range(14, 14)
+        )
+        kidney = plain.labels == number_of(name)
+        taken = kidney & (wide.labels == 0)
+        assert 30 < taken.sum() < 0.7 * kidney.sum(), name
+        assert medial * (np.argwhere(taken).mean(0) - np.argwhere(kidney).mean(0))[2] > 1, name
+        assert -20 < np.median(wide.image_hu[taken]) < 40, name
+    others = ~np.isin(plain.labels, [number_of("kidney_left"), number_of("kidney_right")])
+    assert np.array_equal(plain.labels[others], wide.labels[others])
+
+
+def test_stones_are_bright_and_leave_labels_and_far_tissue_alone(anatomy):
+    plain = kidneys_with(anatomy)
+    stones = kidneys_with(
+        anatomy, kidney_stone_probability=1, kidney_stone_radius_mm=Range(6, 6), kidney_stone_radius_share=Range(1, 1)
+    )
+    assert np.array_equal(plain.labels, stones.labels)
+    changed = np.abs(stones.image_hu - plain.image_hu) > 100
+    assert changed.sum() > 20
+    assert np.isin(plain.labels[changed], [0, number_of("kidney_left"), number_of("kidney_right")]).mean() > 0.9
+    spleen = plain.labels == number_of("spleen")
+    assert np.abs(stones.image_hu - plain.image_hu)[spleen].mean() < 1  # other draws are the same
+
+
+def test_wide_calyces_and_sinus_fat_are_no_part_of_the_kidney(anatomy):
+    contrast = dataclasses.replace(ContrastConfig(), phases={"none": ContrastConfig().phases["none"]})
+    plain = kidneys_with(anatomy)
+    for numbers in (
+        {"hydronephrosis_probability": 1, "hydronephrosis_depth_mm": Range(5, 5)},
+        {"sinus_fat_probability": 1, "sinus_depth_mm": Range(5, 5)},
+    ):
+        hollow = kidneys_with(anatomy, contrast=contrast, acquisition=CLEAN, **numbers)
+        taken = np.isin(plain.labels, KIDNEY_NUMBERS) & (hollow.labels == 0)
+        assert 30 < taken.sum() < 0.7 * np.isin(plain.labels, KIDNEY_NUMBERS).sum(), numbers
+        assert np.median(hollow.image_hu[taken]) < 25, numbers
+        others = ~np.isin(plain.labels, KIDNEY_NUMBERS)
+        assert np.array_equal(plain.labels[others], hollow.labels[others]), numbers
+
+
+def test_excreted_contrast_in_the_sinus_is_no_part_of_the_kidney(anatomy):
+    delayed = dataclasses.replace(ContrastConfig().phases["delayed"], excretion_probability=1.0)
+    contrast = dataclasses.replace(ContrastConfig(), phases={"delayed": delayed})
+    shallow = {"sinus_depth_mm": Range(5, 5), "excreted_contrast_hu": Range(900, 900)}
+    filled = kidneys_with(anatomy, contrast=contrast, acquisition=CLEAN, **shallow)
+    bright = filled.image_hu[np.isin(anatomy.labels, KIDNEY_NUMBERS) & (filled.labels == 0)]
+    assert len(bright) > 30
+    assert np.median(bright) > 800
+    assert filled.image_hu[np.isin(filled.labels, KIDNEY_NUMBERS)].max() < 500
+
+
+def surroundings(anatomy, **numbers):
+    """Voxels without label within 8 mm of a kidney, full of other tissue unless fat keeps it away: (image, mask)."""
+    config = still_config(acquisition=CLEAN)
+    clutter = dataclasses.replace(
+        config.clutter, share_beta=(1000.0, 1.0), largest_share=0.999, lump_probability=0, ascites_probability=0
+    )
+    config = dataclasses.replace(config, clutter=dataclasses.replace(clutter, **numbers))
+    sample = generate(anatomy, config, 5, anatomy.labels.shape, 2.0, centre_mm(anatomy))
+    near = (anatomy.kidney_distance_mm < 8) & (sample.labels == 0) & (anatomy.hull_distance_mm < -6)
+    return sample.image_hu, near & (anatomy.bone_distance_mm > 16)
+
+
+def test_fat_around_the_kidneys_keeps_other_tissue_away(anatomy):
+    thick = {"perirenal_fat_mm": Range(12, 12), "perirenal_fat_variation": 0.0, "perirenal_strand_probability": 0}
+    without, near = surroundings(anatomy, perirenal_fat_probability=0)
+    within, _ = surroundings(anatomy, perirenal_fat_probability=1, **thick)
+    assert near.sum() > 200
+    assert (without[near] < -50).mean() < 0.2
+    assert (within[near] < -50).mean() > 0.6  # vessels and ureters run through the rest
+    far = (anatomy.kidney_distance_mm > 16) & (anatomy.labels == 0) & (anatomy.hull_distance_mm < -6)
+    assert (within[far] < -50).mean() < 0.3
+
+
+def test_strands_run_through_the_fat_around_the_kidneys(anatomy):
+    thick = {"perirenal_fat_mm": Range(12, 12), "perirenal_fat_variation": 0.0, "perirenal_fat_probability": 1}
+    plain, near = surroundings(anatomy, perirenal_strand_probability=0, **thick)
+    dense = {"perirenal_strand_half_width": Range(0.3, 0.3), "perirenal_strand_above_fat_hu": Range(90, 90)}
+    stranded, _ = surroundings(anatomy, perirenal_strand_probability=1, **dense, **thick)
+    brighter = stranded - plain > 40
+    assert 0.05 < brighter[near].mean() < 0.5
+    assert not brighter[np.isin(anatomy.labels, KIDNEY_NUMBERS)].any()
+
+
+def test_ureters_run_down_beside_the_middle_of_the_body(anatomy):
+    narrow = {"ureter_radius_mm": Range(0.01, 0.01), "pelvis_tube_radius_mm": Range(0.01, 0.01)}
+    wide = {"ureter_radius_mm": Range(5, 5), "pelvis_tube_radius_mm": Range(5, 5), "ureter_length_mm": Range(40, 40)}
+    without = kidneys_with(anatomy, acquisition=CLEAN, **narrow)
+    drawn = kidneys_with(anatomy, acquisition=CLEAN, **wide)
+    assert np.array_equal(without.labels, drawn.labels)
+    changed = np.abs(drawn.image_hu - without.image_hu) > 20
+    assert changed.sum() > 30
+    assert (drawn.labels[changed] == 0).all()
+    columns = np.argwhere(changed)[:, 2]
+    left, right = (
+        np.argwhere(anatomy.labels == number_of(f"kidney_{side}"))[:, 2].mean() for side in ("left", "right")
+    )
+    assert left < columns.min()
+    assert columns.max() < right
+
+
+def test_a_mass_beside_a_kidney_lies_further_out_than_one_that_bulges_out_of_it(anatomy):
+    config = dataclasses.replace(
+        still_config().masses,
+        probability=1,
+        max_count=1,
+        organ_weights={"kidney_right": 1.0},
+        radius_mm=Range(10, 10),
+        radius_share=Range(1, 1),
+        exophytic_cyst_probability=0,
+        kind_weights={"hypodense": 1.0},
+    )
+    for seed in range(10):
+        bulging, beside = (
+            draw_masses(anatomy, dataclasses.replace(config, place_weights={place: 1.0}), Randomness(seed))[0]
+            for place in ("exophytic", "beside")
+        )
+        assert (bulging.owner, beside.owner) == (number_of("kidney_right"), 0)
+        moved_mm = np.linalg.norm(np.subtract(beside.centre_mm, bulging.centre_mm))
+        assert 8 - 1e-3 <= moved_mm <= 12 + 1e-3
+        kidney_mm = np.argwhere(anatomy.labels == number_of("kidney_right")) * 2.0
+        assert np.linalg.norm(kidney_mm - beside.centre_mm, axis=1).min() > 4
