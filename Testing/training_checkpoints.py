@@ -24,7 +24,14 @@ def tiny_network(kind: str = "AttentionUNet", seed: int = 0) -> UNet:
     return network
 
 
-def write_checkpoint(path: Path, network: UNet, step: int = 7, kind: str = "", spacing_mm: float = 2.0) -> Path:
+def write_checkpoint(
+    path: Path,
+    network: UNet,
+    step: int = 7,
+    kind: str = "",
+    spacing_mm: float = 2.0,
+    held_out: list[str] | None = None,
+) -> Path:
     """Write a checkpoint of the network; ``kind`` replaces the architecture's name."""
     torch.save(
         {
@@ -42,7 +49,8 @@ def write_checkpoint(path: Path, network: UNet, step: int = 7, kind: str = "", s
                 "clip_hu": list(CLIP_HU),
                 "mean_hu": MEAN_HU,
                 "std_hu": STD_HU,
-            },
+            }
+            | ({} if held_out is None else {"held_out": held_out}),
         },
         path,
     )

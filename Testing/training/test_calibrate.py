@@ -119,6 +119,20 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_written(options, tm
     assert not (tmp_path / "after.ckpt").exists()
 
 
+def test_label_maps_of_training_are_refused(options, tmp_path):
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a"])
+    with pytest.raises(ValueError, match="was trained on b; held out of its training: a"):
+        calibrate(before, tmp_path / "after.ckpt", **options)
+    assert not (tmp_path / "after.ckpt").exists()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_label_maps_that_were_held_out_are_taken(options, tmp_path):
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a", "b"])
+    calibrate(before, tmp_path / "after.ckpt", organs=["kidney"], **options)
+    assert (tmp_path / "after.ckpt").exists()
+
+
 def test_other_endings_are_refused(options, tmp_path):
     with pytest.raises(ValueError, match="must end in .ckpt"):
         calibrate(tmp_path / "model", tmp_path / "after.ckpt", **options)

@@ -147,8 +147,8 @@ def calibrate(
         A row for every organ of the network; the offset of those that were not asked for is 0.
 
     Raises:
-        ValueError: If a file name, an organ, the shape or the number of patches does not fit, an organ is in no patch,
-            or the output exists.
+        ValueError: If a file name, an organ, the shape or the number of patches does not fit, a subject was trained
+            on as far as the checkpoint tells, an organ is in no patch, or the output exists.
     """
     for path in (checkpoint, output):
         if Path(path).suffix != CHECKPOINT_ENDING:
@@ -160,6 +160,7 @@ def calibrate(
         strangers = set(organs or ()) - set(source.organs)
         if strangers:
             raise ValueError(f"organs must be some of {', '.join(source.organs)}, got {', '.join(sorted(strangers))}")
+        _check_held_out(checkpoint, subjects)
         scored = _score(source, atlas, subjects, patches, shape_kji, first_seed, cache)
         chosen = [n for n, organ in enumerate(source.organs, start=1) if organs is None or organ in organs]
         for channel in chosen:
@@ -171,6 +172,17 @@ def calibrate(
             network.mix.bias += torch.from_numpy(offsets).to(network.mix.bias)
         write_weights(draft, checkpoint, network.state_dict())
     return _rows(source.organs, scored, offsets)
+
+
+def _check_held_out(checkpoint: Path, subjects: Sequence[str]) -> None:
+    """Refuse label maps of training: on them an organ's volume is better than on any other."""
+    options = torch.load(checkpoint, map_location="cpu", weights_only=True)["datamodule_hyper_parameters"]
+    if "held_out" not in options:
+        return
+    trained_on = sorted(set(subjects) - set(options["held_out"]))
+    if trained_on:
+        kept = ", ".join(options["held_out"]) or "none"
+        raise ValueError(f"{checkpoint} was trained on {', '.join(trained_on)}; held out of its training: {kept}")
 
 
 def offsets_for_volumes(scored: Sequence[Scored], channels: Sequence[int]) -> np.ndarray:
