@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {  # name -> what it does; attention_unet_training.<name>.main(arguments) runs it, imported when needed
     "prepare": "make a dataset of CTs with reference labels ready for training: TCIA, nnU-Net, AMOS, BTCV, CSV ...",
     "fit": "train a network: --config FILE (see configs/), --help for all options",
+    "validate": "Dice of given weights on the validation part of a configuration, without training",
     "finetune": "adapt a model to your own prepared cases: MODEL DATASET --output DIR",
     "synthesise": "make synthetic CTs, or a contact sheet of them",
     "evaluate": "measure a model against reference labels",

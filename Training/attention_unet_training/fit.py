@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -28,8 +29,12 @@ class FitCLI(LightningCLI):
     """Task, data and trainer from configuration files and options."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what Lightning's parser lacks here, and let the data know the network's organs."""
+        """Add what Lightning's parser lacks here."""
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint to resume from, or 'last'")
+        self.add_shared_arguments(parser)
+
+    def add_shared_arguments(self, parser: LightningArgumentParser) -> None:
+        """Add what other commands with these options need too, and let the data know the network's organs."""
         parser.add_argument("--traceback", type=bool, default=False, help="show where an error comes from")
         parser.link_arguments("model.organs", "data.init_args.organs")
 
@@ -51,14 +56,22 @@ class FitCLI(LightningCLI):
                 callback.init_args.dirpath = trainer.default_root_dir
 
 
-def make_cli(arguments: list[str]) -> FitCLI:
+def make_cli(
+    arguments: list[str], kind: type[FitCLI] = FitCLI, name: str = "fit", description: str | None = __doc__
+) -> FitCLI:
     """Parse, and make task, data and trainer.
+
+    Args:
+        arguments: Of the command.
+        kind: What makes them.
+        name: The command's.
+        description: For its help.
 
     Raises:
         argparse.ArgumentError: If an option is unknown or a value does not fit.
         ValueError: If values do not fit together.
     """
-    return FitCLI(
+    return kind(
         SegmentationTask,
         pl.LightningDataModule,
         subclass_mode_data=True,
@@ -67,15 +80,32 @@ def make_cli(arguments: list[str]) -> FitCLI:
         auto_configure_optimizers=False,
         trainer_defaults={"sync_batchnorm": torch.cuda.is_available()},
         save_config_kwargs={"overwrite": True},
-        parser_kwargs={"exit_on_error": False, "prog": "attention-unet-train fit", "description": __doc__},
+        parser_kwargs={
+            "exit_on_error": False,
+            "prog": f"attention-unet-train {name}",
+            "description": description,
+        },
     )
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
+    return status_of(_fit, arguments)
+
+
+def _fit(arguments: list[str]) -> None:
+    cli = make_cli(arguments)
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+
+
+def status_of(run: Callable[[list[str]], None], arguments: list[str]) -> int:
+    """Run a command that ``make_cli`` parses; what goes wrong is told in one line, unless --traceback asks for more.
+
+    Returns:
+        The exit status.
+    """
     try:
-        cli = make_cli(arguments)
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+        run(arguments)
     except (argparse.ArgumentError, ValueError, RuntimeError, OSError, MisconfigurationException) as error:
         if any(argument.startswith("--traceback") for argument in arguments):
             raise
