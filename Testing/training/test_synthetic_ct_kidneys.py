@@ -142,12 +142,12 @@ def test_ureters_run_down_beside_the_middle_of_the_body(anatomy):
     changed = np.abs(drawn.image_hu - without.image_hu) > 20
     assert changed.sum() > 30
     assert (drawn.labels[changed] == 0).all()
-    columns = np.argwhere(changed)[:, 2]
-    left, right = (
-        np.argwhere(anatomy.labels == number_of(f"kidney_{side}"))[:, 2].mean() for side in ("left", "right")
-    )
-    assert left < columns.min()
-    assert columns.max() < right
+    slices, _, columns = np.argwhere(changed).T
+    left, right = (np.argwhere(anatomy.labels == number_of(f"kidney_{side}")).mean(0) for side in ("left", "right"))
+    assert left[2] < columns.min()
+    assert columns.max() < right[2]
+    assert slices.min() < min(left[0], right[0]) - 5  # down from the kidneys
+    assert slices.max() < max(left[0], right[0]) + 4
 
 
 def test_a_mass_beside_a_kidney_lies_further_out_than_one_that_bulges_out_of_it(anatomy):
