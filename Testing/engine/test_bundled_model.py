@@ -66,9 +66,9 @@ def test_the_bundled_model_is_small_and_says_what_it_is():
 def test_the_sample_ct_is_segmented():
     truth = sample_part("SyntheticAbdomenCT.labels.nrrd").voxels
     labels = sample_result().labels
-    assert phantoms.dice(labels == 1, truth == 1) > 0.62  # 0.64 on this part, 0.77 on the whole CT
-    assert phantoms.dice(labels == 2, truth == 2) > 0.87
-    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.85
+    assert phantoms.dice(labels == 1, truth == 1) > 0.64  # 0.67 on this part, 0.75 on the whole CT
+    assert phantoms.dice(labels == 2, truth == 2) > 0.89
+    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.89
     names = [organ.name for organ in sample_result().organs]
     assert names == ["pancreas", "spleen", "right kidney", "left kidney"]
     grid = sample_result().grid
@@ -78,7 +78,8 @@ def test_the_sample_ct_is_segmented():
 def test_attention_of_the_sample_ct_is_not_flat():
     measures = measure_attention(sample_result())
     assert list(measures) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
-    assert max(gate.std for gate in measures.values()) > 0.05
+    for scale in ("s2", "s3", "s4"):
+        assert max(gate.std for name, gate in measures.items() if name.startswith(scale)) > 0.05, scale
 
 
 def test_one_pass_and_tiles_agree_on_the_sample_ct():

@@ -97,9 +97,45 @@ def test_training_patches_can_be_bent_more_than_the_validation_patches(atlas, tm
     assert not torch.equal(first, second)
 
 
+def test_without_replicated_edges_patches_are_as_high_as_the_scan(atlas, tmp_path):
+    filled, cut = (data(atlas, tmp_path, replicate_edges=keep).train_dataloader().dataset for keep in (True, False))
+    heights = set()
+    for n in range(12):
+        (image, target), (whole_image, whole_target) = cut[n], filled[n]
+        height = image.shape[1]
+        heights.add(height)
+        assert image.shape == target.shape == (1, height, 32, 32)
+        sample = generate(cut._anatomies[0], cut._config, n, (16, 32, 32), 3.0)
+        kept = slice(sample.slab.first, sample.slab.last + 1)
+        assert torch.equal(image, whole_image[:, kept])
+        assert torch.equal(target, whole_target[:, kept])
+        beyond = torch.cat([whole_image[0, : kept.start] - image[0, 0], whole_image[0, kept.stop :] - image[0, -1]])
+        assert not beyond.any()
+    assert len(heights) > 2
+
+
+@pytest.mark.parametrize("auxiliary", [0.0, 0.5])
+def test_the_loss_of_a_low_patch_does_not_count_its_padding(auxiliary):
+    """The voxels added are an organ's, if its labels were copied like the voxels; the loss must not see them."""
+    torch.manual_seed(0)
+    task = SegmentationTask(organs=["a"], widths=WIDTHS, auxiliary_weight=auxiliary)
+    task.log = lambda *_, **__: None
+    task.network.eval()
+    assert task.network.size_divisor == 16
+    image, target = torch.randn(1, 1, 10, 16, 16), torch.zeros(1, 1, 10, 16, 16, dtype=torch.long)
+    target[:, :, 7:, 4:8] = 1
+    padded = torch.cat([image, image[:, :, -1:].expand(-1, -1, 6, -1, -1)], dim=2)
+    scores, _ = task.network.scores_per_scale(padded)
+    scores = [score[:, :, :10] for score in scores]
+    expected = task.loss(task.network.mix(torch.cat(scores, dim=1)), target)
+    expected = expected + auxiliary * sum(task.loss(score, target) for score in scores) / len(scores)
+    torch.testing.assert_close(task.training_step((image, target), 0), expected)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"replicate_edges": False, "batch_size": 2}, "batch_size must be 1 without replicated edges"),
         ({"elastic_strength": -1.0}, "elastic_strength must not be negative"),
         ({"elastic_strength": float("nan")}, "elastic_strength must not be negative"),
         ({"phase_weights": {"venous": 1.0}}, "unknown phase venous"),

@@ -35,7 +35,9 @@ class SyntheticPatches(Dataset):
         spacing_mm: float,
         first_seed: int,
         count: int,
+        replicate_edges: bool = True,
     ) -> None:
+        self._replicate_edges = replicate_edges
         self._anatomies, self._config, self._intensity = list(anatomies), config, intensity
         self._shape, self._spacing_mm = tuple(shape_kji), spacing_mm
         self._first_seed, self._count = first_seed, count
@@ -44,12 +46,16 @@ class SyntheticPatches(Dataset):
         return self._count
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image (1, D, H, W) float32, scaled, and target (1, D, H, W) of class numbers."""
+        """Image (1, D, H, W) float32, scaled, and target (1, D, H, W) of class numbers.
+
+        Without replicated edges D is the number of slices that the scan covers, else that of the patch.
+        """
         seed = self._first_seed + index
         anatomy = self._anatomies[seed % len(self._anatomies)]
         sample = generate(anatomy, self._config, seed, self._shape, self._spacing_mm)
-        image = scale_intensity(sample.image_hu, self._intensity)
-        return torch.from_numpy(image)[None], torch.from_numpy(sample.target)[None].long()
+        kept = slice(None) if self._replicate_edges else slice(sample.slab.first, sample.slab.last + 1)
+        image = scale_intensity(sample.image_hu[kept], self._intensity)
+        return torch.from_numpy(image)[None], torch.from_numpy(sample.target[kept])[None].long()
 
 
 class SyntheticCTData(pl.LightningDataModule):
@@ -71,13 +77,17 @@ class SyntheticCTData(pl.LightningDataModule):
         mass_probability: Share of the training patches with masses; None for the generator's.
         elastic_strength: Factor of the elastic deformation of the training patches, at every scale: above 1 the few
             label maps there are vary more than the generator's own numbers let them.
+        replicate_edges: Whether patches of which the scan covers a part along z are filled with copies of its first
+            and last slice. Without them such patches are lower, as a CT of that height is at inference, and neither
+            loss nor validation counts copies; ``batch_size`` must then be 1.
         workers: Background processes that generate.
         clip_hu: Intensity rule: clipping range.
         mean_hu: Intensity rule: what becomes 0.
         std_hu: Intensity rule: what becomes 1.
 
     Raises:
-        ValueError: If a contrast phase is unknown, no phase has a positive weight, or a number is out of range.
+        ValueError: If a contrast phase is unknown, no phase has a positive weight, a number is out of range, or patches
+            of different heights would have to share a batch.
     """
 
     def __init__(
@@ -94,12 +104,15 @@ class SyntheticCTData(pl.LightningDataModule):
         phase_weights: Mapping[str, float] | None = None,
         mass_probability: float | None = None,
         elastic_strength: float = 1.0,
+        replicate_edges: bool = True,
         workers: int = 1,
         clip_hu: tuple[float, float] = (-200.0, 300.0),
         mean_hu: float = 0.0,
         std_hu: float = 120.0,
     ) -> None:
         super().__init__()
+        if batch_size > 1 and not replicate_edges:
+            raise ValueError(f"batch_size must be 1 without replicated edges: heights differ; got {batch_size}.")
         self.save_hyperparameters()
         self.intensity = IntensitySpec(tuple(clip_hu), mean_hu, std_hu)
         self.training_config = _training_config(phase_weights or {}, mass_probability, elastic_strength)
@@ -124,6 +137,7 @@ class SyntheticCTData(pl.LightningDataModule):
             options.spacing_mm,
             first_seed,
             count,
+            options.replicate_edges,
         )
 
     def train_dataloader(self) -> DataLoader:

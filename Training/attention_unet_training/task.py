@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
-from .networks import build, pad_as_engine, set_batch_norm_momentum
+from .networks import build, pad_as_engine, pad_to_divisor, set_batch_norm_momentum
 from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
 from .sampling import begin_resumed_epoch
 from .starting_weights import read_starting_weights, start_from
@@ -141,16 +141,19 @@ class SegmentationTask(pl.LightningModule):
         hold_batch_norm([self.network] if self.hparams.batch_norm == "frozen" else self._frozen_now())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """One step's loss."""
+        """One step's loss; what the network needs as padding does not count."""
         image, target, labelled = self._parts(batch)
+        padded = pad_to_divisor(image, getattr(self.network, "size_divisor", 1))
+        kept = (..., *(slice(0, size) for size in target.shape[2:]))
         if self.hparams.auxiliary_weight:
-            scores, _ = self.network.scores_per_scale(image.contiguous(memory_format=torch.channels_last_3d))
+            scores, _ = self.network.scores_per_scale(padded.contiguous(memory_format=torch.channels_last_3d))
+            scores = [score[kept] for score in scores]
             main = self.loss(self.network.mix(torch.cat(scores, dim=1)), target, self._with_background(labelled))
             auxiliary = sum(self.loss(score, target, self._with_background(labelled)) for score in scores) / len(scores)
             self.log("loss_mixed", main)
             loss = main + self.hparams.auxiliary_weight * auxiliary
         else:
-            loss = self.loss(self(image)[0], target, self._with_background(labelled))
+            loss = self.loss(self(padded)[0][kept], target, self._with_background(labelled))
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
 

@@ -43,6 +43,7 @@ class SyntheticSample:
         image_hu: float32, within -1024 to 3071 HU.
         target: uint8, 0 background, 1 pancreas, 2 spleen, 3 kidney.
         labels: uint8, numbers of `structures.STRUCTURES`.
+        slab: The slices that the scan covers; the others repeat them.
         phase: Contrast phase.
         seed: Seed that reproduces the sample.
         spacing_mm: Edge of a voxel.
@@ -52,6 +53,7 @@ class SyntheticSample:
     image_hu: np.ndarray
     target: np.ndarray
     labels: np.ndarray
+    slab: Slab
     phase: str
     seed: int
     spacing_mm: float
@@ -91,7 +93,7 @@ def generate(
         padding_hu = float(randomness.pick(config.field_of_view.padding_hu))
         image_hu.masked_fill_(circle, padding_hu)
         scene.labels.masked_fill_(circle, 0)
-    return _sample(anatomy, scene, values, slab.replicate(image_hu), slab.replicate(scene.labels), seed)
+    return _sample(anatomy, scene, values, slab.replicate(image_hu), slab.replicate(scene.labels), slab, seed)
 
 
 def generate_full(
@@ -129,7 +131,8 @@ def generate_full(
     image_hu = acquire(scene, config.acquisition)
     slab = valid_slab(scene.source_mm[0] - low_mm, high_mm - low_mm, config.field_of_view.smallest_valid_share)
     kept = (slice(slab.first, slab.last + 1), *_in_plane_box(scene.inside, 30 / spacing_mm))
-    return _sample(anatomy, scene, values, image_hu[kept], scene.labels[kept], seed)
+    image_hu, labels = image_hu[kept], scene.labels[kept]
+    return _sample(anatomy, scene, values, image_hu, labels, Slab(0, len(labels) - 1), seed)
 
 
 def _paint(
@@ -184,6 +187,7 @@ def _sample(
     values: TissueValues,
     image_hu: torch.Tensor,
     labels: torch.Tensor,
+    slab: Slab,
     seed: int,
 ) -> SyntheticSample:
     image_hu = image_hu.clamp(-1024, 3071)
@@ -191,6 +195,7 @@ def _sample(
         image_hu=image_hu.contiguous().numpy(),
         target=target_table()[labels].numpy(),
         labels=labels.to(torch.uint8).numpy(),
+        slab=slab,
         phase=values.phase,
         seed=seed,
         spacing_mm=scene.spacing_mm,
