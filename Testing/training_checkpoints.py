@@ -30,9 +30,9 @@ def write_checkpoint(
     step: int = 7,
     kind: str = "",
     spacing_mm: float = 2.0,
-    held_out: list[str] | None = None,
+    **data: object,
 ) -> Path:
-    """Write a checkpoint of the network; ``kind`` replaces the architecture's name."""
+    """Write a checkpoint of the network; ``kind`` replaces the architecture's name, ``data`` are the data's options."""
     torch.save(
         {
             "global_step": step,
@@ -50,7 +50,7 @@ def write_checkpoint(
                 "mean_hu": MEAN_HU,
                 "std_hu": STD_HU,
             }
-            | ({} if held_out is None else {"held_out": held_out}),
+            | data,
         },
         path,
     )

@@ -119,6 +119,23 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_written(options, tm
     assert not (tmp_path / "after.ckpt").exists()
 
 
+@pytest.mark.parametrize("replicate_edges", [True, False])
+@pytest.mark.usefixtures("one_thread")
+def test_patches_are_as_high_as_those_of_training(options, tmp_path, monkeypatch, replicate_edges):
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), replicate_edges=replicate_edges)
+    tall, seen = (64, 32, 32), []  # taller than the label map, 80 mm
+    monkeypatch.setattr(
+        calibrate_module,
+        "offsets_for_volumes",
+        lambda patches, channels: seen.extend(patches) or offsets_for_volumes(patches, channels),
+    )
+    (*_, kidney) = calibrate(before, tmp_path / "after.ckpt", organs=["kidney"], **(options | {"shape_kji": tall}))
+    assert all(patch.logits.shape[1:] == patch.target.shape for patch in seen)
+    heights = [patch.target.shape[0] for patch in seen]
+    assert heights == [64] * 3 if replicate_edges else 0 < max(heights) < 64
+    assert abs(kidney.volume_after - 1) < 0.01
+
+
 def test_label_maps_of_training_are_refused(options, tmp_path):
     before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a"])
     with pytest.raises(ValueError, match="was trained on b; held out of its training: a"):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from AttentionUNetSegmentationLib.model_spec import IntensitySpec
 from .average import write_weights
 from .evaluation.metrics import dice
 from .export import CHECKPOINT_ENDING, Source, read_source
+from .networks import pad_as_engine
 from .staging import Output, staged
 from .synthetic_ct.atlas import load_atlas
 from .synthetic_ct.config import SyntheticCTConfig
@@ -160,8 +162,10 @@ def calibrate(
         strangers = set(organs or ()) - set(source.organs)
         if strangers:
             raise ValueError(f"organs must be some of {', '.join(source.organs)}, got {', '.join(sorted(strangers))}")
-        _check_held_out(checkpoint, subjects)
-        scored = _score(source, atlas, subjects, patches, shape_kji, first_seed, cache)
+        data = torch.load(checkpoint, map_location="cpu", weights_only=True)["datamodule_hyper_parameters"]
+        _check_held_out(checkpoint, data, subjects)
+        replicate_edges = data.get("replicate_edges", True)  # what it learnt to expect
+        scored = _score(source, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
         chosen = [n for n, organ in enumerate(source.organs, start=1) if organs is None or organ in organs]
         for channel in chosen:
             if not any((patch.target == channel).any() for patch in scored):
@@ -174,14 +178,13 @@ def calibrate(
     return _rows(source.organs, scored, offsets)
 
 
-def _check_held_out(checkpoint: Path, subjects: Sequence[str]) -> None:
+def _check_held_out(checkpoint: Path, data: Mapping[str, Any], subjects: Sequence[str]) -> None:
     """Refuse label maps of training: on them an organ's volume is better than on any other."""
-    options = torch.load(checkpoint, map_location="cpu", weights_only=True)["datamodule_hyper_parameters"]
-    if "held_out" not in options:
+    if "held_out" not in data:
         return
-    trained_on = sorted(set(subjects) - set(options["held_out"]))
+    trained_on = sorted(set(subjects) - set(data["held_out"]))
     if trained_on:
-        kept = ", ".join(options["held_out"]) or "none"
+        kept = ", ".join(data["held_out"]) or "none"
         raise ValueError(f"{checkpoint} was trained on {', '.join(trained_on)}; held out of its training: {kept}")
 
 
@@ -228,8 +231,9 @@ def _score(
     shape_kji: tuple[int, int, int],
     first_seed: int,
     cache: Path,
+    replicate_edges: bool,
 ) -> list[Scored]:
-    """Run the network on synthetic patches of the held-out label maps."""
+    """Run the network on synthetic patches of the held-out label maps; padding is taken away again."""
     if any(size < 1 or size % source.network.size_divisor for size in shape_kji):
         raise ValueError(f"a patch's sizes must be multiples of {source.network.size_divisor}, got {shape_kji}")
     known = source.known
@@ -237,20 +241,27 @@ def _score(
     intensity = IntensitySpec(tuple(rule["clip_hu"]), rule["mean_hu"], rule["std_hu"])
     anatomies = load_atlas(atlas, cache, include=subjects)
     made = SyntheticPatches(
-        anatomies, SyntheticCTConfig(), intensity, shape_kji, known["spacing_mm"][0], first_seed, patches
+        anatomies,
+        SyntheticCTConfig(),
+        intensity,
+        shape_kji,
+        known["spacing_mm"][0],
+        first_seed,
+        patches,
+        replicate_edges,
     )
     scored = []
     for image, target in (made[n] for n in range(patches)):
         with torch.inference_mode():
-            logits, _ = source.network(image[None])
-        scored.append(Scored(logits[0].numpy(), target[0].numpy()))
+            logits, _ = source.network(pad_as_engine(image[None], source.network))
+        scored.append(Scored(logits[0, :, : target.shape[1]].numpy(), target[0].numpy()))
     return scored
 
 
 def _rows(organs: Sequence[str], scored: Sequence[Scored], offsets: np.ndarray) -> list[Calibration]:
-    target = np.stack([patch.target for patch in scored])
-    before = np.stack([patch.logits.argmax(axis=0) for patch in scored])
-    after = np.stack([(patch.logits + offsets[:, None, None, None]).argmax(axis=0) for patch in scored])
+    target = np.concatenate([patch.target for patch in scored])  # along z, as heights may differ
+    before = np.concatenate([patch.logits.argmax(axis=0) for patch in scored])
+    after = np.concatenate([(patch.logits + offsets[:, None, None, None]).argmax(axis=0) for patch in scored])
     rows = []
     for channel, organ in enumerate(organs, start=1):
         true = target == channel
