@@ -116,13 +116,13 @@ def test_without_replicated_edges_patches_are_as_high_as_the_scan(atlas, tmp_pat
 
 @pytest.mark.parametrize("auxiliary", [0.0, 0.5])
 def test_the_loss_of_a_low_patch_does_not_count_its_padding(auxiliary):
-    """The voxels added are an organ's, if its labels were copied like the voxels; the loss must not see them."""
+    """The loss is that of the patch's own voxels, with the edge repeated below them as at inference."""
     torch.manual_seed(0)
     task = SegmentationTask(organs=["a"], widths=WIDTHS, auxiliary_weight=auxiliary)
     task.log = lambda *_, **__: None
     task.network.eval()
     assert task.network.size_divisor == 16
-    image, target = torch.randn(1, 1, 10, 16, 16), torch.zeros(1, 1, 10, 16, 16, dtype=torch.long)
+    image, target = 5 + 10 * torch.randn(1, 1, 10, 16, 16), torch.zeros(1, 1, 10, 16, 16, dtype=torch.long)
     target[:, :, 7:, 4:8] = 1
     padded = torch.cat([image, image[:, :, -1:].expand(-1, -1, 6, -1, -1)], dim=2)
     scores, _ = task.network.scores_per_scale(padded)

@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> int:
 def _validate(arguments: list[str]) -> None:
     cli = make_cli(arguments, ValidateCLI, "validate", __doc__)
     (figures,) = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    if not cli.trainer.is_global_zero:
+        return
     organs = [organ for organ in cli.model.hparams.organs if f"dice_{organ}" in figures]
     dice = [figures[f"dice_{organ}"] for organ in organs] + [figures["dice"]]
     print("| Dice | " + " | ".join([*organs, "mean"]) + " |\n" + "|---" * (len(dice) + 1) + "|")
