@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from attention_unet_training.synthetic_ct import prepare_anatomy
-from attention_unet_training.synthetic_ct.config import DeformationConfig, SyntheticCTConfig
+from attention_unet_training.synthetic_ct.config import AcquisitionConfig, DeformationConfig, SyntheticCTConfig
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
 
@@ -32,6 +32,23 @@ BOXES = {
     "stomach": ((22, 36), (24, 36), (12, 26)),
     "colon": ((2, 16), (26, 36), (10, 50)),
 }
+
+
+# Without what a scanner adds, which would hide what tissue was painted.
+CLEAN = AcquisitionConfig(
+    partial_volume_sigma_vox=0.01,
+    blur_in_plane_mm=Range(0.01, 0.01),
+    blur_through_plane_mm=Range(0.01, 0.01),
+    strong_blur_probability=0,
+    thick_slice_probability=0,
+    noise_minimum_hu=0,
+    noise_maximum_hu=0,
+    bias_hu=Range(0, 0),
+    offset_sd_hu=0,
+    scale=Range(1, 1),
+    streak_probability=0,
+    metal_probability=0,
+)
 
 
 def box_labels(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)) -> np.ndarray:

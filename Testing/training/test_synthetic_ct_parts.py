@@ -24,7 +24,7 @@ from attention_unet_training.synthetic_ct.separable import (
     linear_matrix,
     thick_slice_matrix,
 )
-from attention_unet_training.synthetic_ct.structures import number_of
+from attention_unet_training.synthetic_ct.structures import KIDNEYS, number_of
 from box_anatomy import BOXES, RAS_2MM, box_anatomy, box_labels, own_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -139,8 +139,12 @@ def test_distances_of_the_preparation_are_right(anatomy):
     inside = anatomy.hull_distance_mm < 0
     assert inside[labels > 0].mean() > 0.99
     assert float(anatomy.bone_distance_mm[labels == number_of("vertebrae_L1")].max()) == 0
-    assert float(anatomy.kidney_distance_mm[labels == number_of("kidney_left")].max()) == 0
-    assert float(anatomy.kidney_distance_mm[20, 10, 43]) == 2  # a voxel above the right one
+    to_organ_mm = anatomy.organ_distance_mm
+    assert sorted(to_organ_mm) == ["kidney", "pancreas", "spleen"]
+    assert float(to_organ_mm["kidney"][np.isin(labels, [number_of(kidney) for kidney in KIDNEYS])].max()) == 0
+    assert float(to_organ_mm["kidney"][20, 10, 43]) == 2  # a voxel above the right one
+    assert float(to_organ_mm["spleen"][20, 16, 16]) == 6  # three voxels beside it
+    assert float(to_organ_mm["pancreas"][20, 20, 20]) == 0
     k, j, i = (labels == number_of("liver")).nonzero()
     middle = (k.min() + 13, j.min() + 11, i.min() + 10)
     assert float(anatomy.border_depth_mm[middle]) == pytest.approx(19, abs=3)
@@ -198,10 +202,13 @@ def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
     (first,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
     (again,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
     assert len(calls) == 1
-    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm", "kidney_distance_mm"):
+    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm"):
         assert np.array_equal(getattr(first, field), getattr(again, field))
     assert again.organs == first.organs
-    assert np.array_equal(again.organ_points_mm["spleen"], first.organ_points_mm["spleen"])
+    for field in ("organ_distance_mm", "organ_points_mm"):
+        kept, made = getattr(again, field), getattr(first, field)
+        assert list(kept) == list(made)
+        assert all(np.array_equal(kept[organ], made[organ]) for organ in made)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case.npz"]  # no temporary file is left
 
     os.utime(tmp_path / "atlas" / "case.nii.gz", ns=(1, 1))

@@ -18,7 +18,8 @@ from .label_files import LabelSource, find_label_sources, read_labels
 from .preparation import PREPARATION_VERSION, OrganPosition, PreparedAnatomy, prepare_anatomy
 
 _LOGGER = logging.getLogger(__name__)
-_VOLUMES = ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm", "kidney_distance_mm")
+_VOLUMES = ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm")
+_MAPPINGS = ("organ_distance_mm", "organ_points_mm")  # of arrays by organ
 
 
 def load_atlas(
@@ -95,7 +96,8 @@ def _write_cache(path: Path, key: str, anatomy: PreparedAnatomy) -> None:
         "organs": {name: asdict(position) for name, position in anatomy.organs.items()},
     }
     arrays = {name: getattr(anatomy, name) for name in _VOLUMES}
-    arrays |= {f"points/{name}": points for name, points in anatomy.organ_points_mm.items()}
+    for mapping in _MAPPINGS:
+        arrays |= {f"{mapping}/{organ}": array for organ, array in getattr(anatomy, mapping).items()}
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -111,7 +113,10 @@ def _read_cache(path: Path, key: str) -> PreparedAnatomy | None:
         header = json.loads(str(archive["header"]))
         if header["key"] != key:
             return None
-        points = {name.removeprefix("points/"): archive[name] for name in archive.files if name.startswith("points/")}
+        mappings = {
+            mapping: {name.partition("/")[2]: archive[name] for name in archive.files if name.startswith(f"{mapping}/")}
+            for mapping in _MAPPINGS
+        }
         organs = {
             name: OrganPosition(tuple(position["centroid_mm"]), tuple(position["spread_mm"]))
             for name, position in header["organs"].items()
@@ -120,6 +125,6 @@ def _read_cache(path: Path, key: str) -> PreparedAnatomy | None:
             name=header["name"],
             spacing_mm=header["spacing_mm"],
             organs=organs,
-            organ_points_mm=points,
+            **mappings,
             **{name: archive[name] for name in _VOLUMES},
         )

@@ -1,4 +1,4 @@
-"""Tissue without a label in the visceral fat: soft tissue, lumps, vessels and fluid; fat around the kidneys."""
+"""Tissue without a label in the visceral fat: soft tissue, lumps, vessels and fluid; fat around the organs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tubes import paint_tube
 def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:
     """Paint unlabelled soft tissue, lumps as dense as the pancreas, vessels and free fluid.
 
-    Around most kidneys lies fat, with vessels and strands in it but none of the rest.
+    Around most organs lies fat, with vessels and strands in it but none of the rest.
 
     Args:
         scene: The scene.
@@ -23,8 +23,9 @@ def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cav
         cavity: (K, J, I) bool mask of the visceral fat.
     """
     randomness = scene.randomness
-    perirenal = _paint_perirenal_fat(scene, values, config, cavity)
-    room = cavity & ~perirenal
+    room = cavity.clone()
+    for organ in scene.organ_mm:
+        room &= ~_paint_organ_fat(scene, values, config, cavity, organ)
     _paint_soft_tissue(scene, values, config, room)
     scene.image_hu += config.haze_hu.draw(randomness) * (cavity & (scene.noise("broad") > 0.5))
     if randomness.chance(config.lump_probability):
@@ -57,18 +58,18 @@ def paint_mesenteric_trunks(scene: Scene, values: TissueValues, config: ClutterC
         paint_tube(scene, path, config.trunk_radius_mm.draw(randomness), values.hu[tissue])
 
 
-def _paint_perirenal_fat(
-    scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor
+def _paint_organ_fat(
+    scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor, organ: str
 ) -> torch.Tensor:
-    """Paint strands in the fat around the kidneys, of uneven thickness; return the mask of that fat, often empty."""
-    randomness = scene.randomness.branch("perirenal fat")
-    if not randomness.chance(config.perirenal_fat_probability):
+    """Paint strands in the fat around an organ, of uneven thickness; return the mask of that fat, often empty."""
+    randomness = scene.randomness.branch(f"fat around {organ}")
+    if not randomness.chance(config.organ_fat_probability[organ]):
         return torch.zeros_like(cavity)
-    unevenness = (1 + config.perirenal_fat_variation * scene.noise("broad")).clamp_(0.3, 2)
-    fat = cavity & (scene.kidney_mm < config.perirenal_fat_mm.draw(randomness) * unevenness)
-    if randomness.chance(config.perirenal_strand_probability):
-        strands = fat & (scene.noise("medium").abs() < config.perirenal_strand_half_width.draw(randomness))
-        scene.paint(strands, values.hu["visceral_fat"] + config.perirenal_strand_above_fat_hu.draw(randomness))
+    unevenness = (1 + config.organ_fat_variation * scene.noise("broad")).clamp_(0.3, 2)
+    fat = cavity & (scene.organ_mm[organ] < config.organ_fat_mm[organ].draw(randomness) * unevenness)
+    if randomness.chance(config.organ_fat_strand_probability):
+        strands = fat & (scene.noise("medium").abs() < config.organ_fat_strand_half_width.draw(randomness))
+        scene.paint(strands, values.hu["visceral_fat"] + config.organ_fat_strand_above_fat_hu.draw(randomness))
     return fat
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .ranges import Range
 
@@ -51,13 +52,17 @@ class ClutterConfig:
     below_muscle_hu: Range = Range(0, 25)
     other_hu: Range = Range(5, 60)
     texture_hu: Range = Range(4, 12)
-    # Fat around the kidneys and in their hilum, which keeps other tissue away.
-    perirenal_fat_probability: float = 0.85
-    perirenal_fat_mm: Range = Range(3, 25, DAVIDIUK)
-    perirenal_fat_variation: float = 0.35  # of the thickness, standard deviation
-    perirenal_strand_probability: float = 0.4
-    perirenal_strand_half_width: Range = Range(0.02, 0.12)
-    perirenal_strand_above_fat_hu: Range = Range(15, 90)
+    # Fat around the organs and in their hilum, which keeps tissue without a label away.
+    organ_fat_probability: Mapping[str, float] = field(
+        default_factory=lambda: {"pancreas": 0.6, "spleen": 0.85, "kidney": 0.85}
+    )
+    organ_fat_mm: Mapping[str, Range] = field(
+        default_factory=lambda: {"pancreas": Range(2, 12), "spleen": Range(2, 20), "kidney": Range(3, 25, DAVIDIUK)}
+    )
+    organ_fat_variation: float = 0.35  # of the thickness, standard deviation
+    organ_fat_strand_probability: float = 0.4
+    organ_fat_strand_half_width: Range = Range(0.02, 0.12)
+    organ_fat_strand_above_fat_hu: Range = Range(15, 90)
     haze_hu: Range = Range(0, 25)
     # Lumps with the pancreas' own value: mesentery, nodes, bowel that nobody labelled.
     lump_probability: float = 0.6

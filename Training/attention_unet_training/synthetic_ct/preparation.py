@@ -13,10 +13,10 @@ from skimage.draw import polygon
 from . import structures
 
 # Change it when `prepare_anatomy` computes something else: older caches are then rebuilt.
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 MAX_DEPTH_MM = 40.0
 MAX_HULL_MM = 120.0
-MAX_DISTANCE_MM = 60.0  # to bones and kidneys
+MAX_DISTANCE_MM = 60.0  # to bones and organs
 POINTS_PER_ORGAN = 300
 _POINTS_SEED = 20240229
 
@@ -42,7 +42,7 @@ class PreparedAnatomy:
         hull_distance_mm: (K, J, I) float16, signed distance to the convex outline of the trunk, negative inside.
         border_depth_mm: (K, J, I) float16, distance to the nearest border between two labels.
         bone_distance_mm: (K, J, I) float16, distance to the nearest bone.
-        kidney_distance_mm: (K, J, I) float16, distance to the nearest kidney.
+        organ_distance_mm: (K, J, I) float16 each, distance to each of `structures.TARGET_ORGANS`, 0 inside it.
         organs: Position of each movable organ that is present.
         organ_points_mm: Random points inside organs, (N, 3) float32, of the organs that can carry a mass.
         spacing_mm: Edge of a voxel.
@@ -53,7 +53,7 @@ class PreparedAnatomy:
     hull_distance_mm: np.ndarray
     border_depth_mm: np.ndarray
     bone_distance_mm: np.ndarray
-    kidney_distance_mm: np.ndarray
+    organ_distance_mm: Mapping[str, np.ndarray]
     organs: Mapping[str, OrganPosition]
     organ_points_mm: Mapping[str, np.ndarray]
     spacing_mm: float
@@ -93,7 +93,9 @@ def prepare_anatomy(
         hull_distance_mm=_hull_distance_mm(volume, spacing_mm),
         border_depth_mm=_border_depth_mm(volume, spacing_mm),
         bone_distance_mm=_distance_mm(volume, structures.BONES, spacing_mm),
-        kidney_distance_mm=_distance_mm(volume, structures.KIDNEYS, spacing_mm),
+        organ_distance_mm={
+            organ: _distance_mm(volume, parts, spacing_mm) for organ, parts in structures.TARGET_ORGANS.items()
+        },
         organs=_organ_positions(volume, spacing_mm),
         organ_points_mm=_organ_points(volume, spacing_mm),
     )

@@ -26,7 +26,7 @@ class Scene:
         hull_mm: Signed distance to the outline of the trunk, negative inside.
         depth_mm: Distance to the nearest border between labels.
         bone_mm: Distance to the nearest bone.
-        kidney_mm: Distance to the nearest kidney of the label map, 0 inside.
+        organ_mm: Distance to each of `structures.TARGET_ORGANS` in the label map, 0 inside it.
         mass_index: uint8, 1 + index into `masses`.
         masses: Masses in the field.
         source_mm: (3, K, J, I) coordinates in the anatomy.
@@ -40,7 +40,7 @@ class Scene:
     hull_mm: torch.Tensor
     depth_mm: torch.Tensor
     bone_mm: torch.Tensor
-    kidney_mm: torch.Tensor
+    organ_mm: dict[str, torch.Tensor]
     mass_index: torch.Tensor
     masses: list[Mass]
     source_mm: torch.Tensor
@@ -111,13 +111,13 @@ def build_scene(
     labels = warp_labels(anatomy, source_mm + jitter_mm if label_jitter_mm else source_mm)
     for number, mass in enumerate(masses, start=1):
         labels[mass_index == number] = mass.owner
-    hull_mm, depth_mm, bone_mm, kidney_mm = warp_distances(anatomy, source_mm)
+    hull_mm, depth_mm, bone_mm, organ_mm = warp_distances(anatomy, source_mm)
     return Scene(
         labels=labels,
         hull_mm=hull_mm,
         depth_mm=depth_mm,
         bone_mm=bone_mm,
-        kidney_mm=kidney_mm,
+        organ_mm=organ_mm,
         mass_index=mass_index,
         masses=masses,
         source_mm=source_mm,

@@ -95,6 +95,7 @@ MOVABLE_ORGANS = (
 
 # Classes of the network, 0 being background.
 TARGET_OF_STRUCTURE = {"pancreas": 1, "spleen": 2, "kidney_left": 3, "kidney_right": 3}
+TARGET_ORGANS = {"pancreas": ("pancreas",), "spleen": ("spleen",), "kidney": KIDNEYS}
 
 # Names of TotalSegmentator v1 and of its finer heart classes.
 ALIASES = {

@@ -27,8 +27,10 @@ def warp_labels(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> torch.Tens
     return labels
 
 
-def warp_distances(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Sample the distances to outline, border, bone and kidney linearly, in mm, each (K, J, I).
+def warp_distances(
+    anatomy: PreparedAnatomy, source_mm: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    """Sample the distances to outline, border and bone, and to each organ, linearly, in mm, each (K, J, I).
 
     Beside the map in plane all but the distance to a border grow by the distance to the map.
     """
@@ -38,13 +40,17 @@ def warp_distances(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> tuple[t
         anatomy.hull_distance_mm,
         anatomy.border_depth_mm,
         anatomy.bone_distance_mm,
-        anatomy.kidney_distance_mm,
+        *anatomy.organ_distance_mm.values(),
     )
     cropped = torch.stack([torch.from_numpy(distance_mm[box].astype("float32")) for distance_mm in maps])
     origin = torch.tensor([float(part.start) for part in box]).view(3, 1, 1, 1)
-    hull_mm, depth_mm, bone_mm, kidney_mm = _sample_linear(cropped, source_vox - origin)
+    hull_mm, depth_mm, bone_mm, *to_organs_mm = _sample_linear(cropped, source_vox - origin)
     beside_mm = _beside_mm(anatomy, source_mm)
-    return hull_mm + beside_mm, depth_mm, bone_mm + beside_mm, kidney_mm + beside_mm
+    organ_mm = {
+        organ: to_organ_mm + beside_mm
+        for organ, to_organ_mm in zip(anatomy.organ_distance_mm, to_organs_mm, strict=True)
+    }
+    return hull_mm + beside_mm, depth_mm, bone_mm + beside_mm, organ_mm
 
 
 def _beside_mm(anatomy: PreparedAnatomy, source_mm: torch.Tensor) -> torch.Tensor:
