@@ -10,7 +10,7 @@ import phantoms
 from attention_unet_training.networks import MONAI_NETWORKS, build, pad_to_divisor
 from attention_unet_training.optimisation import learning_rate_factor
 from attention_unet_training.starting_weights import StartingWeights, read_starting_weights, start_from
-from attention_unet_training.task import SegmentationTask
+from attention_unet_training.task import MAX_STEPS_LOST, SegmentationTask
 from AttentionUNetSegmentationLib.inference import pad_to_multiple
 from AttentionUNetSegmentationLib.model import build_network, save_model
 from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec
@@ -41,7 +41,7 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def step(module: SegmentationTask, data, epoch: int = 0) -> torch.Tensor:
     """One training step as the trainer does it, with the module's own hooks."""
     module.log = lambda *_, **__: None
-    module._trainer = SimpleNamespace(current_epoch=epoch, global_rank=0, estimated_stepping_batches=10)
+    module._trainer = SimpleNamespace(current_epoch=epoch, global_step=7, global_rank=0, estimated_stepping_batches=10)
     module._fabric = None
     optimizer = module.configure_optimizers()["optimizer"]
     module.train()
@@ -199,6 +199,30 @@ def test_frozen_batch_norm_keeps_its_statistics():
         step(module, batch())
         changed = [name for name in before if "running" in name and not torch.equal(before[name], state(module)[name])]
         assert bool(changed) == changes
+
+
+def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_the_next_one_does():
+    module = task(batch_norm="frozen", learning_rate=0.1, warm_up_steps=0)
+    image, target = batch()
+    broken = image.clone()
+    broken[0, 0, 3, 3, 3] = float("nan")
+    before = state(module)
+    with pytest.warns(UserWarning, match="step 7 was left out"):
+        assert step(module, (broken, target)).isnan()
+    assert moved(before, state(module)) == set()
+    step(module, (image, target))
+    assert moved(before, state(module)) == {"encoder", "decoder", "heads", "mix", "gates"}
+
+
+@pytest.mark.filterwarnings("ignore:step 7 was left out")
+def test_a_run_that_does_not_recover_from_gradients_that_are_not_finite_ends():
+    module = task(batch_norm="frozen")
+    image, target = batch()
+    good, broken = (image, target), (torch.full_like(image, float("nan")), target)
+    for data in [broken] * (MAX_STEPS_LOST - 1) + [good] + [broken] * (MAX_STEPS_LOST - 1):  # counted anew after `good`
+        step(module, data)
+    with pytest.raises(RuntimeError, match=f"{MAX_STEPS_LOST} steps in a row, up to step 7"):
+        step(module, broken)
 
 
 def test_auxiliary_losses_reach_every_scale_by_the_mean_over_scales():

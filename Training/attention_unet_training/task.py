@@ -9,7 +9,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
@@ -20,6 +20,7 @@ from .sampling import begin_resumed_epoch
 from .starting_weights import read_starting_weights, start_from
 
 Batch = Sequence[Tensor]
+MAX_STEPS_LOST = 20  # in a row, as their gradients are not finite
 
 
 class SegmentationTask(pl.LightningModule):
@@ -98,6 +99,7 @@ class SegmentationTask(pl.LightningModule):
         self.network.to(memory_format=torch.channels_last_3d)
         self.loss = SegmentationLoss(loss, class_weights or [1.0] * (len(organs) + 1), dice_smooth, cross_entropy)
         self._counts = self._no_counts()
+        self._steps_lost = 0
 
     def _check_options(self) -> None:
         options = self.hparams
@@ -158,8 +160,23 @@ class SegmentationTask(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave frozen parts alone."""
+        """Leave frozen parts alone, and all of the network where a gradient is not finite.
+
+        Raises:
+            RuntimeError: If gradients are not finite in several steps in a row: the run will not recover.
+        """
         drop_gradients(self._frozen_now())
+        if all(bool(weights.grad.isfinite().all()) for weights in self.parameters() if weights.grad is not None):
+            self._steps_lost = 0
+            return
+        self._steps_lost += 1
+        if self._steps_lost == MAX_STEPS_LOST:
+            raise RuntimeError(
+                f"gradients were not finite in {MAX_STEPS_LOST} steps in a row, up to step {self.global_step}: "
+                "go on from an earlier checkpoint, with a lower learning_rate or in 32-bit precision"
+            )
+        rank_zero_warn(f"step {self.global_step} was left out: its gradient is not finite")
+        drop_gradients([self])
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the last epoch."""
