@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import phantoms
-from attention_unet_training.networks import MONAI_NETWORKS, build, pad_to_divisor
+from attention_unet_training.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
 from attention_unet_training.optimisation import learning_rate_factor
 from attention_unet_training.starting_weights import StartingWeights, read_starting_weights, start_from
 from attention_unet_training.task import MAX_STEPS_LOST, SegmentationTask
@@ -246,6 +246,16 @@ def test_validation_of_any_size_pads_like_the_engine():
     found = module.validation_step((image, target), 0)["prediction"]
     padded = torch.from_numpy(pad_to_multiple(image[0, 0].numpy(), 16))[None, None]
     assert torch.equal(found, module(padded)[0].argmax(dim=1, keepdim=True)[..., :5, :6, :7])
+
+
+def test_thin_patches_are_padded_further_where_thin_scales_spoil_gradients():
+    network, x = build("AttentionUNet", 2, [2, 2, 2, 2, 2]), torch.randn(1, 1, 12, 20, 100)
+    assert pad_for_training(x, network).shape[2:] == (16, 32, 112)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        padded = pad_for_training(x, network)
+    assert padded.shape[2:] == (48, 48, 112)
+    assert torch.equal(padded[..., :12, :20, :100], x)
+    assert torch.equal(padded[..., 12:, :20, :100], x[..., -1:, :, :].expand(-1, -1, 36, -1, -1))
 
 
 @pytest.mark.parametrize("name", MONAI_NETWORKS)

@@ -18,6 +18,9 @@ from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ArchitectureS
 MONAI_PREFIX = "monai."
 MONAI_NETWORKS = ("AttentionUnet", "SegResNet", "DynUNet", "VNet", "UNet")
 ENGINE_DIVISOR = 16  # inference.predict
+# PyTorch 2.13 on a CPU: where the coarsest scales are one or two voxels thin, weight gradients of bfloat16 convolutions
+# hold values of memory that nobody wrote (patches of 16 and 32 slices); none did from three on (48 to 96 slices).
+SAFE_MULTIPLE = 3
 GIVEN = ("spatial_dims", "in_channels", "out_channels")  # follow from the task
 
 
@@ -99,10 +102,25 @@ def set_batch_norm_momentum(network: nn.Module, momentum: float) -> None:
             module.momentum = momentum
 
 
-def pad_to_divisor(x: Tensor, divisor: int) -> Tensor:
-    """Repeat edge voxels at the end of each axis of (N, C, D, H, W) up to multiples, as the engine does."""
-    padding = [amount for size in reversed(x.shape[2:]) for amount in (0, -size % divisor)]
+def pad_to_divisor(x: Tensor, divisor: int, at_least: int = 1) -> Tensor:
+    """Repeat edge voxels at the end of each axis of (N, C, D, H, W) up to multiples, as the engine does.
+
+    Args:
+        x: The image.
+        divisor: Sizes become multiples of it,
+        at_least: and no less than this many times it.
+    """
+    sizes = [max(-(-size // divisor), at_least) * divisor for size in x.shape[2:]]
+    padding = [
+        amount for size, wanted in zip(x.shape[:1:-1], sizes[::-1], strict=True) for amount in (0, wanted - size)
+    ]
     return torch.nn.functional.pad(x, padding, mode="replicate") if any(padding) else x
+
+
+def pad_for_training(x: Tensor, network: nn.Module) -> Tensor:
+    """Pad (N, C, D, H, W) to multiples of what the network needs; with autocast on a CPU to more, see SAFE_MULTIPLE."""
+    reduced = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return pad_to_divisor(x, getattr(network, "size_divisor", 1), SAFE_MULTIPLE if reduced else 1)
 
 
 def pad_as_engine(x: Tensor, network: nn.Module) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
-from .networks import build, pad_as_engine, pad_to_divisor, set_batch_norm_momentum
+from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
 from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
 from .sampling import begin_resumed_epoch
 from .starting_weights import read_starting_weights, start_from
@@ -145,7 +145,7 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """One step's loss; what the network needs as padding does not count."""
         image, target, labelled = self._parts(batch)
-        padded = pad_to_divisor(image, getattr(self.network, "size_divisor", 1))
+        padded = pad_for_training(image, self.network)
         kept = (..., *(slice(0, size) for size in target.shape[2:]))
         if self.hparams.auxiliary_weight:
             scores, _ = self.network.scores_per_scale(padded.contiguous(memory_format=torch.channels_last_3d))
