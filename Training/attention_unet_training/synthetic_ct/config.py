@@ -16,6 +16,8 @@ from .config_organs import HollowOrganConfig, MassConfig, SolidOrganConfig
 from .config_tissue import ContrastConfig, TissueConfig
 from .ranges import Range
 
+CAGLAR = "mean and about two standard deviations of Caglar et al., Folia Morphol 2014;73 (CT, 212 adults: 100 +- 21 mm)"
+
 
 @dataclass(frozen=True)
 class CropConfig:
@@ -43,6 +45,9 @@ class DeformationConfig:
     organ_probability: float = 0.6
     organ_log_growth: Range = Range(-0.3, 0.3)
     spleen_log_growth: Range = Range(-0.3, 0.45)
+    spleen_length_mm: Range = Range(60, 150, CAGLAR)  # along z, roughly
+    spleen_log_lengthening_limit: float = 0.6
+    spleen_lengthening_reach: float = 3.0  # as `organ_reach`; the tips have to move too
     organ_shift_sd_mm: tuple[float, float, float] = (5.0, 4.0, 4.0)
     organ_reach: float = 1.7  # width of an organ's own deformation, in standard deviations of its voxels
     lattice_mm: float = 8.0

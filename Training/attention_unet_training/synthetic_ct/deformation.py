@@ -18,6 +18,7 @@ from .separable import apply_separable, linear_matrix
 from .structures import TARGET_OF_STRUCTURE
 
 _AXES = 3
+SPREADS_PER_LENGTH = 4.5  # an ellipsoid's length over the standard deviation of its voxels is the root of 20
 
 
 def draw_centre_mm(
@@ -133,4 +134,25 @@ def _move_organs(
         width = torch.tensor(organ.spread_mm).float().clamp(6, 60).view(_AXES, 1, 1, 1) * config.organ_reach
         weight = torch.exp(-0.5 * ((offset / width) ** 2).sum(0))
         source = source + weight * (offset * (math.exp(-growth) - 1) + shift)
+    return _lengthen_spleen(source, anatomy, config, randomness.branch("length of the spleen"))
+
+
+def _lengthen_spleen(
+    source: torch.Tensor,
+    anatomy: PreparedAnatomy,
+    config: DeformationConfig,
+    randomness: Randomness,
+) -> torch.Tensor:
+    """Stretch or shorten the spleen, and what lies beside it, from head to foot, towards a drawn length."""
+    if "spleen" not in anatomy.organs or not randomness.chance(config.organ_probability):
+        return source
+    organ = anatomy.organs["spleen"]
+    length_mm = SPREADS_PER_LENGTH * organ.spread_mm[0]
+    limit = config.spleen_log_lengthening_limit
+    growth = min(max(math.log(config.spleen_length_mm.draw(randomness) / length_mm), -limit), limit)
+    offset = source - torch.tensor(organ.centroid_mm).float().view(_AXES, 1, 1, 1)
+    width = torch.tensor(organ.spread_mm).float().clamp(6, 60).view(_AXES, 1, 1, 1) * config.spleen_lengthening_reach
+    weight = torch.exp(-0.5 * ((offset / width) ** 2).sum(0))
+    source = source.clone()
+    source[0] += weight * offset[0] * (math.exp(-growth) - 1)
     return source
