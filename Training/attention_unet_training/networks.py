@@ -18,8 +18,8 @@ from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ArchitectureS
 MONAI_PREFIX = "monai."
 MONAI_NETWORKS = ("AttentionUnet", "SegResNet", "DynUNet", "VNet", "UNet")
 ENGINE_DIVISOR = 16  # inference.predict
-# PyTorch 2.13 on a CPU: where the coarsest scales are one or two voxels thin, weight gradients of bfloat16 convolutions
-# hold values of memory that nobody wrote (patches of 16 and 32 slices); none did from three on (48 to 96 slices).
+# PyTorch 2.13 on a CPU: where the coarsest scales are one or two voxels thin (patches of 16 and 32 slices), weight
+# gradients of bfloat16 convolutions differ from call to call and are sometimes infinite; never with 48 to 96 slices.
 SAFE_MULTIPLE = 3
 GIVEN = ("spatial_dims", "in_channels", "out_channels")  # follow from the task
 
