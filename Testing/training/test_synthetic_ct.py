@@ -18,7 +18,7 @@ from attention_unet_training.synthetic_ct.preview import contact_sheet
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import TARGET_OF_STRUCTURE, number_of
-from box_anatomy import BOXES, RAS_2MM, REAL_ATLAS, SHAPE, box_anatomy, centre_mm, own_names, still_config
+from box_anatomy import BOXES, CLEAN, RAS_2MM, REAL_ATLAS, SHAPE, box_anatomy, centre_mm, own_names, still_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,18 +107,7 @@ def test_tissue_values_with_noise_off(anatomy):
         solid_organs=dataclasses.replace(
             still.solid_organs, focal_lesion_probability=0, pancreas_fat_share=Range(0, 0), pancreas_duct_probability=0
         ),
-        acquisition=dataclasses.replace(
-            still.acquisition,
-            noise_minimum_hu=0,
-            noise_maximum_hu=0,
-            bias_hu=Range(0, 0),
-            offset_sd_hu=0,
-            scale=Range(1, 1),
-            streak_probability=0,
-            metal_probability=0,
-            thick_slice_probability=0,
-            strong_blur_probability=0,
-        ),
+        acquisition=CLEAN,
     )
     sample = generate(anatomy, exact, 1, anatomy.labels.shape, 2.0, centre_mm(anatomy))
     deep = anatomy.border_depth_mm > 5

@@ -166,7 +166,8 @@ class SegmentationTask(pl.LightningModule):
             RuntimeError: If gradients are not finite in several steps in a row: the run will not recover.
         """
         drop_gradients(self._frozen_now())
-        if all(bool(weights.grad.isfinite().all()) for weights in self.parameters() if weights.grad is not None):
+        norms = torch.stack([weights.grad.norm() for weights in self.parameters() if weights.grad is not None])
+        if bool(norms.isfinite().all()):  # asked once: a GPU is waited for
             self._steps_lost = 0
             return
         self._steps_lost += 1
