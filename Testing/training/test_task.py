@@ -258,6 +258,17 @@ def test_thin_patches_are_padded_further_where_thin_scales_spoil_gradients():
     assert torch.equal(padded[..., 12:, :20, :100], x[..., -1:, :, :].expand(-1, -1, 36, -1, -1))
 
 
+def test_a_training_step_with_autocast_pads_thin_patches_further():
+    module, seen = task(), []
+    module.network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    module.log = lambda *_, **__: None
+    image, target = batch()
+    module.training_step((image[:, :, :5], target[:, :, :5]), 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        module.training_step((image[:, :, :5], target[:, :, :5]), 0)
+    assert seen == [(8, 8, 8), (12, 12, 12)]  # this network halves twice: multiples of 4
+
+
 @pytest.mark.parametrize("name", MONAI_NETWORKS)
 def test_monai_networks_take_part(name):
     module = task(architecture=f"monai.{name}", network_options=MONAI_OPTIONS[name], loss="dice")
