@@ -66,9 +66,11 @@ def box_anatomy(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60))
     return prepare_anatomy(box_labels(boxes, shape), own_names(), RAS_2MM, name="boxes")
 
 
-def write_atlas(folder: Path, subjects: Sequence[str], boxes: dict = BOXES) -> Path:
+def write_atlas(
+    folder: Path, subjects: Sequence[str], boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)
+) -> Path:
     """Write the label map once per subject, as a folder that ``load_atlas`` reads."""
-    image = sitk.GetImageFromArray(box_labels(boxes))
+    image = sitk.GetImageFromArray(box_labels(boxes, shape))
     image.SetSpacing((2, 2, 2))
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # RAS+
     for subject in subjects:

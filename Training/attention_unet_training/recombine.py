@@ -1,0 +1,136 @@
+"""A folder of label maps -> a folder with more: organs of one person in the body of another.
+
+Few label maps show few shapes and arrangements of organs, however they are deformed. The new maps serve `fit` and
+`synthesise` like any others (--data.atlas). Label maps that are held out of training neither give nor receive organs;
+they and the others are written too, so that the new folder replaces the old one. `recombined.json` says whose
+organs each map has: the licence and attribution of the originals hold for the new maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from AttentionUNetSegmentationLib.files import to_sitk
+from AttentionUNetSegmentationLib.volume import Volume
+
+from .staging import Output, staged
+from .synthetic_ct.atlas import PreparedAnatomy, load_atlas
+from .synthetic_ct.label_files import LABEL_TABLE
+from .synthetic_ct.recombination import RecombinationConfig, recombine
+from .synthetic_ct.structures import STRUCTURES
+
+RECORD = "recombined.json"
+PREFIX = "mixed_"
+ATTEMPTS = 20
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``attention-unet-train recombine``; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        record = recombine_atlas(
+            parsed.atlas, parsed.output, parsed.count, parsed.held_out, parsed.seed, parsed.cache, parsed.overwrite
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(f"wrote {len(record)} new label maps beside the originals to {parsed.output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attention-unet-train recombine",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--atlas", type=Path, required=True, help="folder of label maps or TotalSegmentator subjects")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--count", type=int, default=36, metavar="N", help="new label maps (default: 36)")
+    parser.add_argument("--held-out", nargs="+", default=[], metavar="NAME", help="label maps held out of training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path("runs/atlas_cache"), help="folder for prepared maps")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    return parser
+
+
+def recombine_atlas(
+    atlas: Path,
+    output: Path,
+    count: int,
+    held_out: list[str],
+    seed: int = 0,
+    cache: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, dict[str, str]]:
+    """Write label maps of mixed anatomies, and the originals, at 2 mm.
+
+    Args:
+        atlas: Folder of label maps (``synthetic_ct.atlas.load_atlas``).
+        output: Folder to write.
+        count: New maps; each label map that is not held out is the recipient of about equally many.
+        held_out: Subjects that neither give nor receive.
+        seed: Seed of what is drawn.
+        cache: Folder for prepared maps; None prepares them anew.
+        overwrite: Whether the output may exist.
+
+    Returns:
+        Of each new map the recipient and, by group of organs, the donor.
+
+    Raises:
+        ValueError: If ``count`` or ``seed`` is out of range, a subject does not exist, has the name of a new map, fewer
+            than two are not held out, or the output exists.
+        RuntimeError: If the maps cannot be mixed, as too few bones are common to them or no organ finds room.
+    """
+    if count < 1 or seed < 0:
+        raise ValueError(f"count must be positive and seed not negative, got {count} and {seed}")
+    files = ("*.nii.gz", LABEL_TABLE, RECORD)
+    with staged([Output(output, files)], overwrite) as (draft,):
+        anatomies = load_atlas(atlas, cache)
+        named_alike = [anatomy.name for anatomy in anatomies if anatomy.name.startswith(PREFIX)]
+        unknown = sorted(set(held_out) - {anatomy.name for anatomy in anatomies})
+        if named_alike or unknown:
+            trouble = f"no subject of {atlas} may be called" if named_alike else f"no subject of {atlas} is called"
+            raise ValueError(f"{trouble} {(named_alike or unknown)[0]}")
+        mixable = [anatomy for anatomy in anatomies if anatomy.name not in held_out]
+        if len(mixable) < 2:
+            raise ValueError(f"mixing needs two label maps that are not held out, {atlas} has {len(mixable)}")
+        draft.mkdir()
+        for anatomy in anatomies:
+            _write(draft / f"{anatomy.name}.nii.gz", anatomy.labels, anatomy.spacing_mm)
+        record = {}
+        for number in range(count):
+            recipient = mixable[number % len(mixable)]
+            labels, taken = _mixture(recipient, mixable, seed, number)
+            name = f"{PREFIX}{number:03d}"
+            _write(draft / f"{name}.nii.gz", labels, recipient.spacing_mm)
+            record[name] = {"recipient": recipient.name, **taken}
+        table = {"0": "background"} | {str(number): name for number, name in enumerate(STRUCTURES, start=1)}
+        (draft / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _mixture(
+    recipient: PreparedAnatomy, mixable: list[PreparedAnatomy], seed: int, number: int
+) -> tuple[np.ndarray, dict[str, str]]:
+    donors = [anatomy for anatomy in mixable if anatomy is not recipient]
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([seed, number, attempt])
+        labels, taken = recombine(recipient, donors, RecombinationConfig(), rng)
+        if taken:
+            return labels, taken
+    raise RuntimeError(
+        f"nothing of the others fits into {recipient.name}: too few whole bones in common, or no room for any organ"
+    )
+
+
+def _write(path: Path, labels: np.ndarray, spacing_mm: float) -> None:
+    volume = Volume(labels, np.diag([spacing_mm] * 3 + [1.0]))
+    sitk.WriteImage(to_sitk(volume), str(path), useCompression=True)
