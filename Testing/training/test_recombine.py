@@ -149,18 +149,46 @@ def test_an_organ_cut_by_the_donors_scan_is_not_given(recipient):
     assert mixed(recipient, donor, only("spleen"))[1] == {}
 
 
+def test_a_donor_of_another_size_is_measured_in_the_recipients_voxels(recipient):
+    crowded = box_labels(BODY | {"spleen": ((20, 50), (16, 48), (40, 82))}, SHAPE)
+    half = anatomy("half", crowded[::2, ::2, ::2])
+    assert mixed(recipient, half, only("spleen", pull=(0.0, 0.0), largest_volume_factor=10.0))[1] == {}
+
+
+@pytest.mark.parametrize(("organ", "scan"), [("spleen", slice(0, 40)), ("kidney_left", slice(15, 60))])
+def test_what_lies_above_or_below_the_recipients_scan_needs_no_room(organ, scan):
+    recipient, donor = anatomy("cut", box_labels(BODY, SHAPE)[scan]), anatomy("whole")
+    assert voxels(recipient.labels, organ).sum() < 0.7 * voxels(donor.labels, organ).sum()
+    labels, taken = mixed(recipient, donor, only(organ, pull=(0.0, 0.0), fewest_landmarks=4))
+    assert taken == {organ: "whole"}
+    assert np.array_equal(voxels(labels, organ), voxels(recipient.labels, organ))
+
+
+def test_an_organ_that_the_recipient_lacks_is_not_given(recipient):
+    without = anatomy("without", box_labels({k: v for k, v in BODY.items() if k != "spleen"}, SHAPE))
+    labels, taken = mixed(without, recipient, only("spleen"))
+    assert taken == {}
+    assert not voxels(labels, "spleen").any()
+
+
 def test_people_without_common_bones_are_not_mixed(recipient):
     donor = anatomy("donor", box_labels(ORGANS | dict(list(SKELETON.items())[:4]), SHAPE))
     labels, taken = mixed(recipient, donor, RecombinationConfig())
     assert taken == {}
     assert np.array_equal(labels, recipient.labels)
-    # Bones on one line say nothing about the sides.
-    assert skeleton_map(recipient, donor, RecombinationConfig(fewest_landmarks=4)) is None
 
 
-def test_bones_cut_by_a_scan_are_no_landmarks(recipient):
-    cut = anatomy("cut", vertebrae_T12=((44, 60), (6, 14), (40, 50)))
-    assert np.allclose(skeleton_map(recipient, cut, RecombinationConfig()), np.eye(4), atol=1e-6)
+def test_bones_in_one_plane_say_nothing_about_the_direction_across_it(recipient):
+    back = {name: (z, (6, 14), x) for name, (z, _, x) in SKELETON.items() if name != "sternum"}
+    flat = anatomy("flat", box_labels(ORGANS | back, SHAPE))
+    assert skeleton_map(flat, recipient, RecombinationConfig()) is None
+
+
+@pytest.mark.parametrize("cut", [{"vertebrae_T12": (44, 60)}, {"vertebrae_L3": (0, 18)}])
+def test_bones_cut_by_a_scan_are_no_landmarks(recipient, cut):
+    ((name, height),) = cut.items()
+    donor = anatomy("donor", **{name: (height, (6, 14), (40, 50))})
+    assert np.allclose(skeleton_map(recipient, donor, RecombinationConfig()), np.eye(4), atol=1e-6)
 
 
 def test_donors_need_the_recipients_spacing(recipient):
