@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -242,8 +241,8 @@ def test_the_command_writes_new_maps_beside_the_old_ones(atlas, tmp_path, capsys
     new = {each.name: each for each in load_atlas(output)}
     assert list(new) == ["a", "b", "kept", "mixed_000", "mixed_001", "mixed_002", "mixed_003"]
     for old in load_atlas(atlas):
-        for key, value in dataclasses.asdict(old).items():
-            assert np.array_equal(value, getattr(new[old.name], key)) if isinstance(value, np.ndarray) else True, key
+        for volume in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm"):
+            assert np.array_equal(getattr(old, volume), getattr(new[old.name], volume)), volume
     record = json.loads((output / "recombined.json").read_text())
     assert [entry["recipient"] for entry in record.values()] == ["a", "b", "a", "b"]
     for name, entry in record.items():
@@ -298,7 +297,7 @@ def test_maps_that_cannot_be_mixed_end_with_one_sentence_and_no_folder(tmp_path,
     assert (
         main(["recombine", "--atlas", str(folder), "--output", str(tmp_path / "more"), "--cache", str(tmp_path)]) == 1
     )
-    assert "error: nothing of the others fits into a: too few whole bones in common" in capsys.readouterr().err
+    assert "can be mixed: too few whole bones in common" in capsys.readouterr().err
     assert not (tmp_path / "more").exists()
 
 
@@ -309,3 +308,30 @@ def test_maps_that_were_mixed_are_not_mixed_again(tmp_path, capsys):
     arguments = ["--atlas", str(folder), "--output", str(tmp_path / "more"), "--cache", str(tmp_path)]
     assert main(["recombine", *arguments]) == 1
     assert f"error: no subject of {folder} may be called mixed_000" in capsys.readouterr().err
+
+
+def test_a_map_that_nothing_fits_into_is_passed_over(atlas, tmp_path, caplog):
+    write_atlas(atlas, ["a_without_bones"], ORGANS, SHAPE)
+    assert run(atlas, tmp_path / "more", "--count", "3") == 0
+    record = json.loads((tmp_path / "more" / "recombined.json").read_text())
+    assert len(record) == 3
+    assert {entry["recipient"] for entry in record.values()} == {"a", "b"}
+    assert [each.getMessage() for each in caplog.records] == [
+        "a_without_bones is passed over: nothing of the others fits into it"
+    ]
+
+
+def test_of_a_large_folder_a_few_donors_are_drawn_for_each_map(tmp_path, monkeypatch):
+    folder = tmp_path / "atlas"
+    folder.mkdir()
+    write_atlas(folder, [f"s{n}" for n in range(6)], BODY, SHAPE)
+    asked = []
+    monkeypatch.setattr("attention_unet_training.recombine.MOST_DONORS", 2)
+    monkeypatch.setattr(
+        "attention_unet_training.recombine.recombine",
+        lambda recipient, donors, *_: asked.append([each.name for each in donors]) or recombine(recipient, donors, *_),
+    )
+    arguments = ["--atlas", str(folder), "--output", str(tmp_path / "more"), "--cache", str(tmp_path), "--count", "6"]
+    assert main(["recombine", *arguments]) == 0
+    assert {len(set(names)) for names in asked} == {2}
+    assert len({name for names in asked for name in names}) > 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from .synthetic_ct.structures import STRUCTURES
 RECORD = "recombined.json"
 PREFIX = "mixed_"
 ATTEMPTS = 20
+MOST_DONORS = 8  # for one new map, of a large folder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
@@ -86,7 +90,8 @@ def recombine_atlas(
     Raises:
         ValueError: If ``count`` or ``seed`` is out of range, a subject does not exist, has the name of a new map, fewer
             than two are not held out, or the output exists.
-        RuntimeError: If the maps cannot be mixed, as too few bones are common to them or no organ finds room.
+        RuntimeError: If nothing can be mixed, as too few bones are common to the maps or no organ finds room. A single
+            map that nothing fits into is passed over with a warning.
     """
     if count < 1 or seed < 0:
         raise ValueError(f"count must be positive and seed not negative, got {count} and {seed}")
@@ -104,13 +109,21 @@ def recombine_atlas(
         draft.mkdir()
         for anatomy in anatomies:
             _write(draft / f"{anatomy.name}.nii.gz", anatomy.labels, anatomy.spacing_mm)
-        record = {}
-        for number in range(count):
-            recipient = mixable[number % len(mixable)]
-            labels, taken = _mixture(recipient, mixable, seed, number)
-            name = f"{PREFIX}{number:03d}"
-            _write(draft / f"{name}.nii.gz", labels, recipient.spacing_mm)
-            record[name] = {"recipient": recipient.name, **taken}
+        record, recipients = {}, list(mixable)
+        while len(record) < count:
+            if not recipients:
+                raise RuntimeError(
+                    f"no map of {atlas} can be mixed: too few whole bones in common, or no organ finds room"
+                )
+            turn = len(record) % len(recipients)
+            mixture = _mixture(recipients[turn], mixable, seed, len(record))
+            if mixture is None:
+                _LOGGER.warning("%s is passed over: nothing of the others fits into it", recipients.pop(turn).name)
+                continue
+            labels, taken = mixture
+            name = f"{PREFIX}{len(record):03d}"
+            _write(draft / f"{name}.nii.gz", labels, recipients[turn].spacing_mm)
+            record[name] = {"recipient": recipients[turn].name, **taken}
         table = {"0": "background"} | {str(number): name for number, name in enumerate(STRUCTURES, start=1)}
         (draft / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -119,16 +132,18 @@ def recombine_atlas(
 
 def _mixture(
     recipient: PreparedAnatomy, mixable: list[PreparedAnatomy], seed: int, number: int
-) -> tuple[np.ndarray, dict[str, str]]:
-    donors = [anatomy for anatomy in mixable if anatomy is not recipient]
+) -> tuple[np.ndarray, dict[str, str]] | None:
+    """Labels and donors by group, as `recombine` gives them; None if in several attempts nothing fits."""
+    others = [anatomy for anatomy in mixable if anatomy is not recipient]
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([seed, number, attempt])
+        donors = others
+        if len(others) > MOST_DONORS:
+            donors = [others[n] for n in rng.choice(len(others), MOST_DONORS, replace=False)]
         labels, taken = recombine(recipient, donors, RecombinationConfig(), rng)
         if taken:
             return labels, taken
-    raise RuntimeError(
-        f"nothing of the others fits into {recipient.name}: too few whole bones in common, or no room for any organ"
-    )
+    return None
 
 
 def _write(path: Path, labels: np.ndarray, spacing_mm: float) -> None:
