@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
+from attention_unet_training import recombine as recombine_command
 from attention_unet_training.cli import main
 from attention_unet_training.synthetic_ct import prepare_anatomy
 from attention_unet_training.synthetic_ct.atlas import load_atlas
@@ -261,6 +263,14 @@ def test_the_command_gives_the_same_files_for_the_same_seed(atlas, tmp_path):
     one, two, three = ([each.labels for each in load_atlas(tmp_path / name)] for name in ("one", "two", "three"))
     assert all(np.array_equal(first, second) for first, second in zip(one, two, strict=True))
     assert not all(np.array_equal(first, third) for first, third in zip(one, three, strict=True))
+
+
+def test_the_command_gives_the_same_files_if_no_map_is_held_in_memory(atlas, tmp_path, monkeypatch):
+    assert run(atlas, tmp_path / "held", "--count", "3") == 0
+    monkeypatch.setattr(recombine_command, "load_atlas", functools.partial(load_atlas, memory_gb=0))
+    assert run(atlas, tmp_path / "read", "--count", "3") == 0
+    for path in sorted((tmp_path / "held").iterdir()):
+        assert path.read_bytes() == (tmp_path / "read" / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize(

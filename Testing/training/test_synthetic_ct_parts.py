@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 
-from attention_unet_training.synthetic_ct import atlas as atlas_module
-from attention_unet_training.synthetic_ct import generate, load_atlas, prepare_anatomy
+from attention_unet_training.synthetic_ct import generate, prepare_anatomy
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
@@ -25,7 +20,7 @@ from attention_unet_training.synthetic_ct.separable import (
     thick_slice_matrix,
 )
 from attention_unet_training.synthetic_ct.structures import KIDNEYS, number_of
-from box_anatomy import BOXES, RAS_2MM, box_anatomy, box_labels, own_names
+from box_anatomy import RAS_2MM, box_anatomy, box_labels, own_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -155,86 +150,3 @@ def test_preparation_refuses_what_it_cannot_use():
         prepare_anatomy(np.ones((4, 4, 4), np.uint8), {1: "left_ear"}, RAS_2MM)
     with pytest.raises(ValueError, match="singular"):
         prepare_anatomy(box_labels(), own_names(), np.diag([1.0, 0.0, 1.0, 1.0]))
-
-
-def write_image(array: np.ndarray, path: Path) -> None:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing((2.0, 2.0, 2.0))
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # LPS directions of a RAS+ grid
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
-
-
-def write_multilabel(folder: Path, name: str = "case") -> None:
-    """With another numbering than the package's own."""
-    names = {number + 7: structure for number, structure in enumerate(BOXES, start=1)}
-    labels, own = np.zeros((40, 40, 60), np.uint8), box_labels()
-    for number, structure in names.items():
-        labels[own == number_of(structure)] = number
-    write_image(labels, folder / f"{name}.nii.gz")
-    (folder / "labels.json").write_text(json.dumps({"0": "background"} | names))
-
-
-@pytest.mark.parametrize("subfolder", ["segmentations", "."])
-def test_folder_of_masks_equals_multilabel_file(tmp_path, anatomy, subfolder):
-    write_multilabel(tmp_path / "multi")
-    labels = box_labels()
-    for structure in BOXES:
-        mask = (labels == number_of(structure)).astype(np.uint8)
-        write_image(mask, tmp_path / "masks" / "case" / subfolder / f"{structure}.nii.gz")
-    write_image(np.ones_like(labels), tmp_path / "masks" / "case" / subfolder / "body_trunc.nii.gz")
-    (multi,), (masks,) = load_atlas(tmp_path / "multi"), load_atlas(tmp_path / "masks")
-    assert np.array_equal(multi.labels, anatomy.labels)
-    assert np.array_equal(masks.labels, multi.labels)
-    assert multi.name == masks.name == "case"
-
-
-def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
-    write_multilabel(tmp_path / "atlas")
-    calls = []
-    prepare = atlas_module.prepare_anatomy
-
-    def counted(*arguments):
-        calls.append(arguments)
-        return prepare(*arguments)
-
-    monkeypatch.setattr(atlas_module, "prepare_anatomy", counted)
-    (first,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
-    (again,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
-    assert len(calls) == 1
-    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm"):
-        assert np.array_equal(getattr(first, field), getattr(again, field))
-    assert again.organs == first.organs
-    for field in ("organ_distance_mm", "organ_points_mm"):
-        kept, made = getattr(again, field), getattr(first, field)
-        assert list(kept) == list(made)
-        assert all(np.array_equal(kept[organ], made[organ]) for organ in made)
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case.npz"]  # no temporary file is left
-
-    os.utime(tmp_path / "atlas" / "case.nii.gz", ns=(1, 1))
-    load_atlas(tmp_path / "atlas", tmp_path / "cache")
-    assert len(calls) == 2
-    monkeypatch.setattr(atlas_module, "PREPARATION_VERSION", -1)
-    load_atlas(tmp_path / "atlas", tmp_path / "cache")
-    assert len(calls) == 3
-
-
-def test_damaged_cache_is_rebuilt(tmp_path, anatomy):
-    write_multilabel(tmp_path / "atlas")
-    load_atlas(tmp_path / "atlas", tmp_path / "cache")
-    cached = tmp_path / "cache" / "case.npz"
-    cached.write_bytes(cached.read_bytes()[:200])
-    (rebuilt,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
-    assert np.array_equal(rebuilt.labels, anatomy.labels)
-
-
-def test_subjects_are_chosen_by_name(tmp_path):
-    for name in ("a", "b", "c"):
-        write_multilabel(tmp_path, name)
-    assert [one.name for one in load_atlas(tmp_path, exclude=["b"])] == ["a", "c"]
-    assert [one.name for one in load_atlas(tmp_path, include=["b"])] == ["b"]
-    with pytest.raises(ValueError, match=r"unknown: \['z'\]"):
-        load_atlas(tmp_path, exclude=["z"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds neither"):
-        load_atlas(tmp_path / "empty")

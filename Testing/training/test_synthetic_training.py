@@ -1,8 +1,10 @@
 """Training on synthetic CT, from label maps to an exported model, on a tiny network and a tiny label map."""
 
 import json
+import shutil
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -50,6 +52,32 @@ def test_patches_are_scaled_and_belong_to_their_seed(atlas, tmp_path):
     assert torch.equal(target, other_target)
     assert image.min() * 120 >= -200.001
     assert image.max() * 120 <= 300.001
+
+
+def test_patches_are_the_same_however_few_maps_are_held_in_memory(atlas, tmp_path):
+    for name in ("c", "d"):
+        shutil.copy(atlas / "a.nii.gz", tmp_path / f"{name}.nii.gz")
+    many = write_atlas(tmp_path, ("e", "f"), {"spleen": BOXES["spleen"], "liver": BOXES["liver"]})
+    options = {"held_out": ["c"], "exclude": ["d"]}
+    all_held, none_held = (data(many, tmp_path / "cache", memory_gb=room, **options) for room in (1, 0))
+    first, second = (module.train_dataloader().dataset for module in (all_held, none_held))
+    for number in range(4):
+        assert all(map(torch.equal, first[number], second[number]))
+    assert not (tmp_path / "cache" / "d.npz").exists()
+
+
+def test_validation_alone_prepares_the_held_out_maps_only(atlas, tmp_path):
+    module = SyntheticCTData(atlas, ["b"], cache=tmp_path, shape_kji=(16, 32, 32), workers=0, validation_patches=1)
+    task = SegmentationTask(widths=WIDTHS)
+    pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False).validate(
+        task, module, verbose=False
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]
+
+
+def test_a_map_cannot_be_held_out_and_excluded(atlas):
+    with pytest.raises(ValueError, match="either held out or excluded, both are b"):
+        SyntheticCTData(atlas, ["b"], ["b"])
 
 
 def test_every_epoch_has_new_patches_and_a_resumed_one_the_same():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from AttentionUNetSegmentationLib.files import to_sitk
 from AttentionUNetSegmentationLib.volume import Volume
 
 from .staging import Output, staged
-from .synthetic_ct.atlas import PreparedAnatomy, load_atlas
+from .synthetic_ct.atlas import Atlas, load_atlas
 from .synthetic_ct.label_files import LABEL_TABLE
+from .synthetic_ct.preparation import PREPARED_SPACING_MM
 from .synthetic_ct.recombination import RecombinationConfig, recombine
 from .synthetic_ct.structures import STRUCTURES
 
@@ -97,18 +99,18 @@ def recombine_atlas(
         raise ValueError(f"count must be positive and seed not negative, got {count} and {seed}")
     files = ("*.nii.gz", LABEL_TABLE, RECORD)
     with staged([Output(output, files)], overwrite) as (draft,):
-        anatomies = load_atlas(atlas, cache)
-        named_alike = [anatomy.name for anatomy in anatomies if anatomy.name.startswith(PREFIX)]
-        unknown = sorted(set(held_out) - {anatomy.name for anatomy in anatomies})
+        anatomies = load_atlas(atlas, cache, processes=os.cpu_count() or 1)
+        named_alike = [name for name in anatomies.names if name.startswith(PREFIX)]
+        unknown = sorted(set(held_out) - set(anatomies.names))
         if named_alike or unknown:
             trouble = f"no subject of {atlas} may be called" if named_alike else f"no subject of {atlas} is called"
             raise ValueError(f"{trouble} {(named_alike or unknown)[0]}")
-        mixable = [anatomy for anatomy in anatomies if anatomy.name not in held_out]
+        mixable = [number for number, name in enumerate(anatomies.names) if name not in held_out]
         if len(mixable) < 2:
             raise ValueError(f"mixing needs two label maps that are not held out, {atlas} has {len(mixable)}")
         draft.mkdir()
         for anatomy in anatomies:
-            _write(draft / f"{anatomy.name}.nii.gz", anatomy.labels, anatomy.spacing_mm)
+            _write(draft / f"{anatomy.name}.nii.gz", anatomy.labels, PREPARED_SPACING_MM)
         record, recipients = {}, list(mixable)
         while len(record) < count:
             if not recipients:
@@ -116,14 +118,16 @@ def recombine_atlas(
                     f"no map of {atlas} can be mixed: too few whole bones in common, or no organ finds room"
                 )
             turn = len(record) % len(recipients)
-            mixture = _mixture(recipients[turn], mixable, seed, len(record))
+            recipient = anatomies.names[recipients[turn]]
+            mixture = _mixture(anatomies, recipients[turn], mixable, seed, len(record))
             if mixture is None:
-                _LOGGER.warning("%s is passed over: nothing of the others fits into it", recipients.pop(turn).name)
+                _LOGGER.warning("%s is passed over: nothing of the others fits into it", recipient)
+                del recipients[turn]
                 continue
             labels, taken = mixture
             name = f"{PREFIX}{len(record):03d}"
-            _write(draft / f"{name}.nii.gz", labels, recipients[turn].spacing_mm)
-            record[name] = {"recipient": recipients[turn].name, **taken}
+            _write(draft / f"{name}.nii.gz", labels, PREPARED_SPACING_MM)
+            record[name] = {"recipient": recipient, **taken}
         table = {"0": "background"} | {str(number): name for number, name in enumerate(STRUCTURES, start=1)}
         (draft / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -131,16 +135,17 @@ def recombine_atlas(
 
 
 def _mixture(
-    recipient: PreparedAnatomy, mixable: list[PreparedAnatomy], seed: int, number: int
+    anatomies: Atlas, recipient: int, mixable: list[int], seed: int, new: int
 ) -> tuple[np.ndarray, dict[str, str]] | None:
     """Labels and donors by group, as `recombine` gives them; None if in several attempts nothing fits."""
-    others = [anatomy for anatomy in mixable if anatomy is not recipient]
+    others = [number for number in mixable if number != recipient]
     for attempt in range(ATTEMPTS):
-        rng = np.random.default_rng([seed, number, attempt])
-        donors = others
+        rng = np.random.default_rng([seed, new, attempt])
+        chosen = others
         if len(others) > MOST_DONORS:
-            donors = [others[n] for n in rng.choice(len(others), MOST_DONORS, replace=False)]
-        labels, taken = recombine(recipient, donors, RecombinationConfig(), rng)
+            chosen = rng.choice(others, MOST_DONORS, replace=False)
+        donors = [anatomies[int(number)] for number in chosen]
+        labels, taken = recombine(anatomies[recipient], donors, RecombinationConfig(), rng)
         if taken:
             return labels, taken
     return None

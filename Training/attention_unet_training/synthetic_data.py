@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,9 +18,11 @@ from AttentionUNetSegmentationLib.model_spec import IntensitySpec
 from AttentionUNetSegmentationLib.preprocessing import scale_intensity
 
 from .sampling import shared_sampler
-from .synthetic_ct.atlas import PreparedAnatomy, load_atlas
+from .synthetic_ct.atlas import MEMORY_GB, Atlas, choose_sources, load_atlas
+from .synthetic_ct.atlas_cache import fill_cache
 from .synthetic_ct.config import SyntheticCTConfig
 from .synthetic_ct.generator import generate
+from .synthetic_ct.preparation import PREPARED_SPACING_MM, PreparedAnatomy
 
 VALIDATION_SEED = 1 << 40  # far from every training seed
 
@@ -38,7 +42,7 @@ class SyntheticPatches(Dataset):
         replicate_edges: bool = True,
     ) -> None:
         self._replicate_edges = replicate_edges
-        self._anatomies, self._config, self._intensity = list(anatomies), config, intensity
+        self._anatomies, self._config, self._intensity = anatomies, config, intensity
         self._shape, self._spacing_mm = tuple(shape_kji), spacing_mm
         self._first_seed, self._count = first_seed, count
 
@@ -64,7 +68,9 @@ class SyntheticCTData(pl.LightningDataModule):
     Args:
         atlas: Folder of label maps (``synthetic_ct.atlas.load_atlas``).
         held_out: Label maps used for validation only.
+        exclude: Label maps that are not used at all.
         cache: Folder for prepared maps.
+        memory_gb: How much prepared maps may take in memory; of more, each is read from the cache when it is drawn.
         shape_kji: Patch size in voxels.
         spacing_mm: Voxel spacing.
         batch_size: Patches per step and process.
@@ -86,15 +92,17 @@ class SyntheticCTData(pl.LightningDataModule):
         std_hu: Intensity rule: what becomes 1.
 
     Raises:
-        ValueError: If a contrast phase is unknown, no phase has a positive weight, a number is out of range, or patches
-            of different heights would have to share a batch.
+        ValueError: If a contrast phase is unknown, no phase has a positive weight, a number is out of range, patches of
+            different heights would have to share a batch, or a label map is both held out and excluded.
     """
 
     def __init__(
         self,
         atlas: Path,
         held_out: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         cache: Path = Path("runs/atlas_cache"),
+        memory_gb: float = MEMORY_GB,
         shape_kji: tuple[int, int, int] = (80, 96, 96),
         spacing_mm: float = 2.0,
         batch_size: int = 1,
@@ -113,17 +121,29 @@ class SyntheticCTData(pl.LightningDataModule):
         super().__init__()
         if batch_size > 1 and not replicate_edges:
             raise ValueError(f"batch_size must be 1 without replicated edges: heights differ; got {batch_size}.")
+        if both := sorted(set(held_out) & set(exclude)):
+            raise ValueError(f"a label map is either held out or excluded, both are {', '.join(both)}.")
         self.save_hyperparameters()
         self.intensity = IntensitySpec(tuple(clip_hu), mean_hu, std_hu)
         self.training_config = _training_config(phase_weights or {}, mass_probability, elastic_strength)
-        self._train: Sequence[PreparedAnatomy] = ()
-        self._held_out: Sequence[PreparedAnatomy] = ()
+        self._train: Atlas | None = None
+        self._held_out: Atlas | None = None
+
+    def prepare_data(self) -> None:
+        """Prepare the label maps that the cache lacks; on one process of each machine."""
+        options = self.hparams
+        only_held_out = self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING
+        include = options.held_out if only_held_out else None
+        sources = choose_sources(options.atlas, include, () if only_held_out else options.exclude)
+        fill_cache(sources, Path(options.cache), PREPARED_SPACING_MM, os.cpu_count() or 1)
 
     def setup(self, stage: str) -> None:
-        """Prepare the label maps, or read them from the cache."""
+        """Read prepared label maps from the cache."""
         options = self.hparams
-        self._train = load_atlas(options.atlas, options.cache, exclude=options.held_out)
         self._held_out = load_atlas(options.atlas, options.cache, include=options.held_out)
+        if stage == "fit":
+            left_out = [*options.held_out, *options.exclude]
+            self._train = load_atlas(options.atlas, options.cache, exclude=left_out, memory_gb=options.memory_gb)
 
     def _patches(
         self, anatomies: Sequence[PreparedAnatomy], config: SyntheticCTConfig, first_seed: int, count: int

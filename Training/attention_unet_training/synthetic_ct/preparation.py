@@ -14,6 +14,7 @@ from . import structures
 
 # Change it when `prepare_anatomy` computes something else: older caches are then rebuilt.
 PREPARATION_VERSION = 3
+PREPARED_SPACING_MM = 2.0
 MAX_DEPTH_MM = 40.0
 MAX_HULL_MM = 120.0
 MAX_DISTANCE_MM = 60.0  # to bones and organs
@@ -58,13 +59,19 @@ class PreparedAnatomy:
     organ_points_mm: Mapping[str, np.ndarray]
     spacing_mm: float
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the volumes take, in bytes."""
+        volumes = (self.labels, self.hull_distance_mm, self.border_depth_mm, self.bone_distance_mm)
+        return sum(volume.nbytes for volume in (*volumes, *self.organ_distance_mm.values()))
+
 
 def prepare_anatomy(
     labels: np.ndarray,
     names: Mapping[int, str],
     ijk_to_ras: np.ndarray,
     name: str = "anatomy",
-    spacing_mm: float = 2.0,
+    spacing_mm: float = PREPARED_SPACING_MM,
 ) -> PreparedAnatomy:
     """Prepare a label map for the generator.
 

@@ -1,0 +1,184 @@
+"""Tests of folders of label maps: their layouts, their cache, and many maps in little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from attention_unet_training.synthetic_ct import atlas_cache, load_atlas
+from attention_unet_training.synthetic_ct.structures import number_of
+from box_anatomy import BOXES, box_anatomy, box_labels
+
+
+@pytest.fixture
+def anatomy():
+    return box_anatomy()
+
+
+def write_image(array: np.ndarray, path: Path) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # LPS directions of a RAS+ grid
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+def write_multilabel(folder: Path, name: str = "case") -> None:
+    """With another numbering than the package's own."""
+    names = {number + 7: structure for number, structure in enumerate(BOXES, start=1)}
+    labels, own = np.zeros((40, 40, 60), np.uint8), box_labels()
+    for number, structure in names.items():
+        labels[own == number_of(structure)] = number
+    write_image(labels, folder / f"{name}.nii.gz")
+    (folder / "labels.json").write_text(json.dumps({"0": "background"} | names))
+
+
+def assert_same(one, other) -> None:
+    for field in ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm"):
+        assert np.array_equal(getattr(one, field), getattr(other, field)), field
+    assert (one.name, one.spacing_mm, one.organs) == (other.name, other.spacing_mm, other.organs)
+    for field in ("organ_distance_mm", "organ_points_mm"):
+        first, second = getattr(one, field), getattr(other, field)
+        assert list(first) == list(second)
+        assert all(np.array_equal(first[organ], second[organ]) for organ in second), field
+
+
+@pytest.mark.parametrize("subfolder", ["segmentations", "."])
+def test_folder_of_masks_equals_multilabel_file(tmp_path, anatomy, subfolder):
+    write_multilabel(tmp_path / "multi")
+    labels = box_labels()
+    for structure in BOXES:
+        mask = (labels == number_of(structure)).astype(np.uint8)
+        write_image(mask, tmp_path / "masks" / "case" / subfolder / f"{structure}.nii.gz")
+    write_image(np.ones_like(labels), tmp_path / "masks" / "case" / subfolder / "body_trunc.nii.gz")
+    (multi,), (masks,) = load_atlas(tmp_path / "multi"), load_atlas(tmp_path / "masks")
+    assert np.array_equal(multi.labels, anatomy.labels)
+    assert np.array_equal(masks.labels, multi.labels)
+    assert multi.name == masks.name == "case"
+
+
+def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
+    write_multilabel(tmp_path / "atlas")
+    calls = []
+    prepare = atlas_cache.prepare_anatomy
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(atlas_cache, "prepare_anatomy", counted)
+    (first,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    (again,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert len(calls) == 1
+    assert_same(again, first)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case.npz"]  # no temporary file is left
+
+    os.utime(tmp_path / "atlas" / "case.nii.gz", ns=(1, 1))
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert len(calls) == 2
+    monkeypatch.setattr(atlas_cache, "PREPARATION_VERSION", -1)
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert len(calls) == 3
+
+
+def test_damaged_cache_is_rebuilt(tmp_path, anatomy):
+    write_multilabel(tmp_path / "atlas")
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    cached = tmp_path / "cache" / "case.npz"
+    cached.write_bytes(cached.read_bytes()[:200])
+    (rebuilt,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert np.array_equal(rebuilt.labels, anatomy.labels)
+
+
+def test_subjects_are_chosen_by_name(tmp_path):
+    for name in ("a", "b", "c"):
+        write_multilabel(tmp_path, name)
+    assert [one.name for one in load_atlas(tmp_path, exclude=["b"])] == ["a", "c"]
+    assert [one.name for one in load_atlas(tmp_path, include=["b"])] == ["b"]
+    with pytest.raises(ValueError, match=r"unknown: \['z'\]"):
+        load_atlas(tmp_path, exclude=["z"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds neither"):
+        load_atlas(tmp_path / "empty")
+
+
+@pytest.fixture
+def three(tmp_path) -> Path:
+    for name in ("a", "b", "c"):
+        write_multilabel(tmp_path / "maps", name)
+    return tmp_path / "maps"
+
+
+def test_what_does_not_fit_into_memory_is_read_when_asked_for(three, tmp_path):
+    whole = load_atlas(three, tmp_path / "cache")
+    room_gb = 2.5 * whole[0].nbytes / 1e9
+    partly, none = (load_atlas(three, tmp_path / "cache", memory_gb=room) for room in (room_gb, 0))
+    assert partly.names == none.names == whole.names == ("a", "b", "c")
+    for number, kept in enumerate(whole):
+        assert whole[number] is kept
+        assert (partly[number] is partly[number]) == (number < 2)
+        assert none[number] is not none[number]
+        assert_same(partly[number], kept)
+        assert_same(none[number], kept)
+    assert none[-1].name == "c"
+    for atlas in (whole, partly, none):
+        assert len(atlas) == len(list(atlas)) == 3
+        with pytest.raises(IndexError):
+            atlas[3]
+
+
+def test_size_in_memory_counts_every_volume(anatomy):
+    assert anatomy.nbytes == anatomy.labels.size * (1 + 6 * 2)  # labels, six distances in half precision
+
+
+def test_without_a_cache_all_are_held(three):
+    atlas = load_atlas(three, memory_gb=0)
+    assert all(atlas[number] is atlas[number] for number in range(3))
+
+
+def test_copies_for_other_processes_read_from_the_cache(three, tmp_path):
+    atlas = load_atlas(three, tmp_path / "cache")
+    sent = pickle.dumps(atlas)
+    assert len(sent) < atlas[0].nbytes / 10
+    for copy, kept in zip(pickle.loads(sent), atlas, strict=True):  # noqa: S301 - our own bytes
+        assert_same(copy, kept)
+
+
+def test_a_cache_file_lost_later_is_made_anew(three, tmp_path):
+    atlas = load_atlas(three, tmp_path / "cache", memory_gb=0)
+    before = atlas[1]
+    (tmp_path / "cache" / "b.npz").unlink()
+    assert_same(atlas[1], before)
+    assert (tmp_path / "cache" / "b.npz").is_file()
+
+
+def test_several_processes_fill_the_cache_as_one_does(three, tmp_path):
+    one, two = (load_atlas(three, tmp_path / str(n), memory_gb=0, processes=n) for n in (1, 2))
+    assert sorted(path.name for path in (tmp_path / "2").iterdir()) == ["a.npz", "b.npz", "c.npz"]
+    for first, second in zip(one, two, strict=True):
+        assert_same(first, second)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_all_maps_that_cannot_be_used_are_named_and_the_others_kept(three, tmp_path, processes):
+    (three / "a.nii.gz").write_bytes(b"not an image")
+    write_image(np.zeros((4, 4, 4), np.uint8), three / "c.nii.gz")
+    with pytest.raises(
+        ValueError, match=r"2 of 3 label maps cannot be prepared .*: a \(.*\); c \(.*structure"
+    ) as error:
+        load_atlas(three, tmp_path / "cache", processes=processes)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["b.npz"]
+    assert load_atlas(three, tmp_path / "cache", exclude=["a", "c"]).names == ("b",)
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault_of_the_maps(three, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(FileExistsError):
+        load_atlas(three, tmp_path / "cache")
