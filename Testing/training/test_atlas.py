@@ -87,13 +87,30 @@ def test_cache_is_used_until_the_source_changes(tmp_path, monkeypatch):
     assert len(calls) == 3
 
 
-def test_damaged_cache_is_rebuilt(tmp_path, anatomy):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda whole: whole[:200], lambda whole: whole[:-200], lambda whole: b"", lambda whole: b"x" * 500],
+    ids=["beginning only", "end missing", "empty", "something else"],
+)
+def test_damaged_cache_is_rebuilt(tmp_path, anatomy, damage):
     write_multilabel(tmp_path / "atlas")
     load_atlas(tmp_path / "atlas", tmp_path / "cache")
     cached = tmp_path / "cache" / "case.npz"
-    cached.write_bytes(cached.read_bytes()[:200])
+    cached.write_bytes(damage(cached.read_bytes()))
     (rebuilt,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
     assert np.array_equal(rebuilt.labels, anatomy.labels)
+
+
+def test_a_cache_damaged_within_is_rebuilt_when_read(tmp_path, anatomy):
+    write_multilabel(tmp_path / "atlas")
+    load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    cached = tmp_path / "cache" / "case.npz"
+    whole = bytearray(cached.read_bytes())
+    at = whole.index(b"hull_distance_mm.npy") + 100
+    whole[at : at + 40] = bytes(40)
+    cached.write_bytes(whole)
+    (rebuilt,) = load_atlas(tmp_path / "atlas", tmp_path / "cache")
+    assert np.array_equal(rebuilt.hull_distance_mm, anatomy.hull_distance_mm)
 
 
 def test_subjects_are_chosen_by_name(tmp_path):

@@ -21,10 +21,12 @@ from rich.progress import track
 from .label_files import LabelSource, read_labels
 from .preparation import PREPARATION_VERSION, OrganPosition, PreparedAnatomy, prepare_anatomy
 
+MOST_PROCESSES = 8  # each takes about 1 GB for a whole trunk at 1.5 mm
+
 _LOGGER = logging.getLogger(__name__)
 _VOLUMES = ("labels", "hull_distance_mm", "border_depth_mm", "bone_distance_mm")
 _MAPPINGS = ("organ_distance_mm", "organ_points_mm")  # of arrays by organ
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError)  # what numpy raises for damaged files
 
 
 def prepare(source: LabelSource, spacing_mm: float) -> PreparedAnatomy:
@@ -56,7 +58,7 @@ def fill_cache(sources: Sequence[LabelSource], cache_folder: Path, spacing_mm: f
         sources: The subjects.
         cache_folder: Made if it does not exist.
         spacing_mm: Voxel size of the preparation.
-        processes: How many prepare side by side.
+        processes: How many prepare side by side, at most `MOST_PROCESSES`.
 
     Raises:
         ValueError: If subjects cannot be prepared; all of them are named, the others are in the cache then.
@@ -66,7 +68,8 @@ def fill_cache(sources: Sequence[LabelSource], cache_folder: Path, spacing_mm: f
     if not waiting:
         return
     cache_folder.mkdir(parents=True, exist_ok=True)
-    results = _in_processes if min(processes, len(waiting)) > 1 else _one_by_one
+    processes = min(processes, len(waiting), MOST_PROCESSES)
+    results = _in_processes if processes > 1 else _one_by_one
     console = Console(stderr=True)
     outcomes = track(
         results(waiting, cache_folder, spacing_mm, processes),
@@ -93,7 +96,7 @@ def _in_processes(
 ) -> Iterator[str | None]:
     """As `_one_by_one`, in any order; new processes, as forked ones can inherit locks that are held."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(waiting)), context) as pool:
+    with ProcessPoolExecutor(processes, context) as pool:
         futures = [pool.submit(_fill, source, cache_folder, spacing_mm) for source in waiting]
         try:
             for future in as_completed(futures):
