@@ -144,6 +144,7 @@ def test_what_does_not_fit_into_memory_is_read_when_asked_for(three, tmp_path):
         assert_same(partly[number], kept)
         assert_same(none[number], kept)
     assert none[-1].name == "c"
+    assert whole[-1] is whole[2]
     for atlas in (whole, partly, none):
         assert len(atlas) == len(list(atlas)) == 3
         with pytest.raises(IndexError):
@@ -193,6 +194,13 @@ def test_all_maps_that_cannot_be_used_are_named_and_the_others_kept(three, tmp_p
     assert "\n" not in str(error.value)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["b.npz"]
     assert load_atlas(three, tmp_path / "cache", exclude=["a", "c"]).names == ("b",)
+
+
+def test_a_map_that_broke_after_it_was_cached_is_named_before_anything_is_read(three, tmp_path):
+    load_atlas(three, tmp_path / "cache")
+    (three / "b.nii.gz").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"1 of 3 label maps cannot be prepared .*: b \("):
+        load_atlas(three, tmp_path / "cache", memory_gb=0)
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault_of_the_maps(three, tmp_path):
