@@ -42,6 +42,7 @@ def test_every_config_trains_and_validates(config, dataset, tmp_path, monkeypatc
     arguments += ["--model.init_from", "null", "--trainer.fast_dev_run", "true", *TINY]
     if "synthetic" in config:
         arguments += ["--data.atlas", "nowhere", "--data.steps_per_epoch", "1", "--data.workers", "0"]
+        monkeypatch.setattr(SyntheticCTData, "prepare_data", lambda self: None)
         monkeypatch.setattr(SyntheticCTData, "setup", lambda self, stage: None)
         monkeypatch.setattr(SyntheticCTData, "_patches", lambda *_: [patch()] * 4)
     else:
