@@ -54,6 +54,12 @@ def anatomy(name, labels=None, spacing_mm=2.0, **boxes):
     return prepare_anatomy(labels, own_names(), RAS_2MM, name, spacing_mm)
 
 
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """Starting processes takes longer than preparing such small maps; ``test_atlas.py`` prepares in several."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
 @pytest.fixture(scope="module")
 def recipient():
     return anatomy("recipient")
