@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from attention_unet_training.synthetic_ct import atlas as atlas_module
 from attention_unet_training.synthetic_ct import atlas_cache, load_atlas
+from attention_unet_training.synthetic_ct.atlas import choose_sources
+from attention_unet_training.synthetic_ct.preparation import PREPARED_SPACING_MM
 from attention_unet_training.synthetic_ct.structures import number_of
 from box_anatomy import BOXES, box_anatomy, box_labels
 
@@ -207,3 +210,47 @@ def test_a_cache_that_cannot_be_written_is_no_fault_of_the_maps(three, tmp_path)
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(FileExistsError):
         load_atlas(three, tmp_path / "cache")
+
+
+def write_masks(folder: Path, structure: str, *names: str) -> None:
+    """A folder of masks for each name, of a vertebra and one structure."""
+    labels = box_labels()
+    for name in names:
+        for shown in ("vertebrae_L1", structure):
+            write_image((labels == number_of(shown)).astype(np.uint8), folder / name / f"{shown}.nii.gz")
+
+
+@pytest.mark.parametrize("memory_gb", [4, 0])
+def test_maps_without_organs_make_one_patch_in_ten(tmp_path, memory_gb):
+    write_masks(tmp_path / "maps", "kidney_left", "a", "c", "e")
+    write_masks(tmp_path / "maps", "liver", "b", "d")
+    atlas = load_atlas(tmp_path / "maps", tmp_path / "cache", memory_gb=memory_gb)
+    assert atlas.names == ("a", "b", "c", "d", "e")
+    assert (atlas.with_organs, atlas.without_organs) == ((0, 2, 4), (1, 3))
+    turns = [atlas.turn(number) for number in range(60)]
+    assert turns[:20] == [0, 2, 4, 0, 2, 4, 0, 2, 4, 1, 0, 2, 4, 0, 2, 4, 0, 2, 4, 3]
+    assert [turns.count(number) for number in range(5)] == [18, 3, 18, 3, 18]
+
+
+def test_few_maps_without_organs_take_turns_as_the_others_do(tmp_path, monkeypatch):
+    write_masks(tmp_path / "maps", "kidney_left", "a")
+    write_masks(tmp_path / "maps", "liver", "b")
+    both = load_atlas(tmp_path / "maps")
+    assert [both.turn(number) for number in (0, 1, 9, 19)] == [0, 0, 1, 1]
+    monkeypatch.setattr(atlas_module, "TURN_WITHOUT_ORGANS", 2)
+    assert [both.turn(number) for number in range(4)] == [0, 1, 0, 1]
+    nothing = load_atlas(tmp_path / "maps", include=["b"])
+    assert [nothing.turn(number) for number in range(12)] == [0] * 12
+
+
+def test_the_organs_of_a_cached_map_are_known_without_reading_its_volumes(three, tmp_path, monkeypatch):
+    load_atlas(three, tmp_path / "cache")
+    monkeypatch.setattr(atlas_cache, "_read_cache", None)
+    assert load_atlas(three, tmp_path / "cache", memory_gb=0).with_organs == (0, 1, 2)
+
+
+def test_the_organs_of_a_map_whose_cache_broke_are_found_anew(three, tmp_path):
+    load_atlas(three, tmp_path / "cache")
+    source = choose_sources(three)[0]
+    (tmp_path / "cache" / "a.npz").write_bytes(b"x")
+    assert "pancreas" in atlas_cache.read_organs(source, tmp_path / "cache", PREPARED_SPACING_MM)

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,11 +20,11 @@ from AttentionUNetSegmentationLib.model_spec import IntensitySpec
 from AttentionUNetSegmentationLib.preprocessing import scale_intensity
 
 from .sampling import shared_sampler
-from .synthetic_ct.atlas import MEMORY_GB, Atlas, choose_sources, load_atlas
+from .synthetic_ct.atlas import MEMORY_GB, TURN_WITHOUT_ORGANS, Atlas, choose_sources, load_atlas
 from .synthetic_ct.atlas_cache import fill_cache
 from .synthetic_ct.config import SyntheticCTConfig
 from .synthetic_ct.generator import generate
-from .synthetic_ct.preparation import PREPARED_SPACING_MM, PreparedAnatomy
+from .synthetic_ct.preparation import PREPARED_SPACING_MM
 from .synthetic_ct.structures import auxiliary_table
 
 VALIDATION_SEED = 1 << 40  # far from every training seed
@@ -34,7 +35,7 @@ class SyntheticPatches(Dataset):
 
     def __init__(
         self,
-        anatomies: Sequence[PreparedAnatomy],
+        anatomies: Atlas,
         config: SyntheticCTConfig,
         intensity: IntensitySpec,
         shape_kji: Sequence[int],
@@ -59,7 +60,7 @@ class SyntheticPatches(Dataset):
         Without replicated edges D is the number of slices that the scan covers, else that of the patch.
         """
         seed = self._first_seed + index
-        anatomy = self._anatomies[seed % len(self._anatomies)]
+        anatomy = self._anatomies[self._anatomies.turn(seed)]
         sample = generate(anatomy, self._config, seed, self._shape, self._spacing_mm)
         kept = slice(None) if self._replicate_edges else slice(sample.slab.first, sample.slab.last + 1)
         image = scale_intensity(sample.image_hu[kept], self._intensity)
@@ -154,10 +155,15 @@ class SyntheticCTData(pl.LightningDataModule):
         if stage == "fit":
             left_out = [*options.held_out, *options.exclude]
             self._train = load_atlas(options.atlas, options.cache, exclude=left_out, memory_gb=options.memory_gb)
+            if without := len(self._train.without_organs):
+                rank_zero_info(
+                    f"{without} of {len(self._train)} label maps show none of the organs; they make up one patch in "
+                    f"{TURN_WITHOUT_ORGANS} at most"
+                )
 
     def _patches(
         self,
-        anatomies: Sequence[PreparedAnatomy],
+        anatomies: Atlas,
         config: SyntheticCTConfig,
         first_seed: int,
         count: int,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from .atlas_cache import fill_cache, load_subject, prepare
+from .atlas_cache import fill_cache, load_subject, prepare, read_organs
 from .label_files import LabelSource, find_label_sources
 from .preparation import PREPARED_SPACING_MM, PreparedAnatomy
+from .structures import TARGET_OF_STRUCTURE
 
 MEMORY_GB = 4.0  # about 55 scans of the abdomen at 2 mm
+TURN_WITHOUT_ORGANS = 10  # at most every tenth patch is made of a map without organs; judgement
 
 
 class Atlas(Sequence[PreparedAnatomy]):
@@ -20,6 +22,8 @@ class Atlas(Sequence[PreparedAnatomy]):
 
     Attributes:
         names: Names of the subjects, known without reading them.
+        with_organs: Numbers of the subjects that show pancreas, spleen or a kidney, in part at least.
+        without_organs: Numbers of the others: heads, legs, chests.
     """
 
     def __init__(
@@ -36,6 +40,22 @@ class Atlas(Sequence[PreparedAnatomy]):
             room -= anatomy.nbytes
             if room >= 0 or not cache_folder:
                 self._held[number] = anatomy
+        self.with_organs = tuple(number for number in range(len(sources)) if self._shows_organs(number))
+        self.without_organs = tuple(sorted(set(range(len(sources))) - set(self.with_organs)))
+
+    def turn(self, number: int) -> int:
+        """Which subject patch ``number`` is made of: they take turns, those without organs in every tenth patch at most.
+
+        Args:
+            number: Of the patch, not negative.
+        """
+        few = len(self.without_organs) * TURN_WITHOUT_ORGANS <= len(self)
+        if few or not self.with_organs:
+            return number % len(self)
+        round_, place = divmod(number, TURN_WITHOUT_ORGANS)
+        if place == TURN_WITHOUT_ORGANS - 1:
+            return self.without_organs[round_ % len(self.without_organs)]
+        return self.with_organs[(round_ * (TURN_WITHOUT_ORGANS - 1) + place) % len(self.with_organs)]
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -46,6 +66,13 @@ class Atlas(Sequence[PreparedAnatomy]):
 
     def __getstate__(self) -> dict:
         return self.__dict__ | ({"_held": {}} if self._cache_folder else {})
+
+    def _shows_organs(self, number: int) -> bool:
+        if number in self._held:
+            organs = self._held[number].organs.keys()
+        else:
+            organs = read_organs(self._sources[number], self._cache_folder, self._spacing_mm)
+        return not organs.isdisjoint(TARGET_OF_STRUCTURE)
 
     def _load(self, number: int) -> PreparedAnatomy:
         source = self._sources[number]

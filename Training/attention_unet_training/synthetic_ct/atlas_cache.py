@@ -51,6 +51,15 @@ def load_subject(source: LabelSource, cache_folder: Path, spacing_mm: float) -> 
     return anatomy
 
 
+def read_organs(source: LabelSource, cache_folder: Path, spacing_mm: float) -> frozenset[str]:
+    """Names of the movable organs that a subject shows; of a subject in the cache nothing else is read."""
+    path = _path(source, cache_folder)
+    if _is_cached(source, cache_folder, spacing_mm):
+        with np.load(path, allow_pickle=False) as archive:
+            return frozenset(json.loads(str(archive["header"]))["organs"])
+    return frozenset(load_subject(source, cache_folder, spacing_mm).organs)
+
+
 def fill_cache(sources: Sequence[LabelSource], cache_folder: Path, spacing_mm: float, processes: int = 1) -> None:
     """Prepare the subjects that the cache does not hold as they are now; those that cannot be are told at the end.
 
