@@ -44,7 +44,7 @@ class Atlas(Sequence[PreparedAnatomy]):
         self.without_organs = tuple(sorted(set(range(len(sources))) - set(self.with_organs)))
 
     def turn(self, number: int) -> int:
-        """Which subject patch ``number`` is made of: they take turns, those without organs in every tenth patch at most.
+        """Which subject patch ``number`` is made of. They take turns, those without organs in one of ten at most.
 
         Args:
             number: Of the patch, not negative.
