@@ -349,10 +349,14 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self._cache = None
         self._run = None
+        self._parameters = None
 
     def getParameterNode(self):
-        """The module's parameter node, typed."""
-        return AttentionUNetSegmentationParameterNode(super().getParameterNode())
+        """The module's parameter node, typed; the same object while it is the same node."""
+        node = super().getParameterNode()
+        if self._parameters is None or self._parameters.parameterNode is not node:
+            self._parameters = AttentionUNetSegmentationParameterNode(node)
+        return self._parameters
 
     @property
     def isRunning(self) -> bool:

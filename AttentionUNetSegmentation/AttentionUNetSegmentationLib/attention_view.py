@@ -13,6 +13,7 @@ NOTHING = "none"
 MEAN = "mean s"  # begins the name of the mean of a scale's gates
 RED_VIEW = "Red"
 FOREGROUND_ATTRIBUTE = PREFIX + "Foreground"  # what a slice view showed before a map
+SHOWN_MAP_ATTRIBUTE = PREFIX + "ShownMap"  # the map it shows since then
 FLAT_STD = 0.02
 NEARLY_ALL = 0.9
 
@@ -70,7 +71,7 @@ def show(
         wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)
         if wanted:
             _put_in_front(composite, node, opacity)
-        elif _shows_a_map(composite):
+        elif _shows_a_map(composite) or _lost_its_map(composite):
             _put_back(composite)
     return node
 
@@ -137,9 +138,10 @@ def _mean_figures(nodes: list[slicer.vtkMRMLScalarVolumeNode], voxels: np.ndarra
 def _put_in_front(
     composite: slicer.vtkMRMLSliceCompositeNode, node: slicer.vtkMRMLScalarVolumeNode, opacity: float
 ) -> None:
-    if not _shows_a_map(composite):
+    if not _shows_a_map(composite) and not _lost_its_map(composite):
         before = f"{composite.GetForegroundVolumeID() or ''} {composite.GetForegroundOpacity()}"
         composite.SetAttribute(FOREGROUND_ATTRIBUTE, before)
+    composite.SetAttribute(SHOWN_MAP_ATTRIBUTE, node.GetID())
     composite.SetForegroundVolumeID(node.GetID())
     composite.SetForegroundOpacity(opacity)
 
@@ -149,11 +151,19 @@ def _put_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     node_id, _, opacity = (composite.GetAttribute(FOREGROUND_ATTRIBUTE) or " 0").rpartition(" ")
     composite.SetForegroundVolumeID(node_id if slicer.mrmlScene.GetNodeByID(node_id) else None)
     composite.SetForegroundOpacity(float(opacity))
+    composite.RemoveAttribute(FOREGROUND_ATTRIBUTE)
+    composite.RemoveAttribute(SHOWN_MAP_ATTRIBUTE)
 
 
 def _shows_a_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     node = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
     return node is not None and bool(node.GetAttribute(MAP_ATTRIBUTE))
+
+
+def _lost_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether the view shows no foreground because the map it showed was deleted."""
+    shown = composite.GetAttribute(SHOWN_MAP_ATTRIBUTE)
+    return bool(shown) and not composite.GetForegroundVolumeID() and slicer.mrmlScene.GetNodeByID(shown) is None
 
 
 def _is_gate(name: str) -> bool:

@@ -196,7 +196,8 @@ def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRML
         left.add(hierarchy.GetItemParent(item))
         hierarchy.SetItemParent(item, folder)
     for item in left - {folder, parent, hierarchy.GetSceneItemID()}:
-        if not hierarchy.GetNumberOfItemChildren(item) and hierarchy.GetItemName(item).endswith(" attention"):
+        is_folder = hierarchy.GetItemDataNode(item) is None and hierarchy.GetItemName(item).endswith(" attention")
+        if is_folder and not hierarchy.GetNumberOfItemChildren(item):
             hierarchy.RemoveItem(item)
 
 

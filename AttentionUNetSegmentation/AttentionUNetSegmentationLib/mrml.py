@@ -154,7 +154,11 @@ def crop_volume(volume: Volume, box: Box) -> Volume:
 
 @contextmanager
 def nodes_removed_on_error() -> Iterator[None]:
-    """Removes what the block added to the scene, nodes and folders, if the block fails."""
+    """Removes what the block added to the scene, nodes and folders, if the block fails.
+
+    Subject hierarchy items of nodes go with their nodes. Those of segments are left alone: Slicer gives a segment that
+    was put back a new item, and removing that would remove the segment.
+    """
     nodes_before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
     items_before = set(_hierarchy_items())
     try:
@@ -164,8 +168,10 @@ def nodes_removed_on_error() -> Iterator[None]:
             if node.GetID() not in nodes_before and node.GetScene() is slicer.mrmlScene:
                 slicer.mrmlScene.RemoveNode(node)
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        segment_id = slicer.vtkMRMLSegmentationNode.GetSegmentIDAttributeName()
         for item in set(_hierarchy_items()) - items_before:
-            hierarchy.RemoveItem(item)
+            if hierarchy.GetItemDataNode(item) is None and not hierarchy.HasItemAttribute(item, segment_id):
+                hierarchy.RemoveItem(item, False, False)  # what the user moved into it meanwhile stays
         raise
 
 

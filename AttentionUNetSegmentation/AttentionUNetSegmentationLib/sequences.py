@@ -74,8 +74,7 @@ def connect(frames: Frames, sequence: slicer.vtkMRMLSequenceNode, node: slicer.v
     """Let the browser show the sequence's current frame in the node."""
     if frames.browser.GetSequenceNode(node) is sequence:
         return
-    frames.browser.AddSynchronizedSequenceNode(sequence)
-    frames.browser.AddProxyNode(node, sequence, False)
+    frames.browser.AddProxyNode(node, sequence, False)  # and the sequence: added alone first, it would get another node
     frames.browser.SetSaveChanges(sequence, True)  # edits of a frame's segments are kept
 
 

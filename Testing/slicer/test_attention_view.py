@@ -71,6 +71,29 @@ def test_none_puts_back_what_was_shown_before(slicer, result, add_ct):
     assert all(foreground is None for foreground, _ in views(slicer).values())
 
 
+def test_a_deleted_map_gives_way_to_what_was_shown_before(slicer, result, add_ct):
+    pet = add_ct("PET")
+    slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)
+    for then in ("none", "s2-2"):  # the next map must not forget it either
+        slicer.mrmlScene.RemoveNode(show(result, "s2-1" if then == "none" else "s3-1"))
+        show(result, then)
+        show(result, "none")
+        for foreground, composite in views(slicer).values():
+            assert foreground is pet and composite.GetForegroundOpacity() == pytest.approx(0.3)
+
+
+def test_a_foreground_that_the_user_took_away_does_not_come_back(slicer, result, add_ct):
+    pet = add_ct("PET")
+    slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)
+    show(result, "s2-1")
+    for _, composite in views(slicer).values():
+        composite.SetForegroundVolumeID(None)
+    show(result, "none")
+    show(result, "s2-2")
+    show(result, "none")
+    assert all(foreground is None for foreground, _ in views(slicer).values())
+
+
 def test_none_leaves_other_foregrounds_alone(slicer, result, add_ct):
     pet = add_ct("PET")
     slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)

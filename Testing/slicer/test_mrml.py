@@ -181,6 +181,45 @@ def test_another_ct_into_the_same_output_moves_the_maps(slicer, logic, add_ct, n
     assert node.GetNodeReference("AttentionUNet.Input") is second
 
 
+def test_a_volume_named_like_the_emptied_folder_stays(slicer, logic, add_ct, network):
+    first, second = add_ct("first"), add_ct("second")
+    node = logic.segment(first, device="cpu", predictor=network())
+    from AttentionUNetSegmentationLib.map_volumes import maps_of
+
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    mine = add_ct("my attention")
+    for each in maps_of(node).values():
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(each), hierarchy.GetItemByDataNode(mine))
+    logic.segment(second, node, device="cpu", predictor=network())
+    assert slicer.mrmlScene.GetNodeByID(mine.GetID()) is mine and hierarchy.GetItemByDataNode(mine)
+
+
+def test_taking_back_removes_folders_but_nothing_that_stands_for_data(slicer, add_ct):
+    """The application has items for segments, too: removing one would remove a segment that was just given back."""
+    from AttentionUNetSegmentationLib.mrml import nodes_removed_on_error
+
+    ct, old_map = add_ct(), add_ct("old map")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy.RemoveItem(hierarchy.GetItemByDataNode(ct), False, False)
+
+    def add_then_fail():
+        folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "new folder")
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(old_map), folder)
+        segment = hierarchy.CreateHierarchyItem(hierarchy.GetItemByDataNode(node), "spleen", "Segments")
+        hierarchy.SetItemAttribute(segment, node.GetSegmentIDAttributeName(), "spleen")
+        hierarchy.CreateItem(hierarchy.GetSceneItemID(), ct)
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "new table")
+        raise MemoryError
+
+    with pytest.raises(MemoryError), nodes_removed_on_error():
+        add_then_fail()
+    assert hierarchy.GetItemByDataNode(ct) and hierarchy.GetItemByDataNode(old_map)
+    assert slicer.mrmlScene.GetNodeByID(old_map.GetID()) is old_map
+    assert hierarchy.GetItemChildWithName(hierarchy.GetItemByDataNode(node), "spleen")
+    assert not hierarchy.GetItemByName("new folder") and not slicer.util.getNodesByClass("vtkMRMLTableNode")
+
+
 def test_own_segments_under_another_transform_are_not_moved(slicer, logic, add_ct, network, turned):
     ct = add_ct()
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")

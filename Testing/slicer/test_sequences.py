@@ -66,6 +66,14 @@ def test_all_frames(slicer, logic, network, browser_of_two, current):
     assert volumes == pytest.approx([4 / 3 * np.pi * r**3 / 1000 for r in (14, 18)], rel=0.06)
 
 
+def test_the_first_run_shows_one_segmentation_only(slicer, logic, network, browser_of_two):
+    """While sequence and node are joined the browser must not make a node of its own for the sequence."""
+    _, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == [node]
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode") == [node.GetDisplayNode()]
+
+
 def test_a_second_run_reuses_the_sequence_and_the_table(slicer, logic, network, browser_of_two, scene_nodes):
     browser, volume = browser_of_two()
     node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)

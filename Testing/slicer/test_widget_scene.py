@@ -84,3 +84,23 @@ def test_in_place_of_a_removed_result_none_is_chosen(slicer, widget, done):
     slicer.mrmlScene.RemoveNode(done)
     slicer.mrmlScene.RemoveObserver(tag)
     assert widget._parameterNode.outputSegmentation is None and selector.currentNode() is None
+
+
+def test_entering_again_and_again_shows_the_same_parameters(slicer, widget, add_ct):
+    """Each typed parameter node goes on observing its node for as long as anyone holds it."""
+    widget._parameterNode.inputVolume = add_ct()
+    shown = widget._parameterNode
+    widget.exit()
+    assert widget._parameterNode is None
+    widget.enter()
+    assert widget._parameterNode is shown
+
+
+def test_a_closed_scene_brings_parameters_of_its_own(slicer, widget, add_ct, wait):
+    widget._parameterNode.inputVolume = add_ct()
+    slicer.mrmlScene.Clear(0)
+    shown = widget._parameterNode
+    assert shown.inputVolume is None
+    assert shown.parameterNode is slicer.mrmlScene.GetNodeByID(shown.parameterNode.GetID())
+    shown.inputVolume = another = add_ct("another")
+    assert widget.ui.inputSelector.currentNode() is another
