@@ -17,7 +17,7 @@ from attention_unet_training.synthetic_ct.structures import (
 from attention_unet_training.task import SegmentationTask
 from AttentionUNetSegmentationLib.network import UNet
 
-WIDTHS = [2, 4, 4, 6]  # two scales of the same width
+WIDTHS = [2, 4, 4, 4]  # scales of the same width
 CLASSES = len(AUXILIARY_GROUPS) + 1
 
 
@@ -45,14 +45,14 @@ def test_a_scale_takes_the_middle_of_each_whole_cell():
     assert at_scale(labels, 4).shape == (1, 1, 1, 1, 1)
 
 
-def test_features_of_every_scale_but_the_first_and_the_coarsest_are_watched(task):
+def test_the_encoders_features_are_watched_from_the_third_scale(task):
     network, heads = task.network.eval(), task.structure_heads
     seen = {}
-    for scale in (1, 2, 3):
-        network.decoder[scale - 1].register_forward_hook(lambda _b, _i, y, scale=scale: seen.update({scale: y}))
+    for scale in (1, 2, 3, 4):
+        network.encoder[scale - 1].register_forward_hook(lambda _b, _i, y, scale=scale: seen.update({scale: y}))
     with heads.watch(network) as features:
         network(torch.randn(1, 1, 16, 16, 24))
-    assert list(heads.scales) == sorted(features) == [2, 3]
+    assert list(heads.scales) == sorted(features) == [3, 4]
     assert all(features[scale] is seen[scale] for scale in heads.scales)
 
 
@@ -66,12 +66,25 @@ def test_the_loss_is_the_mean_over_scales_and_padding_does_not_count():
     torch.manual_seed(0)
     heads = StructureHeads(UNet(widths=WIDTHS), 3, smooth=2.0)
     structures = torch.randint(0, 3, (1, 1, 10, 16, 16))  # of a network's input of 16 x 16 x 16
-    features = {2: torch.randn(1, 4, 8, 8, 8), 3: torch.randn(1, 4, 4, 4, 4)}
+    features = {3: torch.randn(1, 4, 4, 4, 4), 4: torch.randn(1, 4, 2, 2, 2)}
     criterion = SegmentationLoss("dice_ce", [1.0] * 3, smooth=2.0)
-    fine, coarse = (head(features[scale]) for head, scale in zip(heads.heads, (2, 3), strict=True))
-    expected = criterion(fine[:, :, :5], structures[:, :, 1::2, 1::2, 1::2])
-    expected = (expected + criterion(coarse[:, :, :2], structures[:, :, 2:8:4, 2::4, 2::4])) / 2
+    fine, coarse = (head(features[scale]) for head, scale in zip(heads.heads, (3, 4), strict=True))
+    expected = criterion(fine[:, :, :2], structures[:, :, 2:8:4, 2::4, 2::4])
+    expected = (expected + criterion(coarse[:, :, :1], structures[:, :, 4:8:8, 4::8, 4::8])) / 2
     torch.testing.assert_close(heads(features, structures), expected)
+
+
+@pytest.mark.parametrize(("height", "scales"), [(7, [3]), (3, [])])
+def test_scales_that_a_thin_patch_has_no_whole_cell_of_do_not_count(height, scales):
+    torch.manual_seed(0)
+    heads = StructureHeads(UNet(widths=WIDTHS), 3, smooth=2.0)
+    structures = torch.randint(0, 3, (1, 1, height, 16, 16))
+    features = {3: torch.randn(1, 4, 2, 4, 4), 4: torch.randn(1, 4, 1, 2, 2)}
+    expected = 0.0
+    if scales:
+        score = heads.heads[0](features[3])[:, :, :1]
+        expected = heads.criterion(score, structures[:, :, 2:3, 2::4, 2::4]).item()
+    assert heads(features, structures).item() == pytest.approx(expected)
 
 
 def test_a_step_adds_the_weighted_loss_of_the_structures(task, batch):
@@ -87,7 +100,7 @@ def test_structures_teach_the_encoder_where_the_organs_alone_say_nothing(task, b
     task.loss.forward = lambda logits, *_: 0 * logits.sum()
     task.training_step(batch, 0).backward()
     assert task.network.encoder[0].conv1.weight.grad.abs().sum() > 0
-    assert not task.network.mix.weight.grad.any()  # the outputs of the organs learn from organs only
+    assert not task.network.decoder[0].conv1.weight.grad.any()  # only the encoder learns from structures
     task._trainer = SimpleNamespace(estimated_stepping_batches=10)
     groups = task.configure_optimizers()["optimizer"].param_groups
     optimised = {id(parameter) for group in groups for parameter in group["params"]}
