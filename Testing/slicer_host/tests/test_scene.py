@@ -1,6 +1,7 @@
 """The scene and the logics are the real ones, wired as in the application."""
 
 import numpy as np
+import pytest
 
 
 def test_scene_events_and_clearing(slicer):
@@ -35,6 +36,55 @@ def test_subject_hierarchy_follows_the_nodes(slicer):
     hidden.HideFromEditorsOn()
     slicer.mrmlScene.AddNode(hidden)
     assert hierarchy.GetItemByDataNode(hidden) == hierarchy.GetInvalidItemID()
+
+
+@pytest.fixture
+def segmentation(slicer):
+    """A segmentation node with two segments, and its subject hierarchy item."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    for name in ("spleen", "liver"):
+        node.GetSegmentation().AddEmptySegment(name, name)
+    return node, slicer.mrmlScene.GetSubjectHierarchyNode().GetItemByDataNode(node)
+
+
+def names_below(slicer, item):
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    return [hierarchy.GetItemName(child) for child in slicer.util.getSubjectHierarchyItemChildren(item)]
+
+
+def test_every_segment_has_an_item(slicer, segmentation):
+    node, item = segmentation
+    assert names_below(slicer, item) == ["spleen", "liver"]
+    node.GetSegmentation().GetSegment("liver").SetName("Leber")
+    assert names_below(slicer, item) == ["spleen", "Leber"]
+    node.GetSegmentation().RemoveSegment("spleen")
+    assert names_below(slicer, item) == ["Leber"]
+    node.GetSegmentation().RemoveAllSegments()
+    assert names_below(slicer, item) == []
+
+
+def test_a_segment_goes_and_is_renamed_with_its_item(slicer, segmentation):
+    node, item = segmentation
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    spleen, liver = slicer.util.getSubjectHierarchyItemChildren(item)
+    hierarchy.SetItemName(liver, "Leber")
+    assert node.GetSegmentation().GetSegment("liver").GetName() == "Leber"
+    hierarchy.RemoveItem(spleen)
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["liver"]
+    assert names_below(slicer, item) == ["Leber"]
+
+
+def test_a_removed_segmentation_takes_its_items_along_and_a_loaded_one_brings_them(slicer, segmentation, tmp_path):
+    node, _ = segmentation
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.RemoveNode(node)
+    assert not hierarchy.GetItemByName("spleen")
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    loaded = slicer.util.getNode("organs")
+    item = slicer.mrmlScene.GetSubjectHierarchyNode().GetItemByDataNode(loaded)
+    assert names_below(slicer, item) == ["spleen", "liver"]
 
 
 def test_slice_views_show_the_layers(slicer):
