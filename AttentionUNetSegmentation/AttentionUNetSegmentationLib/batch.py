@@ -67,6 +67,24 @@ def is_done(case: Case, model: Model, options: Options) -> bool:
         return False
 
 
+def check_not_anothers(case: Case) -> None:
+    """Make sure that the case's folder does not hold the result of another input.
+
+    Raises:
+        ValueError: If it does.
+    """
+    try:
+        report = json.loads((case.folder / REPORT_FILE).read_text(encoding="utf-8"))
+        earlier = report["run"]["input"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if earlier != str(case.source.resolve()):
+        raise ValueError(
+            f"{case.folder} holds the result of another input, {earlier}: "
+            "choose another output folder, or replace it with --overwrite"
+        )
+
+
 def run_case(
     case: Case,
     model: Model,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .batch import Case, is_done, run_case
+from .batch import Case, check_not_anothers, is_done, run_case
 from .model import Model
 from .model_spec import ModelSpec
 from .model_store import InstalledModel
@@ -76,6 +76,8 @@ def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progre
     if not overwrite and is_done(case, model, options):
         return Outcome(case, skipped=True)
     try:
+        if not overwrite:
+            check_not_anothers(case)
         return Outcome(case, report=run_case(case, model, options, progress))
     except Exception as error:
         logger.debug("case %s failed", case.name, exc_info=True)

@@ -114,8 +114,10 @@ def add_model(source: Path | str) -> InstalledModel:
         with unpacked_model(source) as unpacked:
             return add_model(unpacked)
     model = load_model(source)
-    if any(entry.name == model.spec.name for entry in list_models()):
-        raise ModelError(f"a model named {model.spec.name!r} is there already; remove it first")
+    same = [entry for entry in list_models() if entry.name == model.spec.name]
+    if same:
+        what = "it belongs to the package, so give yours another name" if same[0].packaged else "remove it first"
+        raise ModelError(f"a model named {model.spec.name!r} is there already; {what}")
     base = user_model_folder()
     target = base / model.spec.name
     base.mkdir(parents=True, exist_ok=True)

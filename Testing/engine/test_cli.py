@@ -132,6 +132,18 @@ def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
     assert tree(out) == sorted(expected)  # nothing stale is left
 
 
+def test_the_result_of_another_ct_is_not_replaced_unasked(tiny_model, tmp_path, capsys):
+    first, second, out = ct(tmp_path / "a.nii.gz"), ct(tmp_path / "b.nii.gz"), tmp_path / "out"
+    segment(tiny_model, first, "--output-dir", out, "--quiet")
+    before = (out / "report.json").read_text()
+    assert segment(tiny_model, second, "--output-dir", out, "--quiet") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"{out} holds the result of another input, {first}: choose another output folder" in error
+    assert (out / "report.json").read_text() == before
+    assert segment(tiny_model, second, "--output-dir", out, "--quiet", "--overwrite") == 0
+    assert (out / "report.json").read_text() != before
+
+
 def test_names_of_cases_are_unique(tmp_path):
     sources = [ct(tmp_path / folder / "ct.nii.gz") for folder in ("p1", "p2")] + [ct(tmp_path / "p1" / "other.nrrd")]
     cases = find_cases([*sources, sources[0]], tmp_path / "out")

@@ -231,7 +231,7 @@ def test_add_list_find_and_remove(saved, tmp_path):
     assert added.folder == tmp_path / "added" / "test-model"
     assert [entry.name for entry in list_models()] == ["test-model"]
     assert load_model(find_model("test-model")).spec.name == "test-model"
-    with pytest.raises(ModelError, match="is there already"):
+    with pytest.raises(ModelError, match="is there already; remove it first"):
         add_model(saved)
     remove_model("test-model")
     assert list_models() == []
@@ -255,10 +255,12 @@ def test_a_broken_model_is_listed_with_the_reason(saved, tmp_path):
     assert "not valid JSON" in entry.problem
 
 
-def test_packaged_models_cannot_be_removed(tmp_path):
+def test_packaged_models_can_neither_be_removed_nor_replaced(tmp_path):
     model = phantoms.model()
     save_model(tmp_path / "packaged" / "test-model", model.network, model.spec)
-    with pytest.raises(ModelError, match="belongs to the package"):
+    with pytest.raises(ModelError, match="belongs to the package, so give yours another name"):
+        add_model(tmp_path / "packaged" / "test-model")
+    with pytest.raises(ModelError, match="belongs to the package and cannot be removed"):
         remove_model("test-model")
     assert (tmp_path / "packaged" / "test-model" / "weights.pt").is_file()
 

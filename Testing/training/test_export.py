@@ -58,6 +58,11 @@ def test_what_the_description_lacks_is_named(checkpoint, measured, tmp_path, key
         export(checkpoint, tmp_path / "model", description(tmp_path / "d.json", **{key: " "}), measured)
 
 
+def test_a_description_that_is_not_there_is_told_in_one_sentence(checkpoint, measured, tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.json cannot be read: No such file or directory"):
+        export(checkpoint, tmp_path / "model", tmp_path / "nowhere.json", measured)
+
+
 def test_a_checkpoint_needs_a_description(checkpoint, measured, tmp_path):
     with pytest.raises(ValueError, match="only with --description"):
         export(checkpoint, tmp_path / "model", None, measured)

@@ -105,6 +105,8 @@ def _read_description(path: Path) -> dict[str, Any]:
 def _read_json(path: Path, kind: type, expected: str) -> Any:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, kind):
