@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,8 @@ def print_summary(outcomes: Sequence[Outcome], spec: ModelSpec) -> None:
     failed = sum(not outcome.succeeded for outcome in outcomes)
     if len(outcomes) > 1 or skipped:
         console.print(f"{len(reports)} done, {skipped} done already (use --overwrite to repeat), {failed} failed")
+    if len(outcomes) == 1 and skipped:
+        console.print(f"results: {outcomes[0].case.folder}", highlight=False, soft_wrap=True, markup=False)
     if reports:
         console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim", markup=False)
 
@@ -115,7 +117,7 @@ def _print_case(console: Any, outcome: Outcome) -> None:
     table = Table("organ", "volume (ml)", "mean (HU)", title=escape(outcome.case.name))
     for organ in outcome.report["organs"]:
         mean = "-" if organ["mean_hu"] is None else f"{organ['mean_hu']:.0f}"
-        table.add_row(escape(organ["name"]), f"{organ['volume_ml']:.1f}" if organ["found"] else "not found", mean)
+        table.add_row(escape(organ["name"]), _volume_text(organ), mean)
     console.print(table)
     seconds = outcome.report["provenance"]["seconds"]
     device = f"{outcome.report['provenance']['device']}, {outcome.report['provenance']['backend']}"
@@ -125,6 +127,10 @@ def _print_case(console: Any, outcome: Outcome) -> None:
     console.print(f"results: {outcome.case.folder}", highlight=False, soft_wrap=True, markup=False)
 
 
+def _volume_text(organ: Mapping[str, Any]) -> str:
+    return f"{organ['volume_ml']:.1f}" if organ["found"] else "not found"
+
+
 def _print_batch(console: Any, outcomes: Sequence[Outcome]) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -132,7 +138,7 @@ def _print_batch(console: Any, outcomes: Sequence[Outcome]) -> None:
     names = list(dict.fromkeys(organ["name"] for outcome in outcomes for organ in outcome.report["organs"]))
     table = Table("case", *(escape(f"{name} (ml)") for name in names), "seconds")
     for outcome in outcomes:
-        volumes = {organ["name"]: f"{organ['volume_ml']:.1f}" for organ in outcome.report["organs"]}
+        volumes = {organ["name"]: _volume_text(organ) for organ in outcome.report["organs"]}
         seconds = outcome.report["provenance"]["seconds"]["total"]
         table.add_row(escape(outcome.case.name), *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,13 +152,20 @@ def _in_lines(entry: Entry) -> str:
 
 def _headline(figure: Figure, analysis: Analysis, text: str) -> None:
     case = analysis.case
-    figure.suptitle(f"{text}\n{case.ct.name}, cut through the {case.position_organ}", fontsize=11, parse_math=False)
+    where = f"{case.ct.name}, cut through the {case.position_organ}"
+    figure.suptitle(f"{_fitted(text, figure, 11)}\n{_fitted(where, figure, 11)}", fontsize=11, parse_math=False)
     colors = _colors(len(case.organs))
     stroke = [withStroke(linewidth=3.5, foreground="black")]
     named = zip(colors, case.organs, strict=True)
     lines = [Line2D([], [], color=color, label=name, path_effects=stroke) for color, name in named]
     title = "reference labels; patient's right (axial), front (sagittal) on the left; one colour range for the series"
+    title = _fitted(title, figure, 8)
     figure.legend(handles=lines, loc="outside lower center", ncols=8, fontsize=8, title=title, title_fontsize=8)
+
+
+def _fitted(text: str, figure: Figure, size_pt: float) -> str:
+    """The text in lines that fit into the figure's width; a letter is 0.6 times as wide as it is high, on average."""
+    return textwrap.fill(text, max(20, int(figure.get_figwidth() * 72 / (0.6 * size_pt))))
 
 
 def _save(figure: Figure, path: Path) -> None:
