@@ -6,6 +6,7 @@ last: a folder with a report is complete, and an interrupted batch goes on where
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import tempfile
@@ -25,6 +26,14 @@ from .report import build_report, write_overview
 from .volume import Segmentation, Volume
 
 REPORT_FILE = "report.json"
+RESULT_FILES = (
+    REPORT_FILE,
+    "labels.nii.gz",
+    "segmentation.seg.nrrd",
+    "overview.png",
+    "attention_*.nrrd",
+    "probability_*.nii.gz",
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,8 @@ def is_done(case: Case, model: Model, options: Options) -> bool:
         return False
 
 
-def check_not_anothers(case: Case) -> None:
-    """Make sure that the case's folder does not hold the result of another input.
+def check_nothing_is_lost(case: Case) -> None:
+    """Make sure that the folder holds neither another input's result nor files of the user's own named like a result.
 
     Raises:
         ValueError: If it does.
@@ -77,6 +86,12 @@ def check_not_anothers(case: Case) -> None:
         report = json.loads((case.folder / REPORT_FILE).read_text(encoding="utf-8"))
         earlier = report["run"]["input"]
     except (OSError, ValueError, KeyError, TypeError):
+        foreign = sorted(path.name for path in case.folder.glob("*") if _is_called_like_a_result(path.name))
+        if foreign:
+            raise ValueError(
+                f"{case.folder} holds {foreign[0]}, which is no result of a complete run: "
+                "choose another output folder, or replace it with --overwrite"
+            ) from None
         return
     if earlier != str(case.source.resolve()):
         raise ValueError(
@@ -99,6 +114,8 @@ def run_case(
         OSError: If the results cannot be written; what was there before is untouched.
         Cancelled: When asked to stop.
     """
+    if case.source.resolve().parent == case.folder.resolve() and _is_called_like_a_result(case.source.name):
+        raise ValueError(f"the result would replace {case.source} itself: choose another output folder")
     fingerprint = run_fingerprint(case, model, options)
     began = time.monotonic()
     volume = read_volume(case.source)
@@ -195,9 +212,13 @@ def _files_of_report(folder: Path) -> list[str]:
     """The files that the report in a folder names, itself included; none without a readable report."""
     try:
         names = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))["files"]
-        return [REPORT_FILE, *(Path(name).name for name in names)]
+        return [REPORT_FILE, *(name for name in names if _is_called_like_a_result(name))]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def _is_called_like_a_result(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULT_FILES)
 
 
 def _volumes_in(folder: Path) -> list[Path]:

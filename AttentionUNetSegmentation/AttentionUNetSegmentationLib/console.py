@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .batch import Case, check_not_anothers, is_done, run_case
+from .batch import Case, check_nothing_is_lost, is_done, run_case
 from .model import Model
 from .model_spec import ModelSpec
 from .model_store import InstalledModel
@@ -77,7 +77,7 @@ def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progre
         return Outcome(case, skipped=True)
     try:
         if not overwrite:
-            check_not_anothers(case)
+            check_nothing_is_lost(case)
         return Outcome(case, report=run_case(case, model, options, progress))
     except Exception as error:
         logger.debug("case %s failed", case.name, exc_info=True)

@@ -144,6 +144,28 @@ def test_the_result_of_another_ct_is_not_replaced_unasked(tiny_model, tmp_path, 
     assert (out / "report.json").read_text() != before
 
 
+def test_files_of_the_users_own_are_not_replaced_unasked(tiny_model, tmp_path, capsys):
+    source, out = ct(tmp_path / "a.nii.gz"), tmp_path / "out"
+    out.mkdir()
+    (out / "labels.nii.gz").write_text("drawn by hand")
+    (out / "precious.dat").write_text("mine")
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 1
+    assert f"{out} holds labels.nii.gz, which is no result of a complete run" in capsys.readouterr().err
+    assert (out / "labels.nii.gz").read_text() == "drawn by hand"
+    (out / "report.json").write_text('{"files": ["precious.dat", "../a.nii.gz"]}')  # another program's
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 1
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet", "--overwrite") == 0
+    assert (out / "precious.dat").read_text() == "mine" and source.is_file()
+
+
+def test_a_ct_called_like_a_result_is_never_replaced(tiny_model, tmp_path, capsys):
+    source = ct(tmp_path / "labels.nii.gz")
+    before = source.read_bytes()
+    assert segment(tiny_model, source, "--output-dir", tmp_path, "--quiet", "--overwrite") == 1
+    assert "would replace" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
 def test_names_of_cases_are_unique(tmp_path):
     sources = [ct(tmp_path / folder / "ct.nii.gz") for folder in ("p1", "p2")] + [ct(tmp_path / "p1" / "other.nrrd")]
     cases = find_cases([*sources, sources[0]], tmp_path / "out")
