@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .dicom import is_dicom_file
 from .files import READABLE_ENDINGS, read_volume, write_segmentation, write_volume
 from .model import Model
 from .monitor import CancelCheck, ProgressCallback
@@ -52,11 +53,13 @@ def find_cases(inputs: Sequence[str | Path], output_dir: Path) -> list[Case]:
     case writes into ``output_dir`` itself, several write into sub-folders with unique names.
 
     Raises:
-        ValueError: If nothing is given.
+        ValueError: If nothing is given, or a folder holds DICOM files and volumes of another kind.
     """
     sources: list[Path] = []
     for entry in map(Path, inputs):
         volumes = _volumes_in(entry) if entry.is_dir() else []
+        if volumes and any(is_dicom_file(path) for path in entry.iterdir() if path.is_file()):
+            raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name that file, or move it elsewhere")
         sources += volumes or [entry]
     if not sources:
         raise ValueError("no input was given")

@@ -77,20 +77,32 @@ def read_dicom(folder: Path) -> Volume:
     """
     slices, unreadable = [], []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        found = _read_header(path)
+        found = _read_header(path) if _is_utf8(path) else None
         if found is not None:
             slices.append(found)
         elif is_dicom_file(path) and path.name.upper() != "DICOMDIR":
-            unreadable.append(path.name)
+            unreadable.append(path.name.encode(errors="replace").decode())
     if not slices:
         raise ValueError(f"{folder} holds no DICOM images")
     stack, notes = _largest_ct(folder, slices)
     if unreadable:
         shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
-        notes.append(f"{len(unreadable)} DICOM files are no images or damaged, and were left out ({shown})")
+        notes.append(
+            f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
+        )
     if stack[0].size[2] > 1:
+        notes.append("the places and values of a multi-frame file's frames are taken as ITK reads them, unchecked")
         return _read_multiframe(folder, stack[0], notes)
     return _read_stack(folder, _in_order(folder, stack), notes)
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a path can be given to SimpleITK, which ends the process at one that it cannot decode."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_header(path: Path) -> Slice | None:

@@ -166,6 +166,13 @@ def test_a_ct_called_like_a_result_is_never_replaced(tiny_model, tmp_path, capsy
     assert source.read_bytes() == before
 
 
+def test_a_folder_of_dicom_files_and_volumes_is_refused(tmp_path):
+    (tmp_path / "0001").write_bytes(bytes(128) + b"DICM")
+    ct(tmp_path / "tumour_mask.nii.gz")
+    with pytest.raises(ValueError, match=r"holds DICOM files and tumour_mask\.nii\.gz: name that file, or move it"):
+        find_cases([tmp_path], tmp_path / "out")
+
+
 def test_names_of_cases_are_unique(tmp_path):
     sources = [ct(tmp_path / folder / "ct.nii.gz") for folder in ("p1", "p2")] + [ct(tmp_path / "p1" / "other.nrrd")]
     cases = find_cases([*sources, sources[0]], tmp_path / "out")

@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -115,7 +118,9 @@ def test_damaged_images_are_said_to_be_left_out(tmp_path):
     for path in sorted(tmp_path.iterdir())[:2]:
         path.write_bytes(path.read_bytes()[:300])
     read = read_volume(tmp_path)
-    assert any("2 DICOM files are no images or damaged, and were left out" in note for note in read.notes)
+    assert any(
+        "2 DICOM files are no images, damaged or not named in UTF-8, and were left out" in note for note in read.notes
+    )
 
 
 @pytest.mark.parametrize("missing", ["0028|0030", "0020|0037", "0020|0032"])
@@ -167,3 +172,17 @@ def test_one_image_is_not_a_volume(tmp_path):
     write_slices(tmp_path, scan((1, 20, 22)))
     with pytest.raises(ValueError, match="only one image"):
         read_volume(tmp_path)
+
+
+def test_a_file_whose_name_is_not_utf8_is_left_out_with_a_note(tmp_path):
+    """SimpleITK would end the process at such a name."""
+    write_slices(tmp_path, scan())
+    first = sorted(tmp_path.iterdir())[0]
+    odd = os.fsencode(tmp_path) + b"/M\xfcller.dcm"
+    try:
+        shutil.copy(first, odd)
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    read = read_volume(tmp_path)
+    assert read.voxels.shape == SHAPE
+    assert any("1 DICOM files are no images, damaged or not named in UTF-8" in note for note in read.notes)
