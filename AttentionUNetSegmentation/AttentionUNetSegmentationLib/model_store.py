@@ -21,6 +21,17 @@ from .model_spec import SPEC_FILE, ModelError, ModelSpec
 PACKAGED_MODELS = Path(__file__).parent / "models"
 MODEL_FOLDER_VARIABLE = "ATTENTION_UNET_MODELS"
 MAX_MODEL_BYTES = 4 << 30  # a zip that unpacks to more is refused
+# What zipfile raises for damaged, encrypted and unsupported zips; a Python may have been built without LZMA.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    UnicodeDecodeError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    *([zipfile.lzma.LZMAError] if zipfile.lzma else []),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ def read_spec(folder: Path) -> ModelSpec:
         return ModelSpec.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a model: it has no {SPEC_FILE}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} cannot be used: {error}") from error
 
 
@@ -118,7 +129,7 @@ def unpacked_model(archive: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="attention-unet-") as scratch:
         try:
             _unpack(archive, Path(scratch))
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        except _ZIP_ERRORS as error:
             raise ModelError(f"{archive} is not a readable zip: {' '.join(str(error).split())}") from error
         try:
             yield Path(scratch)

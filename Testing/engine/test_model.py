@@ -198,7 +198,10 @@ def test_damaged_zips_are_named(saved, tmp_path):
     with zipfile.ZipFile(tmp_path / "deflated.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in saved.iterdir():
             archive.write(path, path.name)
-    for source in (good, tmp_path / "deflated.zip"):
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for path in saved.iterdir():
+            archive.write(path, path.name)
+    for source in (good, tmp_path / "deflated.zip", tmp_path / "lzma.zip"):
         content = bytearray(source.read_bytes())
         for position in range(200, len(content) - 200, max(1, len(content) // 12)):
             damaged = bytearray(content)
@@ -253,6 +256,20 @@ def test_a_broken_model_is_listed_with_the_reason(saved, tmp_path):
     (entry,) = list_models()
     assert entry.spec is None
     assert "not valid JSON" in entry.problem
+
+
+@pytest.mark.parametrize("kind", ["nested", "huge"])
+def test_absurd_json_spoils_its_own_model_only(saved, tmp_path, kind):
+    add_model(saved)
+    content = json.loads((saved / "model.json").read_text())
+    content["intensity"]["std_hu"] = 10**400
+    (tmp_path / "added" / "absurd").mkdir()
+    (tmp_path / "added" / "absurd" / "model.json").write_text(
+        "[" * 100_000 if kind == "nested" else json.dumps(content)
+    )
+    entries = {entry.folder.name: entry for entry in list_models()}
+    assert entries["test-model"].spec is not None
+    assert entries["absurd"].spec is None and entries["absurd"].problem
 
 
 def test_packaged_models_can_neither_be_removed_nor_replaced(tmp_path):
