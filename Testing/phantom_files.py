@@ -1,9 +1,11 @@
 """Files that tests read: DICOM series written slice by slice with a given geometry, and files that are broken."""
 
+import zlib
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 
 import phantoms
@@ -106,3 +108,76 @@ def bad_files(folder) -> dict[str, str]:
         "truncated.ct.nrrd": "damaged or not an image",
         "truncated.ct.mha": "damaged or truncated",
     }
+
+
+def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) -> None:
+    """Write an enhanced (multi-frame) CT, uncompressed.
+
+    Args:
+        path: File to write; its folder is made.
+        volume: Voxels as stored, rescaled by slope 1, intercept -1024; ``volume.voxels`` are HU.
+        frames: For each frame in the file's order: ``height`` (slice index, which need not be whole), ``plane`` (which
+            slice of the volume it shows), and changes: ``shift_mm`` (LPS), ``temporal``, ``rescale``, ``kind``.
+        shared: Whether orientation, spacing and rescaling stand once for all frames, or in each.
+        top: Values that the file has for all frames, by DICOM keyword; None leaves one out.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    matrix = LPS @ volume.ijk_to_ras[:3]
+    frames = frames or [{"height": n, "plane": n} for n in range(len(volume.voxels))]
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    instance = f"1.2.3.{zlib.crc32(str(path).encode())}"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = instance
+    common = {"Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "PatientID": "P1"}
+    common |= {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "AcquisitionNumber": 1} | top
+    for keyword, value in common.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    for keyword, value in {
+        "Rows": volume.voxels.shape[1],
+        "Columns": volume.voxels.shape[2],
+        "NumberOfFrames": len(frames),
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 0,
+    }.items():
+        setattr(dataset, keyword, value)
+    cosines = [f"{x:.6f}" for x in (*matrix[:, 0] / SPACING[0], *matrix[:, 1] / SPACING[1])]
+    everywhere = {
+        "PlaneOrientationSequence": {"ImageOrientationPatient": cosines},
+        "PixelMeasuresSequence": {"PixelSpacing": [SPACING[1], SPACING[0]]},
+        "PixelValueTransformationSequence": {"RescaleSlope": 1, "RescaleIntercept": -1024},
+    }
+    dataset.SharedFunctionalGroupsSequence = [_groups(everywhere if shared else {})]
+    dataset.PerFrameFunctionalGroupsSequence = []
+    for frame in frames:
+        position = matrix[:, 3] + matrix[:, 2] * frame["height"] + np.array(frame.get("shift_mm", (0, 0, 0)))
+        groups = {
+            "PlanePositionSequence": {"ImagePositionPatient": [f"{x:.6f}" for x in position]},
+            "FrameContentSequence": {"TemporalPositionIndex": frame.get("temporal", 1), "FrameAcquisitionNumber": 1},
+            "CTImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", frame.get("kind", "VOLUME"), "NONE"]},
+        }
+        groups |= {} if shared else everywhere
+        if "rescale" in frame:
+            slope, intercept = frame["rescale"]
+            groups["PixelValueTransformationSequence"] = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+        dataset.PerFrameFunctionalGroupsSequence.append(_groups(groups))
+    planes = [volume.voxels[frame["plane"]] for frame in frames]
+    dataset.PixelData = (np.stack(planes) + 1024).astype("<u2").tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _groups(content: dict[str, dict]) -> pydicom.Dataset:
+    """Functional groups: sequences of one item each."""
+    groups = pydicom.Dataset()
+    for sequence, values in content.items():
+        item = pydicom.Dataset()
+        for keyword, value in values.items():
+            setattr(item, keyword, value)
+        setattr(groups, sequence, [item])
+    return groups

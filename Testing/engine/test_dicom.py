@@ -2,6 +2,7 @@ import os
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -55,6 +56,27 @@ def test_phases_at_the_same_place_are_told_apart_by_acquisition(tmp_path):
     read = read_volume(tmp_path)
     np.testing.assert_allclose(read.voxels, scan().voxels)
     assert "2 CT stacks" in read.notes[0]
+
+
+def test_phases_whose_slices_lie_between_each_others_are_told_apart_by_acquisition(tmp_path):
+    write_slices(tmp_path, scan(), acquisition="1")
+    later = scan()
+    write_slices(tmp_path, Volume(later.voxels + 50, later.ijk_to_ras), [n + 0.5 for n in range(24)], acquisition="2")
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "2 CT stacks" in read.notes[0]
+
+
+@pytest.mark.parametrize("per_acquisition", [1, 6])
+def test_a_scan_of_several_acquisitions_in_a_row_is_one_volume(per_acquisition, tmp_path):
+    """Step and shoot: each stop of the table is an acquisition of its own."""
+    volume = scan()
+    for first in range(0, 24, per_acquisition):
+        part = list(range(first, first + per_acquisition))
+        write_slices(tmp_path, Volume(volume.voxels[part], volume.ijk_to_ras), part, acquisition=str(first))
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, volume.voxels)
+    assert read.notes == ()
 
 
 def test_images_at_the_same_place_that_nothing_tells_apart_are_refused(tmp_path):
@@ -130,6 +152,18 @@ def test_images_without_a_place_are_refused(missing, tmp_path, monkeypatch):
     has = sitk.ImageFileReader.HasMetaDataKey
     monkeypatch.setattr(sitk.ImageFileReader, "HasMetaDataKey", lambda self, key: key != missing and has(self, key))
     with pytest.raises(ValueError, match="lack position, orientation or pixel spacing|same position"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("spacing", ["0\\0", "1.5"])
+def test_images_without_a_usable_pixel_spacing_are_refused(spacing, tmp_path):
+    """ITK would take 1 mm."""
+    write_slices(tmp_path, scan())
+    for path in tmp_path.iterdir():
+        header = pydicom.dcmread(path)
+        header.add(pydicom.DataElement("PixelSpacing", "DS", spacing.split("\\")))
+        header.save_as(path)
+    with pytest.raises(ValueError, match="lack position, orientation or pixel spacing"):
         read_volume(tmp_path)
 
 

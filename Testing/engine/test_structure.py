@@ -15,13 +15,14 @@ SLICER_ONLY = {"slicer", "qt", "ctk", "vtk"}
 LAZY = {  # third-party packages that a module may import inside functions
     "report": {"matplotlib"},
     "console": {"rich"},
+    "multiframe": {"pydicom"},
     "nifti": {"nibabel"},
     "backends": {"openvino"},
 }
 # a module may import only modules that stand before it
 ORDER = [
-    "__init__ volume monitor tiles errors",
-    "model_spec network resampling job",
+    "__init__ volume monitor tiles errors multiframe",
+    "model_spec network resampling job dicom_headers",
     "slabwise",
     "memory model_store stages preprocessing nifti dicom metaimage",
     "model backends components files measures",

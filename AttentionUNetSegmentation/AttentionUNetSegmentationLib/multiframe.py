@@ -1,0 +1,103 @@
+"""What the functional groups of a multi-frame DICOM file (enhanced CT) say about each frame.
+
+ITK takes one spacing, direction and rescaling for all frames of such a file, right or not, so the groups are read here,
+with pydicom. 3D Slicer reads its volumes itself and never comes this way.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+SHARED = "SharedFunctionalGroupsSequence"
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where one image lies, and what may tell it from others at the same place; empty what the header does not say.
+
+    Attributes:
+        number: Within the file, from 0.
+        position: (3,) of the first voxel's centre, LPS, mm.
+        orientation: (6,) direction cosines along a row, then along a column.
+        spacing_mm: (2,) between rows, then between columns, as DICOM orders them.
+        kind: "ORIGINAL", "PRIMARY", "LOCALIZER" ...
+        phase: Temporal position, acquisition, stack, file.
+        rescale: Slope and intercept.
+    """
+
+    number: int = 0
+    position: np.ndarray = field(default_factory=lambda: np.array([]))
+    orientation: np.ndarray = field(default_factory=lambda: np.array([]))
+    spacing_mm: np.ndarray = field(default_factory=lambda: np.array([]))
+    kind: str = ""
+    phase: tuple[str, ...] = ()
+    rescale: tuple[float, ...] = ()
+
+
+def read_frames(path: Path) -> list[Frame]:
+    """One entry for each frame of a multi-frame file, in the file's order.
+
+    Raises:
+        ValueError: If the header cannot be read.
+    """
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        return [_frame(dataset, number) for number in range(int(dataset.get("NumberOfFrames") or 1))]
+    except (pydicom.errors.InvalidDicomError, OSError, EOFError, struct.error, KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a damaged header: {' '.join(str(error).split())}") from error
+
+
+def _frame(dataset: Dataset, number: int) -> Frame:
+    groups = [_item(dataset, PER_FRAME, number), _item(dataset, SHARED, 0)]
+
+    def numbers(group: str, *names: str) -> np.ndarray:
+        values = [_value(groups, group, name) for name in names]
+        flat = [part for value in values if value is not None for part in np.atleast_1d(value)]
+        return np.array([float(part) for part in flat])
+
+    def text(group: str, name: str) -> str:
+        value = _value(groups, group, name)
+        return "" if value is None else str(value)
+
+    acquisition = text("FrameContentSequence", "FrameAcquisitionNumber")
+    return Frame(
+        number=number,
+        position=numbers("PlanePositionSequence", "ImagePositionPatient"),
+        orientation=numbers("PlaneOrientationSequence", "ImageOrientationPatient"),
+        spacing_mm=numbers("PixelMeasuresSequence", "PixelSpacing"),
+        kind=text("CTImageFrameTypeSequence", "FrameType") or str(dataset.get("ImageType") or ""),
+        phase=(
+            text("FrameContentSequence", "TemporalPositionIndex"),
+            acquisition or str(dataset.get("AcquisitionNumber") or ""),
+            text("FrameContentSequence", "StackID"),
+            # a scan that is stored in several files has one concatenation UID
+            str(dataset.get("ConcatenationUID") or dataset.get("SOPInstanceUID") or ""),
+        ),
+        rescale=tuple(numbers("PixelValueTransformationSequence", "RescaleSlope", "RescaleIntercept").tolist()),
+    )
+
+
+def _value(groups: list[Dataset | None], group: str, name: str) -> object | None:
+    """A value of a functional group, from the first of the places that has it."""
+    for place in groups:
+        item = None if place is None else _item(place, group, 0)
+        value = None if item is None else item.get(name)
+        if value is not None:
+            return value
+    return None
+
+
+def _item(dataset: Dataset, sequence: str, number: int) -> Dataset | None:
+    items = dataset.get(sequence) or []
+    return items[number] if number < len(items) else None

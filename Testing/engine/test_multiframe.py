@@ -1,0 +1,131 @@
+"""Enhanced (multi-frame) DICOM files: their frames are placed one by one, like the images of a series."""
+
+import numpy as np
+import pytest
+
+import phantoms
+from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.volume import Volume
+from phantom_files import SHAPE, scan, write_enhanced, write_slices
+
+ALL = range(SHAPE[0])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_multi_frame_file_is_read_with_its_place_and_values(shared, tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), shared=shared)
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, scan().ijk_to_ras, atol=1e-4)
+    assert read.modality == "CT"
+    assert read.notes == ()
+
+
+def test_the_same_scan_is_read_alike_from_one_file_and_from_many(tmp_path):
+    write_enhanced(tmp_path / "one" / "ct.dcm", scan())
+    write_slices(tmp_path / "many", scan())
+    one, many = read_volume(tmp_path / "one"), read_volume(tmp_path / "many")
+    np.testing.assert_array_equal(one.voxels, many.voxels)
+    assert one.grid.same_as(many.grid)
+
+
+def test_frames_in_any_order_are_put_in_order(tmp_path):
+    order = np.random.default_rng(0).permutation(SHAPE[0])
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": int(n), "plane": int(n)} for n in order])
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, scan().ijk_to_ras, atol=1e-4)
+
+
+def test_a_missing_frame_is_interpolated_and_said(tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": n, "plane": n} for n in ALL if n != 12])
+    read = read_volume(tmp_path)
+    assert read.voxels.shape == SHAPE
+    np.testing.assert_allclose(read.voxels[[11, 13]], scan().voxels[[11, 13]], atol=0.51)
+    assert "gaps of 2.00 to 4.00 mm" in read.notes[0]
+
+
+def test_a_large_hole_between_frames_is_refused(tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": n, "plane": n} for n in ALL if not 8 <= n < 16])
+    with pytest.raises(ValueError, match=r"slices are missing, a hole of 18\.0 mm"):
+        read_volume(tmp_path)
+
+
+def test_uneven_frames_keep_their_places(tmp_path):
+    """ITK would take 1 mm for all, as the distances differ."""
+    heights = np.cumsum([0.0] + [1.0, 1.3] * 12)[:24]
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": float(h), "plane": n} for n, h in enumerate(heights)])
+    read = read_volume(tmp_path)
+    height_mm = read.spacing_mm[2] * (len(read.voxels) - 1)
+    assert height_mm == pytest.approx(2 * heights[-1], abs=1e-3)
+    assert "unevenly spaced" in read.notes[0]
+
+
+def test_tilted_frames_are_straightened(tmp_path):
+    frames = [{"height": n, "plane": n, "shift_mm": (0, 0.4 * n, 0)} for n in ALL]
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames)
+    read = read_volume(tmp_path)
+    assert read.grid.is_orthogonal
+    assert "sheared by 11.3 degrees" in read.notes[0]
+    straight = scan()
+    expected = phantoms.centroid_ras_mm(straight.voxels > 50, straight.grid)
+    k = straight.grid.ijk_of(expected)[2]
+    found = phantoms.centroid_ras_mm(read.voxels > 50, read.grid)
+    np.testing.assert_allclose(found, expected - [0, 0.4 * k, 0], atol=0.3)  # posterior in LPS is -A
+
+
+def test_phases_in_one_file_are_told_apart(tmp_path):
+    both = Volume(np.concatenate([scan().voxels, scan().voxels + 50]), scan().ijk_to_ras)
+    frames = [{"height": n % 24, "plane": n, "temporal": 1 + n // 24} for n in range(48)]
+    write_enhanced(tmp_path / "ct.dcm", both, frames)
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "2 CT stacks" in read.notes[0]
+
+
+def test_phases_in_two_files_of_one_series_are_told_apart(tmp_path):
+    write_enhanced(tmp_path / "a.dcm", scan())
+    write_enhanced(tmp_path / "b.dcm", scan())
+    read = read_volume(tmp_path)
+    assert read.voxels.shape == SHAPE
+    assert "2 CT stacks" in read.notes[0]
+
+
+def test_a_scan_that_is_stored_in_two_files_is_put_together(tmp_path):
+    for name, part in (("a", range(10)), ("b", range(10, 24))):
+        frames = [{"height": n, "plane": n} for n in part]
+        write_enhanced(tmp_path / f"{name}.dcm", scan(), frames, ConcatenationUID="1.2.9")
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_frames_that_nothing_tells_apart_are_refused(tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": n // 2, "plane": n} for n in ALL])
+    with pytest.raises(ValueError, match="same position"):
+        read_volume(tmp_path)
+
+
+def test_frames_with_their_own_rescaling_are_refused(tmp_path):
+    """ITK applies the first frame's to all."""
+    frames = [{"height": n, "plane": n, "rescale": (1 + n % 2, -1024)} for n in ALL]
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames)
+    with pytest.raises(ValueError, match=r"the frames of ct\.dcm are rescaled to HU in different ways"):
+        read_volume(tmp_path)
+
+
+def test_frames_of_a_scout_are_left_out(tmp_path):
+    frames = [{"height": n, "plane": n, "kind": "LOCALIZER" if n < 2 else "VOLUME"} for n in ALL]
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames)
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels[2:])
+
+
+def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, monkeypatch):
+    write_enhanced(tmp_path / "ct.dcm", scan())
+    monkeypatch.setattr("AttentionUNetSegmentationLib.multiframe.PER_FRAME", "SomethingElse")
+    with pytest.raises(ValueError, match="lack position, orientation or pixel spacing"):
+        read_volume(tmp_path)
+
+
+def test_single_images_with_functional_groups_form_a_volume(tmp_path):
+    for n in ALL:
+        write_enhanced(tmp_path / f"{n}.dcm", scan(), [{"height": n, "plane": n}])
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
