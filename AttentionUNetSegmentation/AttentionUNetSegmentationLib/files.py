@@ -96,7 +96,8 @@ def _resampled_straight(volume: Volume) -> Volume:
         "resampled to a straight grid"
     )
     voxels = resample(volume.voxels, grid, straight, antialias=False)
-    return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=(*volume.notes, note))
+    notes = (*volume.notes, note)
+    return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=notes, scanned=grid)
 
 
 def _read_itk(path: Path) -> Volume:

@@ -120,10 +120,20 @@ def segment(
         result.probabilities = probability_maps(
             prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
         )
+    _clear_beyond_scan(result, volume)
     result.warnings = [*warnings, *prediction.reports, *notes, *result_warnings(result, spec, volume)]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)
     return result
+
+
+def _clear_beyond_scan(result: Segmentation, volume: Volume) -> None:
+    """Take organs away where a straightened scan only repeats its edge, which helps the network at the border."""
+    if volume.scanned is None:
+        return
+    beyond = ~volume.scanned.holds(volume.grid)
+    for voxels in (result.labels, *(organ.voxels for organ in result.probabilities.values())):
+        voxels[beyond] = 0
 
 
 def _check_classes(prediction: Prediction, num_classes: int) -> None:

@@ -52,7 +52,7 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
             warnings.append(
                 f"{label.name}: its mean of {mean_hu:.0f} HU lies outside {low:.0f}-{high:.0f} HU of training"
             )
-        if _touches_edge(result.labels, values):
+        if _touches_edge(result.labels, values, volume):
             warnings.append(f"{label.name}: reaches the edge of the field of view, so its volume is incomplete")
     return warnings
 
@@ -91,7 +91,10 @@ def _geometry_warnings(volume: Volume) -> list[str]:
     return warnings
 
 
-def _touches_edge(labels: np.ndarray, values: list[int]) -> bool:
+def _touches_edge(labels: np.ndarray, values: list[int], volume: Volume) -> bool:
+    if volume.scanned is not None:
+        rim = ~volume.scanned.holds(volume.grid, margin_vox=-0.5)
+        return bool(np.isin(labels[rim], values).any())
     faces = (labels.take(index, axis=axis) for axis in range(3) for index in (0, -1))
     return any(bool(np.isin(face, values).any()) for face in faces)
 

@@ -86,6 +86,26 @@ class Grid:
         corners = np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3)
         return self.ras_of(corners)
 
+    def holds(self, other: Grid, margin_vox: float = 0.5) -> np.ndarray:
+        """Which voxel centres of another grid lie among this grid's voxels.
+
+        Args:
+            other: The other grid.
+            margin_vox: How far beyond the outermost voxel centres still counts; 0.5 reaches to the voxels' edges.
+
+        Returns:
+            (K, J, I) bool, of the other grid's shape.
+        """
+        mapping = np.linalg.inv(self.ijk_to_ras) @ other.ijk_to_ras
+        _, j, i = (np.arange(size) for size in other.shape_kji)
+        inside = np.ones(other.shape_kji, dtype=bool)
+        for axis, size in enumerate(self.shape_kji[::-1]):
+            plane = mapping[axis, 0] * i + mapping[axis, 1] * j[:, None] + mapping[axis, 3]
+            for k, part in enumerate(inside):  # slice by slice, to bound memory
+                position = plane + mapping[axis, 2] * k
+                part &= (position > -margin_vox) & (position < size - 1 + margin_vox)
+        return inside
+
     def crop(self, start_kji: tuple[int, int, int], shape_kji: tuple[int, int, int]) -> Grid:
         """The part of the grid that begins at ``start_kji`` (which may lie outside) with another shape."""
         matrix = self.ijk_to_ras.copy()
@@ -113,6 +133,7 @@ class Volume:
         name: Where it came from, for messages.
         modality: DICOM modality ("CT", "MR", "PT" ...), empty if unknown.
         notes: What was done or noticed on reading, one sentence each.
+        scanned: Where voxels were measured, if not everywhere: a straightened scan repeats its edges beyond.
 
     Raises:
         ValueError: If the voxels are not a 3D scalar array or the matrix is unusable.
@@ -123,6 +144,7 @@ class Volume:
     name: str = "volume"
     modality: str = ""
     notes: tuple[str, ...] = ()
+    scanned: Grid | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3:

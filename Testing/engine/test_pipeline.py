@@ -3,11 +3,12 @@ import pytest
 import torch
 
 import phantoms
+from AttentionUNetSegmentationLib.files import straightened
 from AttentionUNetSegmentationLib.model import Model
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.postprocessing import class_margins, labels_on_input_grid
-from AttentionUNetSegmentationLib.volume import Volume
+from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 OBLIQUE = phantoms.rotation(17, -9, 28) @ np.diag([-1.0, 1, 1])
 GRIDS = {
@@ -51,6 +52,33 @@ def test_a_sheared_volume_is_segmented_in_its_own_frame():
     grid = type(GRIDS["straight"])(GRIDS["straight"].shape_kji, matrix)
     volume, truth, _ = phantom(grid)
     assert phantoms.dice(run(volume).labels == 1, truth) > 0.99
+
+
+def test_no_organ_is_found_beyond_a_straightened_scan():
+    """Beyond its slanted faces a straightened scan repeats its edge, so an organ at the edge would go on there."""
+    matrix = GRIDS["straight"].ijk_to_ras.copy()
+    matrix[1, 2] = 0.8
+    grid = Grid(GRIDS["straight"].shape_kji, matrix)
+    volume, truth, _ = phantom(grid, offset_mm=(0, -50, 0))
+    assert truth[:, 0].any()  # it is cut by the anterior or posterior face
+    straight = straightened(volume)
+    result = run(straight, probabilities=True)
+    organ, real = result.labels == 1, grid.holds(straight.grid)
+    assert np.count_nonzero(organ) > 1000
+    assert not (organ & ~real).any()
+    assert not result.probabilities["pancreas"].voxels[~real].any()
+    volume_ml = np.count_nonzero(organ) * straight.grid.voxel_volume_ml
+    assert volume_ml == pytest.approx(np.count_nonzero(truth) * grid.voxel_volume_ml, rel=0.02)
+    assert any("pancreas: reaches the edge" in warning for warning in result.warnings)
+
+
+def test_an_organ_inside_a_straightened_scan_does_not_reach_its_edge():
+    matrix = GRIDS["straight"].ijk_to_ras.copy()
+    matrix[1, 2] = 0.5
+    volume, _, _ = phantom(Grid(GRIDS["straight"].shape_kji, matrix))
+    warnings = run(straightened(volume)).warnings
+    assert any("sheared" in warning for warning in warnings)
+    assert not any("reaches the edge" in warning for warning in warnings)
 
 
 def test_flipped_and_permuted_copies_give_the_same_segmentation_in_the_world():
