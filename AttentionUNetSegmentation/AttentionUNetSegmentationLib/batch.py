@@ -20,6 +20,7 @@ from typing import Any
 from . import __version__
 from .dicom import is_dicom_file
 from .files import READABLE_ENDINGS, read_volume, write_segmentation, write_volume
+from .itk_headers import read_header
 from .model import Model
 from .monitor import CancelCheck, ProgressCallback
 from .pipeline import Options, segment
@@ -146,8 +147,7 @@ def run_case(
 
 def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:
     """What determines a result: the input's files, the model's weights, the options."""
-    files = [case.source] if case.source.is_file() else [path for path in case.source.rglob("*") if path.is_file()]
-    states = [path.stat() for path in files if path.exists()]
+    states = [path.stat() for path in _files_of_input(case.source) if path.exists()]
     return {
         "input": str(case.source.resolve()),
         "bytes": sum(state.st_size for state in states),
@@ -156,6 +156,13 @@ def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any
         "model_sha256": model.spec.weights.sha256,
         "options": asdict(options),
     }
+
+
+def _files_of_input(source: Path) -> list[Path]:
+    """Everything that the voxels of an input come from: the file, its data file too, or a folder's files."""
+    if source.is_dir():
+        return [path for path in source.rglob("*") if path.is_file()]
+    return sorted({source, read_header(source).data_file}) if source.is_file() else []
 
 
 def check_writable(folder: Path) -> None:

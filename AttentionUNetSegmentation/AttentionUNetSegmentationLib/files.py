@@ -13,13 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from .dicom import LPS_TO_RAS, is_dicom_file, read_dicom
-from .metaimage import check_metaimage
+from .itk_headers import METAIMAGE_ENDINGS, NRRD_ENDINGS, read_header
 from .nifti import read_nifti
 from .resampling import resample
 from .volume import Grid, Segmentation, Volume
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
-ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
+ITK_ENDINGS = NRRD_ENDINGS + METAIMAGE_ENDINGS
 READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
 MAX_ROUNDING_MM = 0.1
 
@@ -101,18 +101,20 @@ def _resampled_straight(volume: Volume) -> Volume:
 
 
 def _read_itk(path: Path) -> Volume:
-    if path.name.lower().endswith(".mha"):
-        check_metaimage(path)
+    header = read_header(path)
+    header.check()
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        dimensions, components = reader.GetDimension(), reader.GetNumberOfComponents()
+        components = reader.GetNumberOfComponents()
         if components != 1:
             raise ValueError(f"{path} has {components} values per voxel (colour?); a CT in HU is needed")
-        if dimensions != 3:
-            size = " x ".join(map(str, reader.GetSize()))
-            raise ValueError(f"{path} is {dimensions}-dimensional ({size}); one 3D volume is needed")
+        size = reader.GetSize()
+        if len(size) < 3 or any(length != 1 for length in size[3:]):
+            shown = " x ".join(map(str, size))
+            raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
+        reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
         image = reader.Execute()
     except RuntimeError as error:
         reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
@@ -120,7 +122,7 @@ def _read_itk(path: Path) -> Volume:
     matrix = np.eye(4)
     matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image), matrix, name=path.name)
+    return Volume(sitk.GetArrayFromImage(image), matrix, name=path.name, notes=header.notes)
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .itk_headers import NO_AXES_NOTE
 from .volume import Volume
 
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
@@ -97,8 +98,7 @@ def _affine(image) -> tuple[np.ndarray, tuple[str, ...]]:
     if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
         # as ITK and 3D Slicer take such files: i to the left, j to the back, k upwards
         spacing = np.abs(np.asarray(header.get_zooms()[:3], dtype=float)) * mm
-        note = "the file does not say how the patient lies; axes are taken as left, posterior, superior"
-        return np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]), (note,)
+        return np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]), (NO_AXES_NOTE,)
     affine = np.array(image.affine, dtype=float)
     affine[:3] *= mm
     return affine, ()

@@ -132,6 +132,19 @@ def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
     assert tree(out) == sorted(expected)  # nothing stale is left
 
 
+@pytest.mark.parametrize(("header", "data"), [("ct.mhd", "ct.zraw"), ("ct.nhdr", "ct.raw.gz")])
+def test_a_case_whose_data_file_changed_is_done_again(header, data, tiny_model, tmp_path):
+    source, out = ct(tmp_path / header), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    before = (out / "report.json").read_text()
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    assert (out / "report.json").read_text() == before
+    ct(tmp_path / "other" / header, hu=80.0)
+    shutil.copy(tmp_path / "other" / data, tmp_path / data)
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
+    assert (out / "report.json").read_text() != before
+
+
 def test_the_result_of_another_ct_is_not_replaced_unasked(tiny_model, tmp_path, capsys):
     first, second, out = ct(tmp_path / "a.nii.gz"), ct(tmp_path / "b.nii.gz"), tmp_path / "out"
     segment(tiny_model, first, "--output-dir", out, "--quiet")

@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import nibabel
 import numpy as np
@@ -116,15 +117,24 @@ def test_bad_files_get_one_line_with_their_name_and_the_reason(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
-def test_flipped_bits_are_noticed(ending, tmp_path):
+@pytest.mark.parametrize(("ending", "data"), [(".nii.gz", ".nii.gz"), (".mha", ".mha"), (".mhd", ".zraw")])
+def test_flipped_bits_are_noticed(ending, data, tmp_path):
     write_volume(volume(phantoms.grid((20, 20, 20))), tmp_path / f"ct{ending}")
-    good = (tmp_path / f"ct{ending}").read_bytes()
+    good = (tmp_path / f"ct{data}").read_bytes()
     for position in np.random.default_rng(0).integers(len(good) // 2, len(good) - 1, 20):
         damaged = bytearray(good)
         damaged[position] ^= 4
-        (tmp_path / f"ct{ending}").write_bytes(damaged)
+        (tmp_path / f"ct{data}").write_bytes(damaged)
         with pytest.raises(ValueError, match="damaged|not a readable"):
+            read_volume(tmp_path / f"ct{ending}")
+
+
+def test_a_truncated_data_file_is_noticed(tmp_path):
+    for ending, data in ((".mhd", ".zraw"), (".nhdr", ".raw.gz")):
+        write_volume(volume(phantoms.grid((20, 20, 20))), tmp_path / f"ct{ending}")
+        content = (tmp_path / f"ct{data}").read_bytes()
+        (tmp_path / f"ct{data}").write_bytes(content[: len(content) // 2])
+        with pytest.raises(ValueError, match="damaged"):
             read_volume(tmp_path / f"ct{ending}")
 
 
@@ -144,6 +154,50 @@ def test_a_nifti_file_without_a_voxel_spacing_is_refused(kind, ending, tmp_path)
     content[: kind.header_class.sizeof_hdr] = header.binaryblock
     path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
     assert read_volume(path).spacing_mm == pytest.approx((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("ending", "line", "instead"),
+    [
+        ("nrrd", b"space directions: .*\n", b""),
+        ("nrrd", b"space directions: .*\n", b"space directions: none none none\n"),
+        ("nrrd", b"space directions: .*\n", b"spacings: nan nan nan\n"),
+        ("mha", b"ElementSpacing = .*\n", b""),
+        ("mhd", b"ElementSpacing = .*\n", b""),
+    ],
+)
+def test_other_files_without_a_voxel_spacing_are_refused(ending, line, instead, tmp_path):
+    """ITK would take 1 mm."""
+    path = tmp_path / f"ct.{ending}"
+    write_volume(volume(GRIDS["LPS"]), path)
+    path.write_bytes(re.sub(line, instead, path.read_bytes(), count=1))
+    with pytest.raises(ValueError, match="has no voxel spacing: its header does not say one"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+def test_other_files_that_do_not_say_how_the_patient_lies_are_read_like_itk_with_a_note(ending, tmp_path):
+    path = tmp_path / f"ct.{ending}"
+    write_volume(volume(GRIDS["LPS"]), path)
+    content = re.sub(b"TransformMatrix = .*\n", b"", path.read_bytes(), count=1)
+    content = re.sub(b"space: .*\n", b"", content, count=1)
+    content = re.sub(b"space directions: .*\n", b"spacings: 1 2 3\n", content, count=1)
+    path.write_bytes(re.sub(b"space origin: .*\n", b"", content, count=1))
+    read = read_volume(path)
+    assert read.spacing_mm == (1, 2, 3)
+    np.testing.assert_array_equal(np.sign(np.diag(read.ijk_to_ras)), (-1, -1, 1, 1))
+    assert "does not say how the patient lies" in read.notes[0]
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+def test_four_dimensional_files_of_one_volume_are_read(ending, tmp_path):
+    original = volume(GRIDS["oblique"])
+    image = sitk.JoinSeries(to_sitk(original))
+    assert image.GetDimension() == 4
+    sitk.WriteImage(image, str(tmp_path / f"ct.{ending}"))
+    read = read_volume(tmp_path / f"ct.{ending}")
+    np.testing.assert_array_equal(read.voxels, original.voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, original.ijk_to_ras, atol=1e-4)
 
 
 def test_nifti_lengths_in_metres_are_understood(tmp_path):

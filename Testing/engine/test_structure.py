@@ -21,10 +21,10 @@ LAZY = {  # third-party packages that a module may import inside functions
 }
 # a module may import only modules that stand before it
 ORDER = [
-    "__init__ volume monitor tiles errors multiframe",
+    "__init__ volume monitor tiles errors multiframe itk_headers",
     "model_spec network resampling job dicom_headers",
     "slabwise",
-    "memory model_store stages preprocessing nifti dicom metaimage",
+    "memory model_store stages preprocessing nifti dicom",
     "model backends components files measures",
     "inference postprocessing plausibility model_cache",
     "pipeline report information",
