@@ -15,6 +15,7 @@ from .slabwise import HALO, SLAB
 
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
 CLASSES_ASSUMED = 4
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # PyTorch's name for it
 BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
 
 
@@ -44,6 +45,16 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
 def _floats_per_voxel(widths: Sequence[int]) -> int:
     first, second = widths[0], widths[1]
     return 2 * (first + second) + 2 * first + first + second
+
+
+def ask_for_large_pages() -> None:
+    """Let PyTorch on Linux take large pages for large tensors, if nobody has decided otherwise.
+
+    A forward pass takes gigabytes from the system and gives them back, layer after layer, which costs a page fault for
+    every 4 kB of it. PyTorch reads the setting when it makes the process's first tensor; after that this does nothing.
+    """
+    if sys.platform == "linux":
+        os.environ.setdefault(LARGE_PAGES, "1")
 
 
 def free_bytes(device: str) -> int:

@@ -1,7 +1,10 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,8 +12,8 @@ import pytest
 import torch
 
 import phantoms
+from AttentionUNetSegmentationLib import memory, model_store
 from AttentionUNetSegmentationLib import model as models
-from AttentionUNetSegmentationLib import model_store
 from AttentionUNetSegmentationLib.model import add_model, build_network, load_model, save_model
 from AttentionUNetSegmentationLib.model_spec import ModelError, ModelSpec
 from AttentionUNetSegmentationLib.model_store import find_model, list_models, remove_model
@@ -296,3 +299,25 @@ def test_quality_is_one_line_of_measured_figures():
     assert phantoms.spec().quality() == "no figures were measured"
     measured = (Measurement("CT A", "spleen", "Dice", 0.9), Measurement("CT A", "kidney", "Dice", 0.8))
     assert phantoms.spec(measured=measured).quality() == "Dice: spleen 0.90, kidney 0.80 (CT A, 1 case)"
+
+
+COUNT_FAULTS = """
+import resource, sys, torch
+from AttentionUNetSegmentationLib.model import load_model
+load_model(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(128 << 18)  # 128 MB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.parametrize(("setting", "are_large"), [(None, True), ("0", False)])
+def test_large_tensors_take_large_pages_unless_the_user_decided_otherwise(setting, are_large, saved):
+    state = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not state.is_file() or "[madvise]" not in state.read_text():
+        pytest.skip("this system does not leave the size of pages to programs")
+    environment = {name: value for name, value in os.environ.items() if name != memory.LARGE_PAGES}
+    environment |= {memory.LARGE_PAGES: setting} if setting else {}
+    command = [sys.executable, "-c", COUNT_FAULTS, str(saved)]
+    faults = int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
+    assert (faults < (128 << 20) / 4096 / 2) == are_large
