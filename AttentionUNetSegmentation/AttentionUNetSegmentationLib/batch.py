@@ -1,4 +1,4 @@
-"""One case or many: what to segment, where results go, what is done already, and how they are written.
+"""Running a case: whether it is done already, and how its files are written.
 
 A case's files are made in a scratch folder beside their destination and moved into place when all exist, the report
 last: a folder with a report is complete, and an interrupted batch goes on where it stopped.
@@ -6,78 +6,37 @@ last: a folder with a report is complete, and an interrupted batch goes on where
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
+import shutil
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .dicom import is_dicom_file
-from .files import READABLE_ENDINGS, read_volume, write_segmentation, write_volume
-from .itk_headers import read_header
+from .cases import REPORT_FILE, Case, files_of_input, files_of_result, is_called_like_a_result, read_report
+from .files import read_volume, write_segmentation, write_volume
 from .model import Model
 from .monitor import CancelCheck, ProgressCallback
 from .pipeline import Options, segment
 from .report import build_report, write_overview
 from .volume import Segmentation, Volume
 
-REPORT_FILE = "report.json"
-RESULT_FILES = (
-    REPORT_FILE,
-    "labels.nii.gz",
-    "segmentation.seg.nrrd",
-    "overview.png",
-    "attention_*.nrrd",
-    "probability_*.nii.gz",
-)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One input and the folder its results go to."""
-
-    name: str
-    source: Path
-    folder: Path
-
-
-def find_cases(inputs: Sequence[str | Path], output_dir: Path) -> list[Case]:
-    """Turn the given files and folders into cases.
-
-    A folder that directly holds volumes gives one case for each of them, any other folder is taken as DICOM. A single
-    case writes into ``output_dir`` itself, several write into sub-folders with unique names.
-
-    Raises:
-        ValueError: If nothing is given, or a folder holds DICOM files and volumes of another kind.
-    """
-    sources: list[Path] = []
-    for entry in map(Path, inputs):
-        volumes = _volumes_in(entry) if entry.is_dir() else []
-        if volumes and any(is_dicom_file(path) for path in entry.iterdir() if path.is_file()):
-            raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name that file, or move it elsewhere")
-        sources += volumes or [entry]
-    if not sources:
-        raise ValueError("no input was given")
-    names = _unique_names(sources)
-    if len(sources) == 1:
-        return [Case(names[0], sources[0], output_dir)]
-    return [Case(name, source, output_dir / name) for name, source in zip(names, sources, strict=True)]
+SCRATCH = ".writing-"
+BACKUP = "backup"  # within the scratch folder, what an older result is moved to while the new one takes its place
+ABANDONED_SECONDS = 3600.0  # a scratch folder that is older was left by a run that was killed
 
 
 def is_done(case: Case, model: Model, options: Options) -> bool:
     """Whether the case's folder holds the complete result of the same input, model and options."""
-    try:
-        report = json.loads((case.folder / REPORT_FILE).read_text(encoding="utf-8"))
-        complete = all((case.folder / name).is_file() for name in report["files"])
-        return complete and report["run"] == run_fingerprint(case, model, options)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    report = read_report(case.folder)
+    return (
+        bool(report)
+        and all((case.folder / str(name)).is_file() for name in report["files"])
+        and report["run"] == run_fingerprint(case, model, options)
+    )
 
 
 def check_nothing_is_lost(case: Case) -> None:
@@ -86,20 +45,16 @@ def check_nothing_is_lost(case: Case) -> None:
     Raises:
         ValueError: If it does.
     """
-    try:
-        report = json.loads((case.folder / REPORT_FILE).read_text(encoding="utf-8"))
-        earlier = report["run"]["input"]
-    except (OSError, ValueError, KeyError, TypeError):
-        foreign = sorted(path.name for path in case.folder.glob("*") if _is_called_like_a_result(path.name))
-        if foreign:
-            raise ValueError(
-                f"{case.folder} holds {foreign[0]}, which is no result of a complete run: "
-                "choose another output folder, or replace it with --overwrite"
-            ) from None
-        return
-    if earlier != str(case.source.resolve()):
+    report = read_report(case.folder)
+    foreign = sorted(path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name))
+    if foreign and not report:
         raise ValueError(
-            f"{case.folder} holds the result of another input, {earlier}: "
+            f"{case.folder} holds {foreign[0]}, which is no result of a complete run: "
+            "choose another output folder, or replace it with --overwrite"
+        )
+    if report and report["run"]["input"] != str(case.source.resolve()):
+        raise ValueError(
+            f"{case.folder} holds the result of another input, {report['run']['input']}: "
             "choose another output folder, or replace it with --overwrite"
         )
 
@@ -118,7 +73,7 @@ def run_case(
         OSError: If the results cannot be written; what was there before is untouched.
         Cancelled: When asked to stop.
     """
-    if case.source.resolve().parent == case.folder.resolve() and _is_called_like_a_result(case.source.name):
+    if case.source.resolve().parent == case.folder.resolve() and is_called_like_a_result(case.source.name):
         raise ValueError(f"the result would replace {case.source} itself: choose another output folder")
     fingerprint = run_fingerprint(case, model, options)
     began = time.monotonic()
@@ -128,8 +83,9 @@ def run_case(
     report = build_report(volume, segmentation, model.spec)
     is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(case.folder)
     try:
-        with tempfile.TemporaryDirectory(dir=case.folder, prefix=".writing-") as scratch:
+        with tempfile.TemporaryDirectory(dir=case.folder, prefix=SCRATCH) as scratch:
             began = time.monotonic()
             _write_files(Path(scratch), volume, segmentation)
             report["files"] = sorted(path.name for path in Path(scratch).iterdir())
@@ -147,7 +103,7 @@ def run_case(
 
 def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:
     """What determines a result: the input's files, the model's weights, the options."""
-    states = [path.stat() for path in _files_of_input(case.source) if path.exists()]
+    states = [path.stat() for path in files_of_input(case.source) if path.exists()]
     return {
         "input": str(case.source.resolve()),
         "bytes": sum(state.st_size for state in states),
@@ -156,13 +112,6 @@ def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any
         "model_sha256": model.spec.weights.sha256,
         "options": asdict(options),
     }
-
-
-def _files_of_input(source: Path) -> list[Path]:
-    """Everything that the voxels of an input come from: the file, its data file too, or a folder's files."""
-    if source.is_dir():
-        return [path for path in source.rglob("*") if path.is_file()]
-    return sorted({source, read_header(source).data_file}) if source.is_file() else []
 
 
 def check_writable(folder: Path) -> None:
@@ -197,14 +146,22 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
     write_overview(volume, segmentation, folder / "overview.png")
 
 
+def _remove_abandoned(folder: Path) -> None:
+    """Delete scratch folders of runs that were killed, unless an older result was in them just then."""
+    for scratch in folder.glob(f"{SCRATCH}*"):
+        is_old = time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS
+        if is_old and not any((scratch / BACKUP).glob("*")):
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
 def _move_into_place(scratch: Path, folder: Path) -> None:
     """Exchange an older result for the new one: the old report goes first, the new one comes last.
 
     If a file cannot be moved (open in another program, say), or the run is interrupted, everything is put back.
     """
     new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
-    old = sorted({*_files_of_report(folder), *new}, key=lambda name: name != REPORT_FILE)
-    backup = scratch / "backup"
+    old = sorted({*files_of_result(folder), *new}, key=lambda name: name != REPORT_FILE)
+    backup = scratch / BACKUP
     backup.mkdir()
     try:
         for name in old:
@@ -216,53 +173,3 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
         for path in backup.iterdir():
             os.replace(path, folder / path.name)
         raise
-
-
-def _files_of_report(folder: Path) -> list[str]:
-    """The files that the report in a folder names, itself included; none without a readable report."""
-    try:
-        names = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))["files"]
-        return [REPORT_FILE, *(name for name in names if _is_called_like_a_result(name))]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def _is_called_like_a_result(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in RESULT_FILES)
-
-
-def _volumes_in(folder: Path) -> list[Path]:
-    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
-    results = set(_files_of_report(folder))
-    return sorted(path for path in folder.iterdir() if _is_volume(path) and path.name not in results)
-
-
-def _is_volume(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(READABLE_ENDINGS)
-
-
-def _unique_names(sources: Sequence[Path]) -> list[str]:
-    """A folder name for each source: its own name, with its parent's where names collide, and a number if need be."""
-    names = [_stem(source) for source in sources]
-    counts = Counter(name.lower() for name in names)
-    names = [
-        f"{source.absolute().parent.name}_{name}" if counts[name.lower()] > 1 else name
-        for name, source in zip(names, sources, strict=True)
-    ]
-    used: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, number = name, 2
-        while candidate.lower() in used:
-            candidate, number = f"{name}_{number}", number + 1
-        used.add(candidate.lower())
-        unique.append(candidate)
-    return unique
-
-
-def _stem(source: Path) -> str:
-    name = source.absolute().name
-    for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name or "case"

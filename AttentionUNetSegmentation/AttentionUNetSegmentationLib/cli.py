@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -17,18 +20,44 @@ logger = logging.getLogger("attention_unet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status (0 success, 1 failure, 130 interrupted)."""
+    """Run the command; returns the exit status (0 success, 1 failure, 130 interrupted, 143 terminated)."""
     parsed = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show does not end a run
     logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.CRITICAL, stream=sys.stderr)
     try:
-        return parsed.run(parsed)
-    except KeyboardInterrupt:
+        with ending_in_order():
+            return parsed.run(parsed)
+    except KeyboardInterrupt as interruption:
         print("cancelled; nothing of the running case was written", file=sys.stderr)
-        return 130
+        return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
     except (ModelError, ValueError, OSError, RuntimeError, MemoryError) as error:
         logger.debug("the command failed", exc_info=True)
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP, which a cluster or a closed terminal sends, end a run like Ctrl-C: nothing is left over.
+
+    A signal that is ignored (nohup) stays ignored.
+    """
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,7 +144,8 @@ def _tile_edge(text: str) -> int:
 def _segment(parsed: argparse.Namespace) -> int:
     from . import console
     from .backends import choose_backend, choose_device
-    from .batch import check_writable, find_cases
+    from .batch import check_writable
+    from .cases import find_cases
     from .model import load_model
     from .model_store import find_model
     from .pipeline import Options
@@ -133,11 +163,15 @@ def _segment(parsed: argparse.Namespace) -> int:
         tile=parsed.tile,
     )
     cases = find_cases(parsed.inputs, parsed.output_dir)
-    outcomes = console.run_cases(cases, model, options, parsed.overwrite, show=not (parsed.quiet or parsed.json))
-    if parsed.json:
-        print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2, ensure_ascii=False))
-    elif not parsed.quiet:
-        console.print_summary(outcomes, model.spec)
+    outcomes = []
+    try:
+        for outcome in console.run_cases(cases, model, options, parsed.overwrite, not (parsed.quiet or parsed.json)):
+            outcomes.append(outcome)
+    finally:  # what was finished before an interruption is told, too
+        if parsed.json:
+            print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
+        elif not parsed.quiet:
+            console.print_summary(outcomes, model.spec)
     return 0 if all(outcome.succeeded for outcome in outcomes) else 1
 
 
@@ -160,18 +194,19 @@ def _models(parsed: argparse.Namespace) -> int:
 
 def _info(parsed: argparse.Namespace) -> int:
     from . import console
+    from .cases import find_sources
     from .files import read_volume
     from .information import describe
 
     descriptions, failed = [], False
-    for source in parsed.inputs:
+    for source in find_sources(parsed.inputs):
         try:
             descriptions.append(describe(read_volume(source)))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed = True
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     if parsed.json:
-        print(json.dumps(descriptions, indent=2, ensure_ascii=False))
+        print(json.dumps(descriptions, indent=2))
     else:
         console.print_descriptions(descriptions)
     return 1 if failed else 0

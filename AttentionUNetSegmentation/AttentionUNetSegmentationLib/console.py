@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .batch import Case, check_nothing_is_lost, is_done, run_case
+from .batch import check_nothing_is_lost, is_done, run_case
+from .cases import Case
 from .model import Model
 from .model_spec import ModelSpec
 from .model_store import InstalledModel
@@ -43,8 +44,8 @@ class Outcome:
         return base | ({"error": self.error} if self.error else {}) | ({"report": self.report} if self.report else {})
 
 
-def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: bool, show: bool) -> list[Outcome]:
-    """Run all cases one after the other; a failing one is reported and does not stop the others."""
+def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: bool, show: bool) -> Iterator[Outcome]:
+    """Run cases one after the other, each when asked for; a failing one is reported and does not stop the others."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -55,7 +56,6 @@ def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: 
         TimeElapsedColumn(),
     )
     columns += (TextColumn("{task.description}"),)
-    outcomes = []
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         for number, case in enumerate(cases, start=1):
@@ -65,11 +65,11 @@ def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: 
             def report_progress(fraction: float, step: str, task=task) -> None:
                 bar.update(task, completed=fraction, description=step)
 
-            outcomes.append(_run_one(case, model, options, overwrite, report_progress))
+            outcome = _run_one(case, model, options, overwrite, report_progress)
             bar.remove_task(task)
-            if outcomes[-1].error:
-                print(f"error: {outcomes[-1].error}", file=sys.stderr)
-    return outcomes
+            if outcome.error:
+                print(f"error: {outcome.error}", file=sys.stderr)
+            yield outcome
 
 
 def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progress) -> Outcome:

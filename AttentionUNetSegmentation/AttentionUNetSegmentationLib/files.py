@@ -7,6 +7,8 @@ says so, because most formats and programs cannot carry shear.
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,22 @@ def _write(image: sitk.Image, path: Path) -> None:
     except RuntimeError as error:
         reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
         raise OSError(f"{path} cannot be written: {reason}") from error
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        _check_written(path, image)
+
+
+def _check_written(path: Path, image: sitk.Image) -> None:
+    """Make sure that a NIfTI file is complete: its writer in ITK says nothing when the disk is full.
+
+    Raises:
+        OSError: If not.
+    """
+    expected = image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+    opened = gzip.open if path.name.lower().endswith(".gz") else Path.open
+    try:
+        with opened(path, "rb") as stream:
+            written = sum(len(part) for part in iter(lambda: stream.read(1 << 24), b""))
+    except (OSError, EOFError, zlib.error) as error:
+        raise OSError(f"{path} cannot be written completely (is the disk full?): {error}") from error
+    if written < expected:
+        raise OSError(f"{path} cannot be written completely (is the disk full?): {written} of {expected} bytes")

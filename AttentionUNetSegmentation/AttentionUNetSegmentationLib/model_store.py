@@ -114,7 +114,10 @@ def remove_model(name: str) -> Path:
         if entry.name == name:
             if entry.packaged:
                 raise ModelError(f"the model {name!r} belongs to the package and cannot be removed")
-            shutil.rmtree(entry.folder)
+            if entry.folder.is_symlink():  # the model itself lies elsewhere, and stays
+                entry.folder.unlink()
+            else:
+                shutil.rmtree(entry.folder)
             return entry.folder
     raise ModelError(f"there is no model {name!r} in {user_model_folder()}")
 

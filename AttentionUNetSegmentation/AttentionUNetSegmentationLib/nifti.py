@@ -16,7 +16,8 @@ from .itk_headers import NO_AXES_NOTE
 from .volume import Volume
 
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
-MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # by NIfTI's code of a length; mm if the code says nothing
+LENGTH_CODE = 7  # the bits of xyzt_units that are for lengths
 
 
 def read_nifti(path: Path) -> Volume:
@@ -94,7 +95,7 @@ def _spatial_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple
 
 def _affine(image) -> tuple[np.ndarray, tuple[str, ...]]:
     header = image.header
-    mm = MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    mm = MM_PER_UNIT.get(int(header["xyzt_units"]) & LENGTH_CODE, 1.0)
     if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
         # as ITK and 3D Slicer take such files: i to the left, j to the back, k upwards
         spacing = np.abs(np.asarray(header.get_zooms()[:3], dtype=float)) * mm

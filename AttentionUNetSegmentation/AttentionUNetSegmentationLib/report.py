@@ -120,7 +120,7 @@ def _plane_grid(source: Grid, plane: str, centre: dict[str, np.ndarray]) -> Grid
     through, across, up = PLANES[plane]
     corners = source.corners_ras_mm()
     low, high = corners.min(axis=0), corners.max(axis=0)
-    sizes = [max(1, math.ceil((high[axis] - low[axis]) / PICTURE_SPACING_MM)) for axis in (across, up)]
+    sizes = [max(2, math.ceil((high[axis] - low[axis]) / PICTURE_SPACING_MM)) for axis in (across, up)]
     matrix = np.zeros((4, 4))
     matrix[3, 3] = 1
     matrix[across, 0] = matrix[up, 1] = matrix[through, 2] = PICTURE_SPACING_MM

@@ -1,8 +1,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel
@@ -11,9 +13,9 @@ import pytest
 import SimpleITK as sitk
 
 import phantoms
-from AttentionUNetSegmentationLib import batch
-from AttentionUNetSegmentationLib.batch import find_cases
-from AttentionUNetSegmentationLib.cli import main
+from AttentionUNetSegmentationLib import batch, console
+from AttentionUNetSegmentationLib.cases import find_cases
+from AttentionUNetSegmentationLib.cli import ending_in_order, main
 from AttentionUNetSegmentationLib.files import write_volume
 from AttentionUNetSegmentationLib.model import save_model
 from AttentionUNetSegmentationLib.model_store import MODEL_FOLDER_VARIABLE
@@ -193,6 +195,34 @@ def test_names_of_cases_are_unique(tmp_path):
     assert [case.folder.name for case in cases] == [case.name for case in cases]
 
 
+def test_a_case_keeps_its_folder_whatever_it_is_given_with(tiny_model, tmp_path, capsys):
+    first, second, third = (ct(tmp_path / folder / "ct.nii.gz") for folder in ("p1", "p2", "p3"))
+    other, out = ct(tmp_path / "p3" / "other.nrrd"), tmp_path / "out"
+    segment(tiny_model, first, other, "--output-dir", out, "--quiet")
+    assert sorted(path.name for path in out.iterdir()) == ["ct", "other"]
+    assert segment(tiny_model, first, second, third, "--output-dir", out) == 0
+    assert "2 done, 1 done already" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["ct", "other", "p2_ct", "p3_ct"]
+    cases = find_cases([third, ct(tmp_path / "p4" / "ct.nii.gz"), ct(tmp_path / "p4" / "Other.nrrd")], out)
+    assert [case.name for case in cases] == ["p3_ct", "p4_ct", "p4_Other"]
+
+
+def test_a_folder_given_by_dots_writes_into_the_output_folder(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_slices(tmp_path / name / "inner", scan())
+    monkeypatch.chdir(tmp_path / "a" / "inner")
+    cases = find_cases(["..", "../../b/."], tmp_path / "out")
+    assert [case.folder for case in cases] == [tmp_path / "out" / "a", tmp_path / "out" / "b"]
+
+
+def test_results_beside_dicom_files_are_no_part_of_the_input(tiny_model, tmp_path, capsys):
+    folder = tmp_path / "dicom"
+    write_slices(folder, scan())
+    assert segment(tiny_model, folder, "--output-dir", folder, "--quiet") == 0
+    assert segment(tiny_model, folder, "--output-dir", folder) == 0
+    assert "1 done already" in capsys.readouterr().out
+
+
 def test_dicom_folders_work_from_the_command_line(tiny_model, tmp_path):
     write_slices(tmp_path / "dicom", scan())
     assert segment(tiny_model, tmp_path / "dicom", "--output-dir", tmp_path / "out", "--quiet") == 0
@@ -302,6 +332,86 @@ def test_an_interrupted_run_leaves_nothing_half_written(tiny_model, tmp_path, mo
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_leaves_nothing_half_written(signal_name, tiny_model, tmp_path, monkeypatch, capsys):
+    """As a cluster's scheduler, ``timeout`` or ``kill`` does."""
+    number = getattr(signal, signal_name, None)
+    if number is None:
+        pytest.skip(f"this system has no {signal_name}")
+
+    def told(*_):
+        os.kill(os.getpid(), number)
+
+    source = ct(tmp_path / "ct.nii.gz")
+    monkeypatch.setattr(batch, "write_overview", told)
+    assert segment(tiny_model, source, "--output-dir", tmp_path / "out") == 128 + number
+    assert capsys.readouterr().err == "cancelled; nothing of the running case was written\n"
+    assert not (tmp_path / "out").exists()
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_an_ignored_signal_stays_ignored():
+    """``nohup`` relies on it."""
+    if not hasattr(signal, "SIGHUP"):
+        pytest.skip("this system has no SIGHUP")
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_in_order():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+
+
+def test_reports_of_finished_cases_survive_an_interruption(tiny_model, tmp_path, monkeypatch, capsys):
+    sources, run_case = [ct(tmp_path / f"{name}.nii.gz") for name in "ab"], console.run_case
+
+    def interrupted(case, *arguments):
+        if case.name == "b":
+            raise KeyboardInterrupt
+        return run_case(case, *arguments)
+
+    monkeypatch.setattr(console, "run_case", interrupted)
+    assert segment(tiny_model, *sources, "--output-dir", tmp_path / "out", "--json") == 130
+    (done,) = json.loads(capsys.readouterr().out)
+    assert (done["case"], done["status"]) == ("a", "done")
+
+
+def test_what_a_killed_run_left_is_removed_later(tiny_model, tmp_path):
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    for name, age_s in (("old", 7200), ("running", 10)):
+        (out / f".writing-{name}").mkdir(parents=True)
+        (out / f".writing-{name}" / "labels.nii.gz").write_text("half")
+        os.utime(out / f".writing-{name}", (time.time() - age_s,) * 2)
+    (out / ".writing-moved" / "backup").mkdir(parents=True)
+    (out / ".writing-moved" / "backup" / "report.json").write_text("{}")
+    os.utime(out / ".writing-moved", (time.time() - 7200,) * 2)
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
+    assert sorted(path.name for path in out.glob(".writing-*")) == [".writing-moved", ".writing-running"]
+
+
+@pytest.mark.parametrize("command", ["segment", "segment --json", "info", "info --json"])
+def test_names_that_the_terminal_cannot_show_do_not_end_a_run(command, tiny_model, tmp_path):
+    name, *options = command.split()
+    arguments = [name, str(ct(tmp_path / "Müller 腹部.nii.gz")), *options]
+    if name == "segment":
+        arguments += ["--output-dir", str(tmp_path / "out"), "--model", str(tiny_model), "--device", "cpu"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    result = subprocess.run(
+        [sys.executable, "-m", "AttentionUNetSegmentationLib.cli", *arguments], capture_output=True, env=environment
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout
+
+
+def test_a_tiny_scan_has_a_picture(tiny_model, tmp_path):
+    """Less than a pixel of the picture along two axes."""
+    voxels = np.random.default_rng(0).integers(-1000, 1000, (8, 8, 40)).astype(np.int16)
+    write_volume(Volume(voxels, np.diag([5.0, 0.1, 0.1, 1.0])), tmp_path / "ct.nii.gz")
+    assert segment(tiny_model, tmp_path / "ct.nii.gz", "--output-dir", tmp_path / "out", "--quiet") == 0
+    assert (tmp_path / "out" / "overview.png").is_file()
+
+
 def test_a_file_that_cannot_be_replaced_leaves_the_old_result(tiny_model, tmp_path, monkeypatch):
     """On Windows a picture that is open in a viewer cannot be replaced."""
     source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
@@ -367,6 +477,24 @@ def test_info_prints_geometry_range_and_warnings(tmp_path, capsys):
     assert "warning: the body is at most" in text
     assert main(["info", str(tmp_path / "missing.nii.gz"), str(tmp_path / "ct.nii.gz")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_info_takes_a_folder_of_volumes(tmp_path, capsys):
+    for name in "ab":
+        ct(tmp_path / "in" / f"{name}.nii.gz")
+    assert main(["info", str(tmp_path / "in"), "--json"]) == 0
+    assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_linked_model_is_removed_without_what_it_links_to(tiny_model, tmp_path, capsys):
+    (tmp_path / "models").mkdir()
+    try:
+        (tmp_path / "models" / "linked").symlink_to(tiny_model, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system does not allow links")
+    assert main(["models", "remove", "linked"]) == 0
+    assert not (tmp_path / "models" / "linked").exists()
+    assert (tiny_model / "weights.pt").is_file()
 
 
 def test_the_installed_command_answers():

@@ -207,6 +207,13 @@ def test_nifti_lengths_in_metres_are_understood(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path / "ct.nii").spacing_mm, (1, 2, 3), rtol=1e-5)
 
 
+def test_nifti_lengths_in_a_unit_that_does_not_exist_are_taken_as_mm(tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([1.0, 2, 3, 1]))
+    image.header["xyzt_units"] = 7
+    nibabel.save(image, tmp_path / "ct.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "ct.nii").spacing_mm, (1, 2, 3))
+
+
 def test_rounding_of_the_matrix_is_taken_out_without_resampling(tmp_path):
     matrix = GRIDS["LPS"].ijk_to_ras.copy()
     matrix[0, 1] = 8e-4
@@ -255,6 +262,19 @@ def test_segmentation_files_carry_names_colours_and_terminology(tmp_path):
 def test_an_unwritable_place_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="cannot be written"):
         write_volume(volume(GRIDS["RAS"]), tmp_path / "missing" / "x.nrrd")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])
+def test_a_file_that_is_cut_short_by_a_full_disk_is_an_os_error(ending, tmp_path):
+    """ITK's NIfTI writer itself says nothing."""
+    resource = pytest.importorskip("resource", reason="this system has no limit of file size to stand for a full disk")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cannot be written"):
+            write_volume(volume(phantoms.grid((30, 40, 50))), tmp_path / f"ct{ending}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_images_on_disk_are_in_lps():

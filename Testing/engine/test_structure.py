@@ -27,7 +27,7 @@ ORDER = [
     "memory model_store stages preprocessing nifti dicom",
     "model backends components files measures",
     "inference postprocessing plausibility model_cache",
-    "pipeline report information",
+    "pipeline report information cases",
     "batch frames",
     "console",
     "cli",

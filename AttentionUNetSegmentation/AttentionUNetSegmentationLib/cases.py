@@ -1,0 +1,145 @@
+"""What to segment, where the results of each case go, and what lies there already."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .dicom import is_dicom_file
+from .files import READABLE_ENDINGS
+from .itk_headers import read_header
+
+REPORT_FILE = "report.json"
+RESULT_FILES = (
+    REPORT_FILE,
+    "labels.nii.gz",
+    "segmentation.seg.nrrd",
+    "overview.png",
+    "attention_*.nrrd",
+    "probability_*.nii.gz",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input and the folder its results go to."""
+
+    name: str
+    source: Path
+    folder: Path
+
+
+def find_cases(inputs: Sequence[str | Path], output_dir: Path) -> list[Case]:
+    """Turn the given files and folders into cases.
+
+    A single case writes into ``output_dir`` itself, several write into sub-folders with unique names. A case that has
+    its results there already, whatever it was given with, keeps its folder; no other case gets it.
+
+    Raises:
+        ValueError: See ``find_sources``.
+    """
+    sources = find_sources(inputs)
+    if len(sources) == 1:
+        return [Case(_stem(sources[0]), sources[0], output_dir)]
+    names = _unique_names(sources, output_dir)
+    return [Case(name, source, output_dir / name) for name, source in zip(names, sources, strict=True)]
+
+
+def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
+    """The CTs among files and folders: a folder that directly holds volumes stands for them, any other is DICOM.
+
+    Raises:
+        ValueError: If nothing is given, or a folder holds DICOM files and volumes of another kind.
+    """
+    sources: list[Path] = []
+    for entry in map(Path, inputs):
+        volumes = _volumes_in(entry) if entry.is_dir() else []
+        if volumes and any(is_dicom_file(path) for path in entry.iterdir() if path.is_file()):
+            raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name that file, or move it elsewhere")
+        sources += volumes or [entry]
+    if not sources:
+        raise ValueError("no input was given")
+    return sources
+
+
+def files_of_input(source: Path) -> list[Path]:
+    """Everything that an input's voxels come from: the file, its data file too, or a folder's files but results."""
+    if source.is_dir():
+        return [path for folder, _, names in os.walk(source) for path in _no_results(Path(folder), names)]
+    return sorted({source, read_header(source).data_file}) if source.is_file() else []
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of the result in a folder; empty without a readable one that names its files and its run."""
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        is_ours = isinstance(report["files"], list) and isinstance(report["run"]["input"], str)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return report if is_ours else {}
+
+
+def files_of_result(folder: Path) -> list[str]:
+    """Names of the files that belong to the result in a folder, the report first; none without a result."""
+    report = read_report(folder)
+    return [REPORT_FILE, *(name for name in report["files"] if is_called_like_a_result(name))] if report else []
+
+
+def is_called_like_a_result(name: str) -> bool:
+    """Whether a file of this name could be one that a run writes."""
+    return any(fnmatch.fnmatchcase(str(name), pattern) for pattern in RESULT_FILES)
+
+
+def _volumes_in(folder: Path) -> list[Path]:
+    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(path for path in _no_results(folder, names) if _is_called_like_a_volume(path.name))
+
+
+def _no_results(folder: Path, names: Sequence[str]) -> list[Path]:
+    results = set(files_of_result(folder)) if REPORT_FILE in names else set()
+    return [folder / name for name in names if name not in results]
+
+
+def _is_called_like_a_volume(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(READABLE_ENDINGS)
+
+
+def _unique_names(sources: Sequence[Path], output_dir: Path) -> list[str]:
+    """A folder name for each source: that of its earlier result, or its own, with its parent's where names collide."""
+    earlier: dict[str, list[str]] = defaultdict(list)
+    for report in sorted(output_dir.glob(f"*/{REPORT_FILE}")):
+        if found := read_report(report.parent):
+            earlier[found["run"]["input"]].append(report.parent.name)
+    used = {name.lower() for names in earlier.values() for name in names}
+    counts = Counter(_stem(source).lower() for source in sources)
+    unique = []
+    for source in sources:
+        if kept := earlier[str(source.resolve())]:
+            unique.append(kept.pop(0))
+            continue
+        short, long = _stem(source), f"{_absolute(source).parent.name}_{_stem(source)}"
+        candidates = [short, long] if counts[short.lower()] == 1 else [long]
+        candidates += [f"{long}_{number}" for number in range(2, len(sources) + len(used) + 3)]
+        unique.append(next(name for name in candidates if name.lower() not in used))
+        used.add(unique[-1].lower())
+    return unique
+
+
+def _stem(source: Path) -> str:
+    name = _absolute(source).name
+    for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name or "case"
+
+
+def _absolute(source: Path) -> Path:
+    """The path without "." and ".."; links are kept, as their names may be what tells cases apart."""
+    return Path(os.path.abspath(source))
