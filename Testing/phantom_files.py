@@ -1,5 +1,6 @@
 """Files that tests read: DICOM series written slice by slice with a given geometry, and files that are broken."""
 
+import locale
 import zlib
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=
             image.SetMetaData(key, value)
         name = f"{(n * 389) % 997:03d}_{series}_{values['acquisition']}.dcm"
         writer.SetFileName(str(folder / name))
+        encoding = locale.setlocale(locale.LC_CTYPE)
         writer.Execute(image)
+        locale.setlocale(locale.LC_CTYPE, encoding)  # ITK's writer leaves "C", and text files would be ASCII then
 
 
 def bad_files(folder) -> dict[str, str]:

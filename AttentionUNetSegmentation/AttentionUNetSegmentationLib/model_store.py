@@ -100,6 +100,8 @@ def find_model(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
+    if len(path.parts) > 1:
+        raise ModelError(f"there is no model at {path}")
     names = ", ".join(entry.name for entry in list_models()) or "none"
     raise ModelError(f"there is no model {str(name_or_path)!r}; available: {names}")
 

@@ -99,5 +99,7 @@ def _value(groups: list[Dataset | None], group: str, name: str) -> object | None
 
 
 def _item(dataset: Dataset, sequence: str, number: int) -> Dataset | None:
-    items = dataset.get(sequence) or []
-    return items[number] if number < len(items) else None
+    from pydicom.sequence import Sequence
+
+    items = dataset.get(sequence)  # bytes, if a damaged header gives it another type
+    return items[number] if isinstance(items, Sequence) and number < len(items) else None

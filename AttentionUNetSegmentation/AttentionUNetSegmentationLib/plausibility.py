@@ -84,8 +84,7 @@ def _geometry_warnings(volume: Volume) -> list[str]:
         warnings.append(
             f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
         )
-    corners = volume.grid.corners_ras_mm()
-    height_mm = float(np.ptp(corners[:, 2]))
+    height_mm = float(np.ptp(volume.grid.edges_ras_mm()[:, 2]))
     if height_mm < MIN_HEIGHT_MM:
         warnings.append(f"the scan covers only {height_mm:.0f} mm from top to bottom; organs are seen in part")
     return warnings

@@ -91,9 +91,8 @@ def network_grid(source: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     Raises:
         ValueError: If the grid would have an absurd number of voxels.
     """
-    corners_ijk = np.array(np.meshgrid(*([-0.5, size - 0.5] for size in source.shape_kji[::-1]), indexing="ij"))
-    corners = source.ras_of(corners_ijk.reshape(3, -1).T)
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    edges = source.edges_ras_mm()
+    low, high = edges.min(axis=0), edges.max(axis=0)
     sizes = np.maximum(1, np.round((high - low) / spacing_mm - 1e-6)).astype(int)
     if np.prod(sizes.astype(float)) > MAX_GRID_VOXELS:
         extent = " x ".join(f"{length:.0f}" for length in high - low)

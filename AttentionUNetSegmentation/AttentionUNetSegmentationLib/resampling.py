@@ -52,8 +52,7 @@ def resample(
 
 def reach(source: Grid, target: Grid) -> Box:
     """The part of the source that resampling to the target can look at; at least one voxel along each axis."""
-    corners = np.array(np.meshgrid(*([-0.5, size - 0.5] for size in target.shape_kji[::-1]), indexing="ij"))
-    ijk = source.ijk_of(target.ras_of(corners.reshape(3, -1).T))
+    ijk = source.ijk_of(target.edges_ras_mm())
     steps = np.abs(np.linalg.inv(source.ijk_to_ras)[:3, :3] @ target.ijk_to_ras[:3, :3]).max(axis=1)
     box = []
     for axis, size in enumerate(source.shape_kji):

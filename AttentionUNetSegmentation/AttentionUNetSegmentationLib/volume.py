@@ -106,6 +106,11 @@ class Grid:
                 part &= (position > -margin_vox) & (position < size - 1 + margin_vox)
         return inside
 
+    def edges_ras_mm(self) -> np.ndarray:
+        """(8, 3) RAS positions of the grid's corners, half a voxel beyond the outermost voxel centres."""
+        k, j, i = ([-0.5, size - 0.5] for size in self.shape_kji)
+        return self.ras_of(np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3))
+
     def crop(self, start_kji: tuple[int, int, int], shape_kji: tuple[int, int, int]) -> Grid:
         """The part of the grid that begins at ``start_kji`` (which may lie outside) with another shape."""
         matrix = self.ijk_to_ras.copy()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel
@@ -332,12 +333,28 @@ def test_an_interrupted_run_leaves_nothing_half_written(tiny_model, tmp_path, mo
         assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def handle_signal() -> Iterator[Callable[[int, object], None]]:
+    """Set what a signal does; what it did before comes back afterwards (under nohup, SIGHUP is ignored)."""
+    earlier = {}
+
+    def handle(number: int, handler: object) -> None:
+        earlier.setdefault(number, signal.signal(number, handler))
+
+    yield handle
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGHUP"])
-def test_a_run_that_is_told_to_end_leaves_nothing_half_written(signal_name, tiny_model, tmp_path, monkeypatch, capsys):
+def test_a_run_that_is_told_to_end_leaves_nothing_half_written(
+    signal_name, handle_signal, tiny_model, tmp_path, monkeypatch, capsys
+):
     """As a cluster's scheduler, ``timeout`` or ``kill`` does."""
     number = getattr(signal, signal_name, None)
     if number is None:
         pytest.skip(f"this system has no {signal_name}")
+    handle_signal(number, signal.SIG_DFL)
 
     def told(*_):
         os.kill(os.getpid(), number)
@@ -350,17 +367,14 @@ def test_a_run_that_is_told_to_end_leaves_nothing_half_written(signal_name, tiny
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_an_ignored_signal_stays_ignored():
+def test_an_ignored_signal_stays_ignored(handle_signal):
     """``nohup`` relies on it."""
     if not hasattr(signal, "SIGHUP"):
         pytest.skip("this system has no SIGHUP")
-    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with ending_in_order():
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, earlier)
+    handle_signal(signal.SIGHUP, signal.SIG_IGN)
+    with ending_in_order():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_reports_of_finished_cases_survive_an_interruption(tiny_model, tmp_path, monkeypatch, capsys):

@@ -125,6 +125,22 @@ def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, 
         read_volume(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["cut short", "no sequence", "no number"])
+def test_a_multi_frame_file_with_a_damaged_header_is_refused_in_words(damage, tmp_path):
+    path = tmp_path / "ct.dcm"
+    write_enhanced(path, scan())
+    content = path.read_bytes()
+    if damage == "cut short":
+        content = content[: content.index(b"DS") + 200]
+    elif damage == "no sequence":
+        content = content.replace(b"\x00\x52\x30\x92SQ", b"\x00\x52\x30\x92OB")
+    else:
+        content = content.replace(b"1.5", b"1x5")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="holds no DICOM images|lack position|the CT series has only one image"):
+        read_volume(tmp_path)
+
+
 def test_single_images_with_functional_groups_form_a_volume(tmp_path):
     for n in ALL:
         write_enhanced(tmp_path / f"{n}.dcm", scan(), [{"height": n, "plane": n}])

@@ -46,7 +46,7 @@ def test_other_modalities_thick_slices_and_short_scans_are_noticed():
     assert "8.0 mm is coarser than 5 mm" in input_warnings(abdomen(ijk_to_ras=matrix))[0]
     volume = abdomen()
     short = dataclasses.replace(volume, voxels=volume.voxels[25:40])
-    assert "only 42 mm from top to bottom" in input_warnings(short)[0]
+    assert "only 45 mm from top to bottom" in input_warnings(short)[0]
 
 
 def test_heads_and_chests_are_noticed():

@@ -144,6 +144,19 @@ def test_a_failing_case_does_not_stop_the_others(tmp_path, capsys):
     assert row(table(tmp_path), "Pancreas DSC") == ["1.000 ± 0.000"]
 
 
+def test_without_any_measured_case_there_is_an_error_and_no_table(tmp_path, capsys):
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 1)
+    (maps / "c0.nii.gz").write_text("no image")
+    arguments = ["evaluate", "--dataset", str(dataset), "--predictions", str(maps), *PREDICTION_ORGANS]
+    assert main([*arguments, "--report-dir", str(tmp_path / "report")]) == 1
+    captured = capsys.readouterr()
+    (error,) = captured.err.splitlines()
+    assert error.startswith("error: maps: c0: ")
+    assert captured.out == ""
+    assert not (tmp_path / "report" / "table.md").exists()
+
+
 def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch):
     dataset = evaluation_cases.write_dataset(tmp_path / "data", 4)
     maps = evaluation_cases.write_predictions(tmp_path / "maps", 4, 1)

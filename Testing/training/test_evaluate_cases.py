@@ -151,7 +151,7 @@ def test_a_path_with_fold_names_one_model_per_fold(tmp_path):
     column = model_column(f"CV={tmp_path}/fold{{fold}}", CPU, {0, 1})
     assert (column.title, column.per_fold) == ("CV", True)
     assert column.open(1).model.folder == tmp_path / "fold1"
-    with pytest.raises(ValueError, match="there is no model '.*fold2'"):
+    with pytest.raises(ValueError, match="there is no model at .*fold2"):
         model_column(f"CV={tmp_path}/fold{{fold}}", CPU, {0, 1, 2})
 
 

@@ -126,6 +126,16 @@ def test_mistakes_are_told_in_one_line(model, dataset, tmp_path, capsys, monkeyp
     assert "error: the model test-model needs intensity IntensitySpec(" in capsys.readouterr().err
 
 
+def test_too_few_cases_are_noticed_before_the_model_is_loaded(model, tmp_path, capsys, monkeypatch):
+    few = prepared_cases.write_dataset(tmp_path / "few", 1)
+    monkeypatch.setattr("attention_unet_training.finetune.make_task", lambda *_: pytest.fail("the model was loaded"))
+    assert finetune(model, few, tmp_path / "run") == 1
+    error = (
+        "error: validation_cases: 1 of 1 cases leave none for training; ask for fewer (finetune: --validation-cases)"
+    )
+    assert error in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_an_error(model, dataset, tmp_path, capsys):
     options = [option if option != "cpu" else "gpu" for option in OPTIONS]

@@ -158,7 +158,10 @@ def choose_validation(
         chosen = [case for case in cases if case.patient in held_out]
     training = tuple(case for case in cases if case.patient not in held_out)
     if not training:
-        raise ValueError(f"validation_cases: {count} of {len(cases)} cases leave none for training")
+        raise ValueError(
+            f"validation_cases: {count} of {len(cases)} cases leave none for training; "
+            "ask for fewer (finetune: --validation-cases)"
+        )
     return training, tuple(chosen)
 
 

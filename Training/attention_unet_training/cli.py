@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return importlib.import_module(f"attention_unet_training.{arguments[0]}").main(arguments[1:])
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed: pip install 'slicer-attention-unet[training]'", file=sys.stderr)
+        print(
+            f"error: {error.name} is not installed: pip install '.[training]' in the project's folder", file=sys.stderr
+        )
         return 1
 
 

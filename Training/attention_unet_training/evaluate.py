@@ -177,6 +177,8 @@ def _columns(parsed: argparse.Namespace, cases: Sequence[EvaluationCase]) -> lis
 
 
 def _write(parsed: argparse.Namespace, evaluation: Evaluation) -> None:
+    if not any(outcome.result for outcome in evaluation.outcomes):
+        return  # each case's error has been told
     table = render(evaluation, TABLES[parsed.published] if parsed.published else ())
     print(table, end="")
     if parsed.report_dir:

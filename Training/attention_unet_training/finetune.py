@@ -94,6 +94,7 @@ def finetune(options: argparse.Namespace) -> Path:
         seed=options.seed,
         workers=options.workers,
     )
+    data.setup("fit")  # cases that are too few are noticed before the model is loaded
     trainer.fit(make_task(options, spec, organs), data, ckpt_path=str(options.resume) if options.resume else None)
     return Path(trainer.checkpoint_callback.best_model_path)
 

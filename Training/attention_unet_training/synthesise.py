@@ -18,6 +18,8 @@ from .synthetic_ct.config import SyntheticCTConfig
 from .synthetic_ct.generator import SyntheticSample, generate, generate_full
 from .synthetic_ct.preview import contact_sheet
 
+PREVIEW_SAMPLES = 8
+PREVIEW_SHAPE_KJI = (80, 96, 96)
 MARK = "Synthetic: made by a program from a label map of real anatomy. Not a scan of a patient."
 
 
@@ -54,12 +56,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write_preview(parsed: argparse.Namespace) -> None:
     subjects = [parsed.subject] if parsed.subject else None
+    _say(f"reading the label maps of {parsed.atlas}; the first time they are prepared, up to a minute each")
     anatomies = load_atlas(parsed.atlas, parsed.cache, include=subjects)
-    samples = [
-        generate(anatomies[n % len(anatomies)], SyntheticCTConfig(), parsed.seed + n, (80, 96, 96)) for n in range(8)
-    ]
+    samples = []
+    for n in range(PREVIEW_SAMPLES):
+        _say(f"patch {n + 1} of {PREVIEW_SAMPLES}")
+        anatomy = anatomies[n % len(anatomies)]
+        samples.append(generate(anatomy, SyntheticCTConfig(), parsed.seed + n, PREVIEW_SHAPE_KJI))
     contact_sheet(samples, parsed.preview)
     print(f"wrote {parsed.preview}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _write_ct(parsed: argparse.Namespace) -> None:

@@ -113,7 +113,8 @@ def _headline(analysis: Analysis) -> str:
     seeds = len({run.seed for run in analysis.controls})
     lines = [
         f"Do the gates turn to the organs? {analysis.case.ct.name}; dashed: a flat map; "
-        f"control: mean and range of {seeds} networks with randomised weights",
+        f"control: {'mean and range of ' if seeds > 1 else ''}{seeds} network{'s' if seeds > 1 else ''} "
+        "with randomised weights",
         *textwrap.wrap(names, 170, break_long_words=False),
     ]
     return "\n".join(lines)
