@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write_preview(parsed: argparse.Namespace) -> None:
     subjects = [parsed.subject] if parsed.subject else None
-    _say(f"reading the label maps of {parsed.atlas}; the first time they are prepared, up to a minute each")
+    _say(f"reading the label maps of {parsed.atlas}; the first time they are prepared, some seconds each")
     anatomies = load_atlas(parsed.atlas, parsed.cache, include=subjects)
     samples = []
     for n in range(PREVIEW_SAMPLES):
