@@ -38,6 +38,8 @@ def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=
         "patient": "P1",
         "acquisition": "1",
         "instance": "1",
+        "temporal": "1",
+        "thickness_mm": "2",
     } | tags
     for n, plane in enumerate(volume.voxels):
         height = n if heights is None else heights[n]
@@ -56,6 +58,8 @@ def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=
             "0020|000e": series,
             "0020|0012": values["acquisition"],
             "0020|0013": str(n),
+            "0020|0100": values["temporal"],
+            "0018|0050": values["thickness_mm"],
             "0020|0032": "\\".join(f"{x:.6f}" for x in position),
             "0020|0037": "\\".join(f"{x:.6f}" for x in (*rows, *columns)),
             "0028|1052": "-1024",
@@ -108,7 +112,7 @@ def bad_files(folder) -> dict[str, str]:
         "4d.nrrd": r"4-dimensional \(6 x 5 x 4 x 3\)",
         "truncated.ct.nii": "damaged or truncated",
         "truncated.ct.nii.gz": "damaged or truncated",
-        "truncated.ct.nrrd": "damaged or not an image",
+        "truncated.ct.nrrd": "damaged or truncated",
         "truncated.ct.mha": "damaged or truncated",
     }
 
@@ -120,7 +124,8 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
         path: File to write; its folder is made.
         volume: Voxels as stored, rescaled by slope 1, intercept -1024; ``volume.voxels`` are HU.
         frames: For each frame in the file's order: ``height`` (slice index, which need not be whole), ``plane`` (which
-            slice of the volume it shows), and changes: ``shift_mm`` (LPS), ``temporal``, ``rescale``, ``kind``.
+            slice of the volume it shows), and changes: ``shift_mm`` (LPS), ``temporal``, ``acquisition``, ``stack``,
+            ``rescale``, ``kind``.
         shared: Whether orientation, spacing and rescaling stand once for all frames, or in each.
         top: Values that the file has for all frames, by DICOM keyword; None leaves one out.
     """
@@ -162,9 +167,15 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
         position = matrix[:, 3] + matrix[:, 2] * frame["height"] + np.array(frame.get("shift_mm", (0, 0, 0)))
         groups = {
             "PlanePositionSequence": {"ImagePositionPatient": [f"{x:.6f}" for x in position]},
-            "FrameContentSequence": {"TemporalPositionIndex": frame.get("temporal", 1), "FrameAcquisitionNumber": 1},
-            "CTImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", frame.get("kind", "VOLUME"), "NONE"]},
+            "FrameContentSequence": {
+                "TemporalPositionIndex": frame.get("temporal", 1),
+                "StackID": str(frame.get("stack", 1)),
+            },
         }
+        if "acquisition" in frame:
+            groups["FrameContentSequence"]["FrameAcquisitionNumber"] = frame["acquisition"]
+        if "kind" in frame:
+            groups["CTImageFrameTypeSequence"] = {"FrameType": ["ORIGINAL", "PRIMARY", frame["kind"], "NONE"]}
         groups |= {} if shared else everywhere
         if "rescale" in frame:
             slope, intercept = frame["rescale"]

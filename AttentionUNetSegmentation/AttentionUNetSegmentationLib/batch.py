@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from .report import build_report, write_overview
 from .volume import Segmentation, Volume
 
 SCRATCH = ".writing-"
-BACKUP = "backup"  # within the scratch folder, what an older result is moved to while the new one takes its place
 ABANDONED_SECONDS = 3600.0  # a scratch folder that is older was left by a run that was killed
 
 
@@ -83,7 +83,6 @@ def run_case(
     report = build_report(volume, segmentation, model.spec)
     is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(case.folder)
     try:
         with tempfile.TemporaryDirectory(dir=case.folder, prefix=SCRATCH) as scratch:
             began = time.monotonic()
@@ -94,6 +93,7 @@ def run_case(
             text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
             (Path(scratch) / REPORT_FILE).write_text(text, encoding="utf-8")
             _move_into_place(Path(scratch), case.folder)
+        _remove_abandoned(case.folder)
     except BaseException:
         if is_new and not any(case.folder.iterdir()):
             case.folder.rmdir()
@@ -147,11 +147,11 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Delete scratch folders of runs that were killed, unless an older result was in them just then."""
+    """Delete scratch folders of runs that were killed; what they were about to replace has been replaced by now."""
     for scratch in folder.glob(f"{SCRATCH}*"):
-        is_old = time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS
-        if is_old and not any((scratch / BACKUP).glob("*")):
-            shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another run's, which has ended
+            if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:
@@ -161,7 +161,7 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
     """
     new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
     old = sorted({*files_of_result(folder), *new}, key=lambda name: name != REPORT_FILE)
-    backup = scratch / BACKUP
+    backup = scratch / "backup"
     backup.mkdir()
     try:
         for name in old:

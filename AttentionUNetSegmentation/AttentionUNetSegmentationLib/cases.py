@@ -28,18 +28,31 @@ RESULT_FILES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One input and the folder its results go to."""
+    """One input and the folder its results go to.
+
+    Attributes:
+        name: Of the case, and of its folder among several.
+        source: File, or folder of DICOM files.
+        folder: Where its results go.
+        taken: Why the folder does not have the input's own name, if another input's result is the reason.
+    """
 
     name: str
     source: Path
     folder: Path
+    taken: str = ""
 
 
-def find_cases(inputs: Sequence[str | Path], output_dir: Path) -> list[Case]:
+def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool = False) -> list[Case]:
     """Turn the given files and folders into cases.
 
     A single case writes into ``output_dir`` itself, several write into sub-folders with unique names. A case that has
-    its results there already, whatever it was given with, keeps its folder; no other case gets it.
+    its results there already, whatever it was given with, keeps its folder.
+
+    Args:
+        inputs: Files and folders.
+        output_dir: Where results go, and earlier ones are.
+        overwrite: Whether folders with results of other inputs may be taken.
 
     Raises:
         ValueError: See ``find_sources``.
@@ -47,8 +60,7 @@ def find_cases(inputs: Sequence[str | Path], output_dir: Path) -> list[Case]:
     sources = find_sources(inputs)
     if len(sources) == 1:
         return [Case(_stem(sources[0]), sources[0], output_dir)]
-    names = _unique_names(sources, output_dir)
-    return [Case(name, source, output_dir / name) for name, source in zip(names, sources, strict=True)]
+    return _named_cases(sources, output_dir, overwrite)
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
@@ -80,7 +92,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     try:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         is_ours = isinstance(report["files"], list) and isinstance(report["run"]["input"], str)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return report if is_ours else {}
 
@@ -111,25 +123,30 @@ def _is_called_like_a_volume(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(READABLE_ENDINGS)
 
 
-def _unique_names(sources: Sequence[Path], output_dir: Path) -> list[str]:
-    """A folder name for each source: that of its earlier result, or its own, with its parent's where names collide."""
+def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> list[Case]:
+    """A folder for each source: that of its earlier result, or its own name, with its parent's where names collide."""
     earlier: dict[str, list[str]] = defaultdict(list)
     for report in sorted(output_dir.glob(f"*/{REPORT_FILE}")):
         if found := read_report(report.parent):
             earlier[found["run"]["input"]].append(report.parent.name)
-    used = {name.lower() for names in earlier.values() for name in names}
+    given = {str(source.resolve()) for source in sources}
+    others = {name.lower(): path for path, names in earlier.items() if path not in given for name in names}
+    used = {name.lower() for path in given for name in earlier.get(path, ())} | (set() if overwrite else set(others))
     counts = Counter(_stem(source).lower() for source in sources)
-    unique = []
+    cases = []
     for source in sources:
-        if kept := earlier[str(source.resolve())]:
-            unique.append(kept.pop(0))
+        if kept := earlier.get(str(source.resolve())):
+            cases.append(Case(name := kept.pop(0), source, output_dir / name))
             continue
         short, long = _stem(source), f"{_absolute(source).parent.name}_{_stem(source)}"
-        candidates = [short, long] if counts[short.lower()] == 1 else [long]
-        candidates += [f"{long}_{number}" for number in range(2, len(sources) + len(used) + 3)]
-        unique.append(next(name for name in candidates if name.lower() not in used))
-        used.add(unique[-1].lower())
-    return unique
+        names = [short, long] if counts[short.lower()] == 1 else [long]
+        names += [f"{long}_{number}" for number in range(2, len(sources) + len(used) + 3)]
+        name = next(name for name in names if name.lower() not in used)
+        used.add(name.lower())
+        other = "" if overwrite else others.get(names[0].lower(), "")
+        taken = f"as {output_dir / names[0]} holds the result of another input, {other}" if other else ""
+        cases.append(Case(name, source, output_dir / name, taken))
+    return cases
 
 
 def _stem(source: Path) -> str:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import __version__
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ending_in_order():
             return parsed.run(parsed)
     except KeyboardInterrupt as interruption:
-        print("cancelled; nothing of the running case was written", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(parsed.cancelled, file=sys.stderr)
         return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
     except (ModelError, ValueError, OSError, RuntimeError, MemoryError) as error:
         logger.debug("the command failed", exc_info=True)
@@ -42,22 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def ending_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP, which a cluster or a closed terminal sends, end a run like Ctrl-C: nothing is left over.
 
-    A signal that is ignored (nohup) stays ignored.
+    A second signal, of an impatient user, does not disturb the tidying up that the first one began. A signal that is
+    ignored (nohup) stays ignored.
     """
+    earlier: dict[int, object] = {}
 
     def interrupt(number: int, _frame: object) -> None:
+        for other in earlier:
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
 
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in changed:
-        signal.signal(number, interrupt)
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                earlier[number] = signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"attention-unet {__version__}")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks")
+    parser.set_defaults(cancelled="cancelled")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_models(commands)
@@ -108,7 +114,7 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the reports as JSON on standard output, nothing else"
     )
-    parser.set_defaults(run=_segment)
+    parser.set_defaults(run=_segment, cancelled="cancelled; nothing of the running case was written")
 
 
 def _add_models(commands: argparse._SubParsersAction) -> None:
@@ -146,12 +152,14 @@ def _segment(parsed: argparse.Namespace) -> int:
     from .backends import choose_backend, choose_device
     from .batch import check_writable
     from .cases import find_cases
+    from .memory import take_large_pages
     from .model import load_model
     from .model_store import find_model
     from .pipeline import Options
 
     check_writable(parsed.output_dir)
     choose_backend(parsed.backend, choose_device(parsed.device, parsed.backend))
+    take_large_pages()
     model = load_model(find_model(parsed.model))
     options = Options(
         device=parsed.device,
@@ -162,16 +170,23 @@ def _segment(parsed: argparse.Namespace) -> int:
         split_sides=not parsed.no_split,
         tile=parsed.tile,
     )
-    cases = find_cases(parsed.inputs, parsed.output_dir)
-    outcomes = []
-    try:
-        for outcome in console.run_cases(cases, model, options, parsed.overwrite, not (parsed.quiet or parsed.json)):
-            outcomes.append(outcome)
-    finally:  # what was finished before an interruption is told, too
+    cases = find_cases(parsed.inputs, parsed.output_dir, parsed.overwrite)
+    outcomes: list[console.Outcome] = []
+
+    def tell() -> None:
         if parsed.json:
             print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
         elif not parsed.quiet:
             console.print_summary(outcomes, model.spec)
+
+    try:
+        for outcome in console.run_cases(cases, model, options, parsed.overwrite, not (parsed.quiet or parsed.json)):
+            outcomes.append(outcome)
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            tell()
+        raise
+    tell()
     return 0 if all(outcome.succeeded for outcome in outcomes) else 1
 
 

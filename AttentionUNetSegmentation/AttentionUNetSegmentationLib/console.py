@@ -73,9 +73,9 @@ def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: 
 
 
 def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progress) -> Outcome:
-    if not overwrite and is_done(case, model, options):
-        return Outcome(case, skipped=True)
     try:
+        if not overwrite and is_done(case, model, options):
+            return Outcome(case, skipped=True)
         if not overwrite:
             check_nothing_is_lost(case)
         return Outcome(case, report=run_case(case, model, options, progress))
@@ -104,6 +104,10 @@ def print_summary(outcomes: Sequence[Outcome], spec: ModelSpec) -> None:
     failed = sum(not outcome.succeeded for outcome in outcomes)
     if len(outcomes) > 1 or skipped:
         console.print(f"{len(reports)} done, {skipped} done already (use --overwrite to repeat), {failed} failed")
+    for outcome in outcomes:
+        if outcome.case.taken and outcome.succeeded:
+            text = f"note: the results of {outcome.case.source} are in {outcome.case.folder}, {outcome.case.taken}"
+            console.print(text, highlight=False, soft_wrap=True, markup=False)
     if len(outcomes) == 1 and skipped:
         console.print(f"results: {outcomes[0].case.folder}", highlight=False, soft_wrap=True, markup=False)
     if reports:

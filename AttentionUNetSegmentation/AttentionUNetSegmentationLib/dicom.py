@@ -19,6 +19,7 @@ from .volume import Volume
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_HOLE_SLICES = 2.1  # a hole of one missing slice is bridged ...
 MAX_HOLE_MM = 5.0  # ... and of several thin ones up to this
+MAX_GAP_THICKNESSES = 1.5  # a scan whose slices lie further apart than this is every second slice of one
 REGULAR_TOLERANCE = 0.05  # of the slice spacing, by which a slice may lie beside its even place
 DUPLICATE_MM = 0.01
 STRAY_MM = 1.0  # slices further than this from a straight stack are refused
@@ -50,6 +51,7 @@ def read_dicom(folder: Path) -> Volume:
 
 def _largest_ct(folder: Path, slices: list[Slice]) -> tuple[list[Slice], list[str]]:
     images = [entry for entry in slices if entry.modality == "CT" and not entry.is_scout]
+    images = [entry for entry in images if entry.is_placed] or images  # screenshots and movies of a CT are not placed
     if not images:
         counts = Counter("scout" if entry.is_scout else entry.modality or "unknown" for entry in slices)
         found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
@@ -86,14 +88,18 @@ def _stacks(images: list[Slice]) -> list[list[Slice]]:
 
 
 def _phases(stack: list[Slice]) -> list[list[Slice]]:
-    """Split a stack that holds several scans of one place (contrast phases) by what tells them apart."""
+    """Split a stack that holds several scans of one place (contrast phases) by what tells them apart.
+
+    That they are of one place is seen by images at the same position, or by slices that lie between each other's.
+    """
     for what in zip_longest(*(entry.phase for entry in stack), fillvalue=""):
         parts: dict[str, list[Slice]] = defaultdict(list)
         for entry, key in zip(stack, what, strict=True):
             parts[key].append(entry)
-        scans = list(parts.values())
-        are_scans = len(scans) > 1 and max(map(len, scans)) > 1 and not any(map(_has_duplicates, scans))
-        if are_scans and (_has_duplicates(stack) or _overlap(scans)):
+        scans = sorted(parts.values(), key=len, reverse=True)
+        if len(scans) == 1 or len(scans[0]) == 1 or _has_duplicates(scans[0]):
+            continue
+        if _has_duplicates(stack) or _overlap(scans):
             return scans
     return [stack]
 
@@ -107,11 +113,24 @@ def _has_duplicates(stack: list[Slice]) -> bool:
 
 
 def _overlap(scans: list[list[Slice]]) -> bool:
-    """Whether two scans share more than half of the shorter one's range, their slices lying between each other's."""
-    ranges = [_heights(scan, scans[0][0].normal)[[0, -1]] for scan in scans if len(scan) > 1]
+    """Whether two complete scans share more than half of the shorter one's range.
+
+    Acquisitions that fill each other's holes, or hold every second slice, are parts of one.
+    """
+    complete = [(scan, _heights(scan, scans[0][0].normal)) for scan in scans if len(scan) > 1]
+    ranges = [heights[[0, -1]] for scan, heights in complete if _is_contiguous(scan, np.diff(heights))]
     return any(
         min(a[1], b[1]) - max(a[0], b[0]) > min(a[1] - a[0], b[1] - b[0]) / 2 for a, b in combinations(ranges, 2)
     )
+
+
+def _is_contiguous(scan: list[Slice], gaps: np.ndarray) -> bool:
+    gap, thickness = float(np.median(gaps)), scan[0].thickness_mm
+    return not _is_hole(gaps.max(), gap) and not 0 < MAX_GAP_THICKNESSES * thickness < gap
+
+
+def _is_hole(gap: float, usual: float) -> bool:
+    return gap > max(MAX_HOLE_SLICES * usual, MAX_HOLE_MM)
 
 
 def _in_order(folder: Path, stack: list[Slice]) -> list[Slice]:
@@ -133,7 +152,7 @@ def _read_stack(folder: Path, stack: list[Slice], notes: list[str]) -> Volume:
     gaps = np.diff(heights)
     gap = float(np.median(gaps))
     _check_straight(folder, positions, heights)
-    if gaps.max() > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):
+    if _is_hole(gaps.max(), gap):
         after = stack[int(gaps.argmax())].path.name
         raise ValueError(f"{folder}: slices are missing, a hole of {gaps.max():.1f} mm between {after} and the next")
     voxels = _read_pixels(folder, stack)
@@ -165,16 +184,17 @@ def _check_straight(folder: Path, positions: np.ndarray, heights: np.ndarray) ->
 
 def _read_pixels(folder: Path, stack: list[Slice]) -> np.ndarray:
     """Decode every image, each file with its own rescale slope and intercept: (K, J, I)."""
-    rescaling: dict[Path, tuple[float, ...]] = {}
     for entry in stack:
-        if rescaling.setdefault(entry.path, entry.rescale) != entry.rescale:
+        if not entry.is_rescaled_alike:
             raise ValueError(f"{folder}: the frames of {entry.path.name} are rescaled to HU in different ways")
-    planes, files = [], {}
-    for entry in stack:
-        if entry.path not in files:
-            files = {entry.path: _decoded(folder, entry.path)}  # one at a time
-        planes.append(files[entry.path].reshape(-1, *entry.size[::-1])[entry.frame])
-    return np.stack(planes)
+    places: dict[Path, list[int]] = defaultdict(list)
+    for n, entry in enumerate(stack):
+        places[entry.path].append(n)
+    planes: dict[int, np.ndarray] = {}
+    for path, numbers in places.items():
+        images = _decoded(folder, path).reshape(-1, *stack[0].size[::-1])
+        planes |= {n: images[stack[n].frame].copy() for n in numbers}  # a copy lets the file's other frames go
+    return np.stack([planes[n] for n in range(len(stack))])
 
 
 def _decoded(folder: Path, path: Path) -> np.ndarray:

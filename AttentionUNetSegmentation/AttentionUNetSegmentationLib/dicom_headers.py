@@ -32,7 +32,8 @@ class Slice:
     columns: np.ndarray  # LPS direction along a column (j)
     spacing_mm: tuple[float, float]  # along i, along j
     size: tuple[int, int]  # along i, along j
-    rescale: tuple[float, ...]  # slope and intercept of a frame; empty for a file, to which ITK applies its own
+    thickness_mm: float  # 0 if not said
+    is_rescaled_alike: bool  # whether all frames of the file are: ITK takes the first one's rescaling for all
     is_placed: bool  # whether position, orientation and pixel spacing are in the header
 
     @property
@@ -85,12 +86,14 @@ def read_slices(path: Path) -> list[Slice]:
         frames = read_frames(path)
     else:
         orientation, position, spacing = (_numbers(tag(key)) for key in ("0020|0037", "0020|0032", "0028|0030"))
+        thickness = next(iter(_numbers(tag("0018|0050"))), 0.0)
         phase = (tag("0020|0100"), tag("0020|0012"))
-        frames = [Frame(0, position, orientation, spacing, tag("0008|0008"), phase)]
-    return [_slice(path, tag, size, frame) for frame in frames]
+        frames = [Frame(0, position, orientation, spacing, tag("0008|0008"), thickness, phase)]
+    is_mixed = len({frame.rescale for frame in frames}) > 1
+    return [_slice(path, tag, size, frame, is_mixed) for frame in frames]
 
 
-def _slice(path: Path, tag: Callable[[str], str], size: tuple[int, int], frame: Frame) -> Slice:
+def _slice(path: Path, tag: Callable[[str], str], size: tuple[int, int], frame: Frame, is_mixed: bool) -> Slice:
     """A slice, from what the header says of it and of all images of the file."""
     axes = frame.orientation.reshape(-1, 3) if len(frame.orientation) == 6 else np.zeros((2, 3))
     has_axes = bool(np.abs(axes @ axes.T - np.eye(2)).max() < 0.01)
@@ -113,7 +116,8 @@ def _slice(path: Path, tag: Callable[[str], str], size: tuple[int, int], frame: 
         columns=axes[1],
         spacing_mm=(float(between_columns), float(between_rows)),
         size=size,
-        rescale=frame.rescale,
+        thickness_mm=frame.thickness_mm,
+        is_rescaled_alike=not is_mixed,
         is_placed=has_axes and has_spacing and len(frame.position) == 3,
     )
 

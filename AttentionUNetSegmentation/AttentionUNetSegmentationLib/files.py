@@ -23,6 +23,7 @@ from .volume import Grid, Segmentation, Volume
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = NRRD_ENDINGS + METAIMAGE_ENDINGS
 READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
+NIFTI_HEADER_BYTES = 352
 MAX_ROUNDING_MM = 0.1
 
 
@@ -195,7 +196,7 @@ def _check_written(path: Path, image: sitk.Image) -> None:
     Raises:
         OSError: If not.
     """
-    expected = image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+    expected = NIFTI_HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
     opened = gzip.open if path.name.lower().endswith(".gz") else Path.open
     try:
         with opened(path, "rb") as stream:

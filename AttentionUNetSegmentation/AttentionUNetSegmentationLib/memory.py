@@ -47,14 +47,20 @@ def _floats_per_voxel(widths: Sequence[int]) -> int:
     return 2 * (first + second) + 2 * first + first + second
 
 
-def ask_for_large_pages() -> None:
+def take_large_pages() -> None:
     """Let PyTorch on Linux take large pages for large tensors, if nobody has decided otherwise.
 
     A forward pass takes gigabytes from the system and gives them back, layer after layer, which costs a page fault for
-    every 4 kB of it. PyTorch reads the setting when it makes the process's first tensor; after that this does nothing.
+    every 4 kB of it. PyTorch reads the setting once, when it makes the process's first tensor, so one is made; if there
+    was one before, nothing changes. The environment is as before afterwards. For the main thread: others may be reading
+    the environment.
     """
-    if sys.platform == "linux":
-        os.environ.setdefault(LARGE_PAGES, "1")
+    if sys.platform == "linux" and LARGE_PAGES not in os.environ:
+        os.environ[LARGE_PAGES] = "1"
+        try:
+            torch.zeros(1)
+        finally:
+            del os.environ[LARGE_PAGES]
 
 
 def free_bytes(device: str) -> int:

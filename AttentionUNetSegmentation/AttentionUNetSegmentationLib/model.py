@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-from .memory import ask_for_large_pages
 from .model_spec import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
 from .model_store import InstalledModel, list_models, read_spec, unpacked_model, user_model_folder
 from .network import AttentionUNet, UNet
@@ -50,7 +49,6 @@ def load_model(folder: Path | str) -> Model:
     Raises:
         ModelError: If a file is missing, truncated, tampered with or does not fit its description.
     """
-    ask_for_large_pages()
     folder = Path(folder)
     if folder.is_file():
         with unpacked_model(folder) as unpacked:

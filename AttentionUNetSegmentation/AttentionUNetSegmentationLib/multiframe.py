@@ -7,6 +7,7 @@ with pydicom. 3D Slicer reads its volumes itself and never comes this way.
 from __future__ import annotations
 
 import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
+# what pydicom raises for damaged headers, beside errors of its own
+_HEADER_ERRORS = (OSError, EOFError, struct.error, KeyError, TypeError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Frame:
         orientation: (6,) direction cosines along a row, then along a column.
         spacing_mm: (2,) between rows, then between columns, as DICOM orders them.
         kind: "ORIGINAL", "PRIMARY", "LOCALIZER" ...
+        thickness_mm: Of the slice; 0 if not said.
         phase: Temporal position, acquisition, stack, file.
         rescale: Slope and intercept.
     """
@@ -39,23 +43,35 @@ class Frame:
     orientation: np.ndarray = field(default_factory=lambda: np.array([]))
     spacing_mm: np.ndarray = field(default_factory=lambda: np.array([]))
     kind: str = ""
+    thickness_mm: float = 0.0
     phase: tuple[str, ...] = ()
     rescale: tuple[float, ...] = ()
 
 
 def read_frames(path: Path) -> list[Frame]:
-    """One entry for each frame of a multi-frame file, in the file's order.
+    """One entry for each frame of a multi-frame file, in the file's order; one in all if it places no frame.
 
     Raises:
-        ValueError: If the header cannot be read.
+        ValueError: If the header cannot be read, or places some of the frames only.
     """
     import pydicom
 
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True)
-        return [_frame(dataset, number) for number in range(int(dataset.get("NumberOfFrames") or 1))]
-    except (pydicom.errors.InvalidDicomError, OSError, EOFError, struct.error, KeyError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of values that break a rule of the standard
+            dataset = pydicom.dcmread(path, stop_before_pixels=True)
+            count, placed = int(dataset.get("NumberOfFrames") or 1), _length(dataset, PER_FRAME)
+            if 0 < placed < count:
+                raise ValueError(f"{count} frames, but places for {placed}")
+            return [_frame(dataset, number) for number in range(count if placed else 1)]
+    except _HEADER_ERRORS + _pydicom_errors() as error:
         raise ValueError(f"{path} has a damaged header: {' '.join(str(error).split())}") from error
+
+
+def _pydicom_errors() -> tuple[type[Exception], ...]:
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return BytesLengthException, InvalidDicomError
 
 
 def _frame(dataset: Dataset, number: int) -> Frame:
@@ -77,6 +93,7 @@ def _frame(dataset: Dataset, number: int) -> Frame:
         orientation=numbers("PlaneOrientationSequence", "ImageOrientationPatient"),
         spacing_mm=numbers("PixelMeasuresSequence", "PixelSpacing"),
         kind=text("CTImageFrameTypeSequence", "FrameType") or str(dataset.get("ImageType") or ""),
+        thickness_mm=float(text("PixelMeasuresSequence", "SliceThickness") or 0),
         phase=(
             text("FrameContentSequence", "TemporalPositionIndex"),
             acquisition or str(dataset.get("AcquisitionNumber") or ""),
@@ -99,7 +116,11 @@ def _value(groups: list[Dataset | None], group: str, name: str) -> object | None
 
 
 def _item(dataset: Dataset, sequence: str, number: int) -> Dataset | None:
+    return dataset.get(sequence)[number] if number < _length(dataset, sequence) else None
+
+
+def _length(dataset: Dataset, sequence: str) -> int:
     from pydicom.sequence import Sequence
 
     items = dataset.get(sequence)  # bytes, if a damaged header gives it another type
-    return items[number] if isinstance(items, Sequence) and number < len(items) else None
+    return len(items) if isinstance(items, Sequence) else 0

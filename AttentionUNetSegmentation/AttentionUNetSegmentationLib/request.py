@@ -14,6 +14,7 @@ from .backends import Predictor
 from .frames import Outcome, segment_frames
 from .job import Work
 from .map_volumes import map_images, write_maps
+from .memory import take_large_pages
 from .model import Model
 from .model_cache import ModelCache
 from .model_spec import ModelError
@@ -105,7 +106,7 @@ def read(request: Request) -> Inputs:
 def work(
     inputs: Inputs, options: Options, cache: ModelCache, predictor: Predictor | None = None
 ) -> Work[list[Outcome]]:
-    """The work of a run, for a ``Job`` or for the caller's own thread.
+    """The work of a run, for a ``Job`` or for the caller's own thread; asked for on the main thread.
 
     Args:
         inputs: Of ``read``.
@@ -113,6 +114,7 @@ def work(
         cache: Where the network is kept between runs.
         predictor: Takes the network's place.
     """
+    take_large_pages()
 
     def run(progress, cancel) -> list[Outcome]:
         progress(0.0, "loading the model")

@@ -204,8 +204,50 @@ def test_a_case_keeps_its_folder_whatever_it_is_given_with(tiny_model, tmp_path,
     assert segment(tiny_model, first, second, third, "--output-dir", out) == 0
     assert "2 done, 1 done already" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["ct", "other", "p2_ct", "p3_ct"]
-    cases = find_cases([third, ct(tmp_path / "p4" / "ct.nii.gz"), ct(tmp_path / "p4" / "Other.nrrd")], out)
+    fourth = [ct(tmp_path / "p4" / "ct.nii.gz"), ct(tmp_path / "p4" / "Other.nrrd")]
+    cases = find_cases([third, *fourth], out)
     assert [case.name for case in cases] == ["p3_ct", "p4_ct", "p4_Other"]
+    assert [case.name for case in find_cases([third, *fourth], out, overwrite=True)] == ["p3_ct", "p4_ct", "Other"]
+
+
+def test_a_folder_that_another_input_has_taken_is_said(tiny_model, tmp_path, capsys):
+    """As after a data set was moved."""
+    for name in "ab":
+        ct(tmp_path / "before" / f"{name}.nii.gz")
+    out = tmp_path / "out"
+    segment(tiny_model, tmp_path / "before", "--output-dir", out, "--quiet")
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert segment(tiny_model, tmp_path / "after", "--output-dir", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a", "after_a", "after_b", "b"]
+    text = capsys.readouterr().out
+    assert (
+        f"note: the results of {tmp_path}/after/a.nii.gz are in {out}/after_a, as {out}/a holds the result of another "
+        f"input, {tmp_path}/before/a.nii.gz" in text
+    )
+
+
+def test_an_input_that_cannot_be_opened_does_not_stop_the_others(tiny_model, tmp_path, monkeypatch, capsys):
+    inputs, out = [ct(tmp_path / f"{name}.mha") for name in "abc"], tmp_path / "out"
+    segment(tiny_model, *inputs[:2], "--output-dir", out, "--quiet")
+    opened = Path.open
+
+    def locked(path, *arguments, **named):
+        if path.name == "b.mha":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", locked)
+    assert segment(tiny_model, *inputs, "--output-dir", out) == 1
+    captured = capsys.readouterr()
+    assert "1 done, 1 done already (use --overwrite to repeat), 1 failed" in captured.out
+    assert "Permission denied" in captured.err
+
+
+def test_a_report_of_another_program_does_not_stop_a_batch(tiny_model, tmp_path):
+    inputs, out = [ct(tmp_path / f"{name}.nii.gz") for name in "ab"], tmp_path / "out"
+    (out / "theirs").mkdir(parents=True)
+    (out / "theirs" / "report.json").write_text("[" * 100_000)
+    assert segment(tiny_model, *inputs, "--output-dir", out, "--quiet") == 0
 
 
 def test_a_folder_given_by_dots_writes_into_the_output_folder(tmp_path, monkeypatch):
@@ -356,15 +398,36 @@ def test_a_run_that_is_told_to_end_leaves_nothing_half_written(
         pytest.skip(f"this system has no {signal_name}")
     handle_signal(number, signal.SIG_DFL)
 
-    def told(*_):
-        os.kill(os.getpid(), number)
-
     source = ct(tmp_path / "ct.nii.gz")
-    monkeypatch.setattr(batch, "write_overview", told)
+    monkeypatch.setattr(batch, "write_overview", lambda *_: signal.raise_signal(number))
     assert segment(tiny_model, source, "--output-dir", tmp_path / "out") == 128 + number
     assert capsys.readouterr().err == "cancelled; nothing of the running case was written\n"
     assert not (tmp_path / "out").exists()
     assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("second", ["SIGTERM", "SIGINT"])
+def test_a_second_signal_does_not_disturb_the_tidying_up(second, handle_signal, tiny_model, tmp_path, monkeypatch):
+    """The first comes while the new result takes the old one's place, the second while that is put back."""
+    handle_signal(signal.SIGTERM, signal.SIG_DFL)
+    handle_signal(signal.SIGINT, signal.default_int_handler)
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    before = {name: (out / name).read_bytes() for name in tree(out)}
+    replace, moves = os.replace, []
+
+    def interrupted(old, new):
+        moves.append(new)
+        if len(moves) == len(FILES) + 2:
+            signal.raise_signal(signal.SIGTERM)
+        if len(moves) == len(FILES) + 4:
+            signal.raise_signal(getattr(signal, second))
+        replace(old, new)
+
+    monkeypatch.setattr(batch.os, "replace", interrupted)
+    assert segment(tiny_model, source, "--output-dir", out, "--overwrite", "--quiet") == 128 + signal.SIGTERM
+    assert len(moves) > len(FILES) + 4
+    assert {name: (out / name).read_bytes() for name in tree(out)} == before
 
 
 def test_an_ignored_signal_stays_ignored(handle_signal):
@@ -373,7 +436,7 @@ def test_an_ignored_signal_stays_ignored(handle_signal):
         pytest.skip("this system has no SIGHUP")
     handle_signal(signal.SIGHUP, signal.SIG_IGN)
     with ending_in_order():
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
@@ -394,14 +457,15 @@ def test_reports_of_finished_cases_survive_an_interruption(tiny_model, tmp_path,
 def test_what_a_killed_run_left_is_removed_later(tiny_model, tmp_path):
     source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
     for name, age_s in (("old", 7200), ("running", 10)):
-        (out / f".writing-{name}").mkdir(parents=True)
-        (out / f".writing-{name}" / "labels.nii.gz").write_text("half")
+        (out / f".writing-{name}" / "backup").mkdir(parents=True)
+        (out / f".writing-{name}" / "backup" / "report.json").write_text("{}")
         os.utime(out / f".writing-{name}", (time.time() - age_s,) * 2)
-    (out / ".writing-moved" / "backup").mkdir(parents=True)
-    (out / ".writing-moved" / "backup" / "report.json").write_text("{}")
-    os.utime(out / ".writing-moved", (time.time() - 7200,) * 2)
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("broken")
+    assert segment(tiny_model, bad, "--output-dir", out, "--quiet") == 1
+    assert sorted(path.name for path in out.glob(".writing-*")) == [".writing-old", ".writing-running"]
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
-    assert sorted(path.name for path in out.glob(".writing-*")) == [".writing-moved", ".writing-running"]
+    assert [path.name for path in out.glob(".writing-*")] == [".writing-running"]
 
 
 @pytest.mark.parametrize("command", ["segment", "segment --json", "info", "info --json"])
@@ -410,7 +474,7 @@ def test_names_that_the_terminal_cannot_show_do_not_end_a_run(command, tiny_mode
     arguments = [name, str(ct(tmp_path / "Müller 腹部.nii.gz")), *options]
     if name == "segment":
         arguments += ["--output-dir", str(tmp_path / "out"), "--model", str(tiny_model), "--device", "cpu"]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
     result = subprocess.run(
         [sys.executable, "-m", "AttentionUNetSegmentationLib.cli", *arguments], capture_output=True, env=environment
     )

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import phantoms
 from AttentionUNetSegmentationLib.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
-from phantom_files import LPS, SHAPE, SPACING, scan, write_slices
+from phantom_files import LPS, SHAPE, SPACING, scan, write_enhanced, write_slices
 
 
 def test_a_series_is_read_in_order_with_its_place(tmp_path):
@@ -65,6 +65,67 @@ def test_phases_whose_slices_lie_between_each_others_are_told_apart_by_acquisiti
     read = read_volume(tmp_path)
     np.testing.assert_allclose(read.voxels, scan().voxels)
     assert "2 CT stacks" in read.notes[0]
+
+
+def test_phases_are_told_apart_by_temporal_position(tmp_path):
+    for position in "12":
+        write_slices(tmp_path / position, scan(), temporal=position, instance=position)
+    read = read_volume(tmp_path)
+    assert read.voxels.shape == SHAPE
+    assert "2 CT stacks" in read.notes[0]
+
+
+def test_images_of_contrast_tracking_do_not_spoil_the_scan(tmp_path):
+    """They lie at one place, which nothing tells apart."""
+    write_slices(tmp_path, scan(), acquisition="3")
+    write_slices(tmp_path, scan((5, 20, 22)), [7.0] * 5, acquisition="1")
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "2 CT stacks" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    "second", [range(10, 16), range(1, 24, 2)], ids=["fills the first's hole", "every second slice"]
+)
+def test_acquisitions_that_complete_each_other_are_one_scan(second, tmp_path):
+    volume = scan()
+    for acquisition, numbers in (("1", [n for n in range(24) if n not in second]), ("2", list(second))):
+        write_slices(tmp_path, Volume(volume.voxels[numbers], volume.ijk_to_ras), numbers, acquisition=acquisition)
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, volume.voxels)
+    assert read.notes == ()
+
+
+def test_acquisitions_that_overlap_a_little_are_one_scan(tmp_path):
+    volume = scan()
+    for acquisition, numbers in (("1", list(range(13))), ("2", list(range(12, 24)))):
+        heights = [n + 0.5 * (acquisition == "2") - 1.0 * (acquisition == "2") for n in numbers]
+        write_slices(tmp_path, Volume(volume.voxels[numbers], volume.ijk_to_ras), heights, acquisition=acquisition)
+    read = read_volume(tmp_path)
+    assert len(read.voxels) >= 23
+    assert "unevenly spaced" in read.notes[0]
+
+
+def test_images_that_are_not_placed_do_not_spoil_the_scan(tmp_path):
+    """Screenshots and movies are CT images too, by their modality."""
+    write_slices(tmp_path, scan())
+    movie = Volume(np.zeros((60, 20, 22)), scan().ijk_to_ras)
+    write_enhanced(tmp_path / "movie.dcm", movie, SeriesInstanceUID="1.9")
+    header = pydicom.dcmread(tmp_path / "movie.dcm")
+    del header.PerFrameFunctionalGroupsSequence
+    header.save_as(tmp_path / "movie.dcm")
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+
+
+def test_direction_cosines_are_normalised(tmp_path):
+    """Some writers round them to three digits."""
+    write_slices(tmp_path, scan())
+    for path in tmp_path.iterdir():
+        header = pydicom.dcmread(path)
+        header.ImageOrientationPatient = [1.004, 0, 0, 0, 1.004, 0]
+        header.save_as(path)
+    np.testing.assert_allclose(read_volume(tmp_path).spacing_mm, (1.5, 1.5, 2.0), atol=1e-4)
 
 
 @pytest.mark.parametrize("per_acquisition", [1, 6])

@@ -1,5 +1,6 @@
 import gzip
 import re
+import zlib
 
 import nibabel
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 import phantoms
+from AttentionUNetSegmentationLib.cases import files_of_input
 from AttentionUNetSegmentationLib.files import (
     read_volume,
     straightened,
@@ -117,16 +119,20 @@ def test_bad_files_get_one_line_with_their_name_and_the_reason(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("ending", "data"), [(".nii.gz", ".nii.gz"), (".mha", ".mha"), (".mhd", ".zraw")])
-def test_flipped_bits_are_noticed(ending, data, tmp_path):
-    write_volume(volume(phantoms.grid((20, 20, 20))), tmp_path / f"ct{ending}")
-    good = (tmp_path / f"ct{data}").read_bytes()
+@pytest.mark.parametrize("name", ["ct", "Müller"])
+@pytest.mark.parametrize(
+    ("ending", "data"),
+    [(".nii.gz",) * 2, (".mha",) * 2, (".mhd", ".zraw"), (".nrrd",) * 2, (".nhdr", ".raw.gz")],
+)
+def test_flipped_bits_are_noticed(ending, data, name, tmp_path):
+    write_volume(volume(phantoms.grid((20, 20, 20))), tmp_path / f"{name}{ending}")
+    good = (tmp_path / f"{name}{data}").read_bytes()
     for position in np.random.default_rng(0).integers(len(good) // 2, len(good) - 1, 20):
         damaged = bytearray(good)
         damaged[position] ^= 4
-        (tmp_path / f"ct{data}").write_bytes(damaged)
+        (tmp_path / f"{name}{data}").write_bytes(damaged)
         with pytest.raises(ValueError, match="damaged|not a readable"):
-            read_volume(tmp_path / f"ct{ending}")
+            read_volume(tmp_path / f"{name}{ending}")
 
 
 def test_a_truncated_data_file_is_noticed(tmp_path):
@@ -189,6 +195,45 @@ def test_other_files_that_do_not_say_how_the_patient_lies_are_read_like_itk_with
     assert "does not say how the patient lies" in read.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("ending", "old", "new"),
+    [
+        ("mha", b" = ", b" : "),
+        ("nrrd", b"space directions:", b"spacedirections:"),
+        ("nrrd", b"type: short", b"spacings:=none\ntype: short"),
+        ("nhdr", b"data file:", b"datafile:"),
+    ],
+)
+def test_headers_may_be_written_in_other_ways(ending, old, new, tmp_path):
+    path = tmp_path / f"ct.{ending}"
+    write_volume(volume(GRIDS["LPS"]), path)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    read = read_volume(path)
+    np.testing.assert_array_equal(read.voxels, volume(GRIDS["LPS"]).voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, GRIDS["LPS"].ijk_to_ras, atol=1e-4)
+    assert read.notes == ()
+    assert len(set(files_of_input(path))) == (2 if ending == "nhdr" else 1)
+
+
+def test_metaimage_voxels_may_be_compressed_as_gzip(tmp_path):
+    path, data = tmp_path / "ct.mhd", tmp_path / "ct.zraw"
+    write_volume(volume(GRIDS["LPS"]), path)
+    data.write_bytes(gzip.compress(zlib.decompress(data.read_bytes())))
+    size = str(data.stat().st_size).encode()
+    path.write_bytes(re.sub(rb"CompressedDataSize = \d+", b"CompressedDataSize = " + size, path.read_bytes()))
+    np.testing.assert_array_equal(read_volume(path).voxels, volume(GRIDS["LPS"]).voxels)
+
+
+def test_a_spacing_that_itk_does_not_see_counts_as_missing(tmp_path):
+    path = tmp_path / "ct.mha"
+    write_volume(volume(GRIDS["LPS"]), path)
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing", b"elementspacing"))
+    with pytest.raises(ValueError, match="has no voxel spacing"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("ending", ["nrrd", "mha"])
 def test_four_dimensional_files_of_one_volume_are_read(ending, tmp_path):
     original = volume(GRIDS["oblique"])
@@ -203,6 +248,9 @@ def test_four_dimensional_files_of_one_volume_are_read(ending, tmp_path):
 def test_nifti_lengths_in_metres_are_understood(tmp_path):
     image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([0.001, 0.002, 0.003, 1]))
     image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "ct.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "ct.nii").spacing_mm, (1, 2, 3), rtol=1e-5)
+    image.header.set_xyzt_units("meter", "sec")  # one number holds both
     nibabel.save(image, tmp_path / "ct.nii")
     np.testing.assert_allclose(read_volume(tmp_path / "ct.nii").spacing_mm, (1, 2, 3), rtol=1e-5)
 

@@ -74,21 +74,29 @@ def test_tilted_frames_are_straightened(tmp_path):
     np.testing.assert_allclose(found, expected - [0, 0.4 * k, 0], atol=0.3)  # posterior in LPS is -A
 
 
-def test_phases_in_one_file_are_told_apart(tmp_path):
+@pytest.mark.parametrize("what", ["temporal", "acquisition", "stack"])
+def test_phases_in_one_file_are_told_apart(what, tmp_path):
     both = Volume(np.concatenate([scan().voxels, scan().voxels + 50]), scan().ijk_to_ras)
-    frames = [{"height": n % 24, "plane": n, "temporal": 1 + n // 24} for n in range(48)]
+    frames = [{"height": n % 24, "plane": n, what: 1 + n // 24} for n in range(48)]
     write_enhanced(tmp_path / "ct.dcm", both, frames)
     read = read_volume(tmp_path)
     np.testing.assert_allclose(read.voxels, scan().voxels)
     assert "2 CT stacks" in read.notes[0]
 
 
-def test_phases_in_two_files_of_one_series_are_told_apart(tmp_path):
-    write_enhanced(tmp_path / "a.dcm", scan())
-    write_enhanced(tmp_path / "b.dcm", scan())
+@pytest.mark.parametrize("acquisitions", [(1, 1), (1, 2)])
+def test_phases_in_two_files_of_one_series_are_told_apart(acquisitions, tmp_path):
+    for name, number in zip("ab", acquisitions, strict=True):
+        write_enhanced(tmp_path / f"{name}.dcm", scan(), AcquisitionNumber=number)
     read = read_volume(tmp_path)
     assert read.voxels.shape == SHAPE
     assert "2 CT stacks" in read.notes[0]
+
+
+def test_phases_in_files_of_one_concatenation_are_told_apart_by_acquisition(tmp_path):
+    for name, number in (("a", 1), ("b", 2)):
+        write_enhanced(tmp_path / f"{name}.dcm", scan(), AcquisitionNumber=number, ConcatenationUID="1.2.9")
+    assert read_volume(tmp_path).voxels.shape == SHAPE
 
 
 def test_a_scan_that_is_stored_in_two_files_is_put_together(tmp_path):
@@ -118,6 +126,21 @@ def test_frames_of_a_scout_are_left_out(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels[2:])
 
 
+def test_a_scout_in_a_file_of_its_own_is_left_out(tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan())
+    write_enhanced(tmp_path / "scout.dcm", scan((30, 20, 22)), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"])
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_a_scout_with_another_rescaling_makes_the_file_unusable(tmp_path):
+    """Its rescaling, being the first frame's, is what ITK would apply to the CT."""
+    scout = {"kind": "LOCALIZER", "rescale": (1, 0)}
+    frames = [{"height": n, "plane": n, **(scout if n < 2 else {"rescale": (1, -1024)})} for n in ALL]
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames, shared=False)
+    with pytest.raises(ValueError, match=r"the frames of ct\.dcm are rescaled to HU in different ways"):
+        read_volume(tmp_path)
+
+
 def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, monkeypatch):
     write_enhanced(tmp_path / "ct.dcm", scan())
     monkeypatch.setattr("AttentionUNetSegmentationLib.multiframe.PER_FRAME", "SomethingElse")
@@ -125,20 +148,32 @@ def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, 
         read_volume(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut short", "no sequence", "no number"])
-def test_a_multi_frame_file_with_a_damaged_header_is_refused_in_words(damage, tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"\x00\x52\x30\x92SQ", b"\x00\x52\x30\x92OB", "lack position"),  # the functional groups are no sequence
+        (b"\x20\x00\x13\x91SQ", b"\x20\x00\x13\x91S{", "holds no DICOM images"),  # a type that does not exist
+        (b"\x28\x00\x08\x00IS\x02\x0024", b"\x28\x00\x08\x00IS\x02\x0099", "holds no DICOM images"),
+    ],
+)
+def test_a_multi_frame_file_with_a_damaged_header_is_refused_in_words(old, new, message, tmp_path):
     path = tmp_path / "ct.dcm"
     write_enhanced(path, scan())
     content = path.read_bytes()
-    if damage == "cut short":
-        content = content[: content.index(b"DS") + 200]
-    elif damage == "no sequence":
-        content = content.replace(b"\x00\x52\x30\x92SQ", b"\x00\x52\x30\x92OB")
-    else:
-        content = content.replace(b"1.5", b"1x5")
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="holds no DICOM images|lack position|the CT series has only one image"):
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=message):
         read_volume(tmp_path)
+
+
+def test_a_multi_frame_file_with_a_damaged_header_is_left_out_beside_a_good_scan(tmp_path):
+    write_slices(tmp_path, scan())
+    write_enhanced(tmp_path / "damaged.dcm", scan(), SeriesInstanceUID="1.9")
+    content = (tmp_path / "damaged.dcm").read_bytes()
+    (tmp_path / "damaged.dcm").write_bytes(content.replace(b"\x20\x00\x13\x91SQ", b"\x20\x00\x13\x91S{"))
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "1 DICOM files are no images, damaged or not named in UTF-8, and were left out (damaged.dcm)" in read.notes
 
 
 def test_single_images_with_functional_groups_form_a_volume(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 import phantoms
+from AttentionUNetSegmentationLib import report
 from AttentionUNetSegmentationLib.files import straightened
 from AttentionUNetSegmentationLib.model import Model
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
@@ -291,3 +292,18 @@ def test_the_untrained_network_runs_end_to_end():
     result = segment(volume, phantoms.model())
     assert list(result.attention) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
     assert all(attention.voxels.min() > 0 for attention in result.attention.values())
+
+
+def test_the_picture_is_black_beyond_a_straightened_scan():
+    from matplotlib.figure import Figure
+
+    matrix = GRIDS["straight"].ijk_to_ras.copy()
+    matrix[1, 2] = 0.8
+    grid = Grid(GRIDS["straight"].shape_kji, matrix)
+    straight = straightened(Volume(np.full(grid.shape_kji, 40.0, np.float32), matrix))
+    axes = Figure().subplots()
+    report._draw_ct(axes, straight, "sagittal", {"sagittal": straight.grid.corners_ras_mm().mean(axis=0)})
+    picture = np.asarray(axes.images[0].get_array())
+    low = report.WINDOW_HU[0]
+    assert picture[0, 0] == pytest.approx(40) and picture[0, -1] == low  # the bottom of the scan lies further back
+    assert picture[-1, 0] == low and picture[-1, -1] == pytest.approx(40)
