@@ -147,5 +147,5 @@ def test_a_real_dicom_slab_is_segmented_with_honest_warnings():
     ct = read_volume(SHARED / "ct_dicom_slab" / "dicom")
     result = segment(ct, bundled(), Options(device="cpu"))
     assert result.labels.shape == (20, 512, 512)
-    assert any("only 38 mm from top to bottom" in warning for warning in result.warnings)
+    assert any("only 40 mm from top to bottom" in warning for warning in result.warnings)
     assert any("reaches the edge" in warning or "not found" in warning for warning in result.warnings)
