@@ -124,8 +124,8 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
         path: File to write; its folder is made.
         volume: Voxels as stored, rescaled by slope 1, intercept -1024; ``volume.voxels`` are HU.
         frames: For each frame in the file's order: ``height`` (slice index, which need not be whole), ``plane`` (which
-            slice of the volume it shows), and changes: ``shift_mm`` (LPS), ``temporal``, ``acquisition``, ``stack``,
-            ``rescale``, ``kind``.
+            slice of the volume it shows), and changes: ``shift_mm`` (LPS), ``temporal``, ``cardiac``,
+            ``acquisition``, ``stack``, ``rescale``, ``kind``.
         shared: Whether orientation, spacing and rescaling stand once for all frames, or in each.
         top: Values that the file has for all frames, by DICOM keyword; None leaves one out.
     """
@@ -172,6 +172,8 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
                 "StackID": str(frame.get("stack", 1)),
             },
         }
+        if "cardiac" in frame:
+            groups["CardiacSynchronizationSequence"] = {"NominalPercentageOfCardiacPhase": frame["cardiac"]}
         if "acquisition" in frame:
             groups["FrameContentSequence"]["FrameAcquisitionNumber"] = frame["acquisition"]
         if "kind" in frame:

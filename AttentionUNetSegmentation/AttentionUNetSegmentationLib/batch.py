@@ -6,6 +6,7 @@ last: a folder with a report is complete, and an interrupted batch goes on where
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .cases import REPORT_FILE, Case, files_of_input, files_of_result, is_called_like_a_result, read_report
+from .cases import (
+    BACKUP,
+    REPORT_FILE,
+    SCRATCH,
+    Case,
+    files_of_input,
+    files_of_result,
+    is_called_like_a_result,
+    read_report,
+    unfinished_results,
+)
 from .files import read_volume, write_segmentation, write_volume
 from .model import Model
 from .monitor import CancelCheck, ProgressCallback
@@ -25,51 +36,50 @@ from .pipeline import Options, segment
 from .report import build_report, write_overview
 from .volume import Segmentation, Volume
 
-SCRATCH = ".writing-"
 ABANDONED_SECONDS = 3600.0  # a scratch folder that is older was left by a run that was killed
 
 
 def is_done(case: Case, model: Model, options: Options) -> bool:
     """Whether the case's folder holds the complete result of the same input, model and options."""
     report = read_report(case.folder)
-    return (
-        bool(report)
-        and all((case.folder / str(name)).is_file() for name in report["files"])
-        and report["run"] == run_fingerprint(case, model, options)
-    )
+    if not report or report["run"] != run_fingerprint(case, model, options):
+        return False
+    return all((case.folder / str(name)).is_file() for name in report["files"])
 
 
 def check_nothing_is_lost(case: Case) -> None:
-    """Make sure that the folder holds neither another input's result nor files of the user's own named like a result.
+    """Make sure that nothing is in the folder but an earlier result of the same input, as it was written.
 
     Raises:
-        ValueError: If it does.
+        ValueError: If another input's result is there, one that was edited, or files of the user's own named like one.
     """
+    advice = "choose another output folder, or replace it with --overwrite"
     report = read_report(case.folder)
-    foreign = sorted(path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name))
-    if foreign and not report:
-        raise ValueError(
-            f"{case.folder} holds {foreign[0]}, which is no result of a complete run: "
-            "choose another output folder, or replace it with --overwrite"
-        )
     if report and report["run"]["input"] != str(case.source.resolve()):
-        raise ValueError(
-            f"{case.folder} holds the result of another input, {report['run']['input']}: "
-            "choose another output folder, or replace it with --overwrite"
-        )
+        raise ValueError(f"{case.folder} holds the result of another input, {report['run']['input']}: {advice}")
+    for name, written in (report.get("sha256") or {}).items():
+        path = case.folder / name
+        if is_called_like_a_result(name) and path.is_file() and _sha256(path) != written:
+            raise ValueError(f"{path} was changed since it was written: {advice}")
+    ours = {*files_of_result(case.folder), *unfinished_results(case.folder, case.source)}
+    found = {path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name)}
+    if foreign := sorted(found - ours):
+        raise ValueError(f"{case.folder} holds {foreign[0]}, which is no result of a complete run: {advice}")
 
 
 def run_case(
     case: Case,
     model: Model,
     options: Options,
+    overwrite: bool = False,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
 ) -> dict[str, Any]:
     """Segment one case, write its files and return its report.
 
     Raises:
-        ValueError: If the input cannot be used.
+        ValueError: If the input cannot be used, or, unless ``overwrite`` is set, something would be lost
+            (``check_nothing_is_lost``), by now.
         OSError: If the results cannot be written; what was there before is untouched.
         Cancelled: When asked to stop.
     """
@@ -88,10 +98,13 @@ def run_case(
             began = time.monotonic()
             _write_files(Path(scratch), volume, segmentation)
             report["files"] = sorted(path.name for path in Path(scratch).iterdir())
+            report["sha256"] = {name: _sha256(Path(scratch) / name) for name in report["files"]}
             report["run"] = fingerprint
             report["seconds_files"] = {"reading": round(reading, 3), "writing": round(time.monotonic() - began, 3)}
             text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
             (Path(scratch) / REPORT_FILE).write_text(text, encoding="utf-8")
+            if not overwrite:
+                check_nothing_is_lost(case)  # another run may have come first
             _move_into_place(Path(scratch), case.folder)
         _remove_abandoned(case.folder)
     except BaseException:
@@ -103,11 +116,12 @@ def run_case(
 
 def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:
     """What determines a result: the input's files, the model's weights, the options."""
-    states = [path.stat() for path in files_of_input(case.source) if path.exists()]
+    files = sorted(path for path in files_of_input(case.source) if path.exists())
+    states = [(os.path.relpath(path, case.source.parent), path.stat()) for path in files]
+    listing = "\n".join(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
     return {
         "input": str(case.source.resolve()),
-        "bytes": sum(state.st_size for state in states),
-        "modified": max((state.st_mtime_ns for state in states), default=0),
+        "state": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
         "engine_version": __version__,
         "model_sha256": model.spec.weights.sha256,
         "options": asdict(options),
@@ -146,6 +160,11 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
     write_overview(volume, segmentation, folder / "overview.png")
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _remove_abandoned(folder: Path) -> None:
     """Delete scratch folders of runs that were killed; what they were about to replace has been replaced by now."""
     for scratch in folder.glob(f"{SCRATCH}*"):
@@ -161,15 +180,19 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
     """
     new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
     old = sorted({*files_of_result(folder), *new}, key=lambda name: name != REPORT_FILE)
-    backup = scratch / "backup"
+    backup = scratch / BACKUP
     backup.mkdir()
+    moved: list[str] = []
     try:
         for name in old:
             if (folder / name).is_file():
                 os.replace(folder / name, backup / name)
         for name in new:
+            moved.append(name)
             os.replace(scratch / name, folder / name)
     except BaseException:
-        for path in backup.iterdir():
+        for name in moved:
+            (folder / name).unlink(missing_ok=True)
+        for path in sorted(backup.iterdir(), key=lambda path: path.name == REPORT_FILE):
             os.replace(path, folder / path.name)
         raise

@@ -16,6 +16,8 @@ from .files import READABLE_ENDINGS
 from .itk_headers import read_header
 
 REPORT_FILE = "report.json"
+SCRATCH = ".writing-"  # what a folder's name begins with in which a run prepares its files, beside where they go
+BACKUP = "backup"  # within it: what the files replace, until all are in place
 RESULT_FILES = (
     REPORT_FILE,
     "labels.nii.gz",
@@ -72,8 +74,8 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
     sources: list[Path] = []
     for entry in map(Path, inputs):
         volumes = _volumes_in(entry) if entry.is_dir() else []
-        if volumes and any(is_dicom_file(path) for path in entry.iterdir() if path.is_file()):
-            raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name that file, or move it elsewhere")
+        if volumes and _holds_dicom(entry):
+            raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name what is to be segmented")
         sources += volumes or [entry]
     if not sources:
         raise ValueError("no input was given")
@@ -84,7 +86,12 @@ def files_of_input(source: Path) -> list[Path]:
     """Everything that an input's voxels come from: the file, its data file too, or a folder's files but results."""
     if source.is_dir():
         return [path for folder, _, names in os.walk(source) for path in _no_results(Path(folder), names)]
-    return sorted({source, read_header(source).data_file}) if source.is_file() else []
+    if not source.is_file():
+        return []
+    header = read_header(source)
+    if header.is_spread:  # over files that lie beside it
+        return _no_results(source.parent, [path.name for path in source.parent.iterdir() if path.is_file()])
+    return list(dict.fromkeys([source, header.data_file]))
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -103,6 +110,22 @@ def files_of_result(folder: Path) -> list[str]:
     return [REPORT_FILE, *(name for name in report["files"] if is_called_like_a_result(name))] if report else []
 
 
+def unfinished_results(folder: Path, source: Path | None = None) -> set[str]:
+    """Names of files that a run which was killed may have left in a folder, while it moved them there.
+
+    Args:
+        folder: Where the results go.
+        source: The input of that run; any if not given.
+    """
+    scratches = [scratch for found in folder.glob(f"{SCRATCH}*") for scratch in (found, found / BACKUP)]
+    return {
+        name
+        for scratch in scratches
+        if source is None or read_report(scratch).get("run", {}).get("input") == str(source.resolve())
+        for name in files_of_result(scratch)
+    }
+
+
 def is_called_like_a_result(name: str) -> bool:
     """Whether a file of this name could be one that a run writes."""
     return any(fnmatch.fnmatchcase(str(name), pattern) for pattern in RESULT_FILES)
@@ -115,8 +138,18 @@ def _volumes_in(folder: Path) -> list[Path]:
 
 
 def _no_results(folder: Path, names: Sequence[str]) -> list[Path]:
-    results = set(files_of_result(folder)) if REPORT_FILE in names else set()
+    results = {*files_of_result(folder), *unfinished_results(folder)}
     return [folder / name for name in names if name not in results]
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether DICOM files lie in a folder, or one is the first in a folder there."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            path = next((inner for inner in sorted(path.iterdir()) if inner.is_file()), path)
+        if path.is_file() and is_dicom_file(path):
+            return True
+    return False
 
 
 def _is_called_like_a_volume(name: str) -> bool:
@@ -127,7 +160,7 @@ def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> 
     """A folder for each source: that of its earlier result, or its own name, with its parent's where names collide."""
     earlier: dict[str, list[str]] = defaultdict(list)
     for report in sorted(output_dir.glob(f"*/{REPORT_FILE}")):
-        if found := read_report(report.parent):
+        if not report.parent.name.startswith(SCRATCH) and (found := read_report(report.parent)):
             earlier[found["run"]["input"]].append(report.parent.name)
     given = {str(source.resolve()) for source in sources}
     others = {name.lower(): path for path, names in earlier.items() if path not in given for name in names}

@@ -78,7 +78,7 @@ def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progre
             return Outcome(case, skipped=True)
         if not overwrite:
             check_nothing_is_lost(case)
-        return Outcome(case, report=run_case(case, model, options, progress))
+        return Outcome(case, report=run_case(case, model, options, overwrite, progress))
     except Exception as error:
         logger.debug("case %s failed", case.name, exc_info=True)
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)

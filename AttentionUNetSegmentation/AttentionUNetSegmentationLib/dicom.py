@@ -11,9 +11,9 @@ from itertools import combinations, zip_longest
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from .dicom_headers import Slice, is_dicom_file, read_slices
+from .dicom_pixels import decode
 from .volume import Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -74,11 +74,12 @@ def _largest_ct(folder: Path, slices: list[Slice]) -> tuple[list[Slice], list[st
 def _stacks(images: list[Slice]) -> list[list[Slice]]:
     """Group images that can belong to one volume; copies of an image are dropped."""
     stacks: list[list[Slice]] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, bytes]] = set()
     for entry in images:
-        if entry.instance and entry.instance in seen:
+        identity = entry.instance, entry.position.tobytes()  # some anonymisers give all images one instance UID
+        if entry.instance and identity in seen:
             continue
-        seen.add(entry.instance)
+        seen.add(identity)
         stack = next((stack for stack in stacks if stack[0].belongs_with(entry)), None)
         if stack is None:
             stacks.append([entry])
@@ -91,17 +92,34 @@ def _phases(stack: list[Slice]) -> list[list[Slice]]:
     """Split a stack that holds several scans of one place (contrast phases) by what tells them apart.
 
     That they are of one place is seen by images at the same position, or by slices that lie between each other's.
+    Acquisitions that only share images where they meet are one scan.
     """
-    for what in zip_longest(*(entry.phase for entry in stack), fillvalue=""):
-        parts: dict[str, list[Slice]] = defaultdict(list)
+    has_duplicates = _has_duplicates(stack)
+    keys: list[list] = [list(what) for what in zip_longest(*(entry.phase for entry in stack), fillvalue="")]
+    keys.append([entry.phase[:-1] for entry in stack])  # all but the file together
+    for what in keys:
+        parts: dict[object, list[Slice]] = defaultdict(list)
         for entry, key in zip(stack, what, strict=True):
             parts[key].append(entry)
         scans = sorted(parts.values(), key=len, reverse=True)
         if len(scans) == 1 or len(scans[0]) == 1 or _has_duplicates(scans[0]):
             continue
-        if _has_duplicates(stack) or _overlap(scans):
+        if _overlap(scans, complete=not has_duplicates):
             return scans
+        if has_duplicates:
+            blocks = [scan for scan in scans if not _has_duplicates(scan)]
+            return [_joined(blocks), *(scan for scan in scans if _has_duplicates(scan))]
     return [stack]
+
+
+def _joined(blocks: list[list[Slice]]) -> list[Slice]:
+    """One stack of several; of images at the same position, that of the largest block."""
+    joined = list(blocks[0])
+    for entry in (entry for block in blocks[1:] for entry in block):
+        heights = np.array([other.position @ joined[0].normal for other in joined])
+        if np.abs(heights - entry.position @ joined[0].normal).min() >= DUPLICATE_MM:
+            joined.append(entry)
+    return joined
 
 
 def _heights(stack: list[Slice], normal: np.ndarray) -> np.ndarray:
@@ -112,13 +130,17 @@ def _has_duplicates(stack: list[Slice]) -> bool:
     return bool((np.diff(_heights(stack, stack[0].normal)) < DUPLICATE_MM).any())
 
 
-def _overlap(scans: list[list[Slice]]) -> bool:
-    """Whether two complete scans share more than half of the shorter one's range.
+def _overlap(scans: list[list[Slice]], complete: bool) -> bool:
+    """Whether two scans share more than half of the shorter one's range.
 
-    Acquisitions that fill each other's holes, or hold every second slice, are parts of one.
+    Args:
+        scans: The scans.
+        complete: Leave out those that fill each other's holes, or hold every second slice, and so are parts of one.
     """
-    complete = [(scan, _heights(scan, scans[0][0].normal)) for scan in scans if len(scan) > 1]
-    ranges = [heights[[0, -1]] for scan, heights in complete if _is_contiguous(scan, np.diff(heights))]
+    candidates = [(scan, _heights(scan, scans[0][0].normal)) for scan in scans if len(scan) > 1]
+    ranges = [
+        heights[[0, -1]] for scan, heights in candidates if not complete or _is_contiguous(scan, np.diff(heights))
+    ]
     return any(
         min(a[1], b[1]) - max(a[0], b[0]) > min(a[1] - a[0], b[1] - b[0]) / 2 for a, b in combinations(ranges, 2)
     )
@@ -147,6 +169,9 @@ def _read_stack(folder: Path, stack: list[Slice], notes: list[str]) -> Volume:
     first = stack[0]
     if len(stack) < 2:
         raise ValueError(f"{folder}: the CT series has only one image")
+    parts, total = {entry.part[0] for entry in stack}, max(entry.part[1] for entry in stack)
+    if total > len(parts):
+        raise ValueError(f"{folder}: only {len(parts)} of the {total} files of the scan are there")
     positions = np.array([entry.position for entry in stack])
     heights = positions @ first.normal
     gaps = np.diff(heights)
@@ -183,28 +208,17 @@ def _check_straight(folder: Path, positions: np.ndarray, heights: np.ndarray) ->
 
 
 def _read_pixels(folder: Path, stack: list[Slice]) -> np.ndarray:
-    """Decode every image, each file with its own rescale slope and intercept: (K, J, I)."""
-    for entry in stack:
-        if not entry.is_rescaled_alike:
-            raise ValueError(f"{folder}: the frames of {entry.path.name} are rescaled to HU in different ways")
+    """Decode every image, with its own rescale slope and intercept: (K, J, I)."""
     places: dict[Path, list[int]] = defaultdict(list)
     for n, entry in enumerate(stack):
         places[entry.path].append(n)
     planes: dict[int, np.ndarray] = {}
-    for path, numbers in places.items():
-        images = _decoded(folder, path).reshape(-1, *stack[0].size[::-1])
-        planes |= {n: images[stack[n].frame].copy() for n in numbers}  # a copy lets the file's other frames go
+    for numbers in places.values():
+        try:
+            planes |= zip(numbers, decode([stack[n] for n in numbers]), strict=True)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
     return np.stack([planes[n] for n in range(len(stack))])
-
-
-def _decoded(folder: Path, path: Path) -> np.ndarray:
-    try:
-        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: {path.name} cannot be decoded ({_last_line(error)})") from error
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"{folder} holds colour images; a CT in HU is needed")
-    return sitk.GetArrayFromImage(image)
 
 
 def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> np.ndarray:
@@ -214,8 +228,3 @@ def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> 
     weight = ((wanted - heights[above - 1]) / (heights[above] - heights[above - 1])).astype(np.float32)
     planes = voxels.astype(np.float32)
     return np.stack([planes[n - 1] * (1 - w) + planes[n] * w for n, w in zip(above, weight, strict=True)])
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

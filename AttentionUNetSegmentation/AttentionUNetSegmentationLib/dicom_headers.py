@@ -33,7 +33,9 @@ class Slice:
     spacing_mm: tuple[float, float]  # along i, along j
     size: tuple[int, int]  # along i, along j
     thickness_mm: float  # 0 if not said
-    is_rescaled_alike: bool  # whether all frames of the file are: ITK takes the first one's rescaling for all
+    rescale: tuple[float, float] | None  # slope and intercept of a frame; None for a file, whose own ITK applies
+    is_rescaled_alike: bool  # whether all frames of the file are
+    part: tuple[int, int]  # see ``Frame``
     is_placed: bool  # whether position, orientation and pixel spacing are in the header
 
     @property
@@ -87,7 +89,7 @@ def read_slices(path: Path) -> list[Slice]:
     else:
         orientation, position, spacing = (_numbers(tag(key)) for key in ("0020|0037", "0020|0032", "0028|0030"))
         thickness = next(iter(_numbers(tag("0018|0050"))), 0.0)
-        phase = (tag("0020|0100"), tag("0020|0012"))
+        phase = (tag("0020|0100"), "", tag("0020|0012"))
         frames = [Frame(0, position, orientation, spacing, tag("0008|0008"), thickness, phase)]
     is_mixed = len({frame.rescale for frame in frames}) > 1
     return [_slice(path, tag, size, frame, is_mixed) for frame in frames]
@@ -117,7 +119,9 @@ def _slice(path: Path, tag: Callable[[str], str], size: tuple[int, int], frame: 
         spacing_mm=(float(between_columns), float(between_rows)),
         size=size,
         thickness_mm=frame.thickness_mm,
+        rescale=frame.rescale,
         is_rescaled_alike=not is_mixed,
+        part=frame.part,
         is_placed=has_axes and has_spacing and len(frame.position) == 3,
     )
 

@@ -35,11 +35,13 @@ def read_volume(path: Path | str) -> Volume:
     """
     path = Path(path)
     try:
-        str(path).encode("utf-8")
+        str(path.resolve()).encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError(f"{str(path)!a}: the file name is not valid UTF-8; rename it") from None
     if not path.exists():
         raise ValueError(f"{path} does not exist")
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is neither a file nor a folder")
     try:
         return straightened(_read(path))
     except ValueError as error:

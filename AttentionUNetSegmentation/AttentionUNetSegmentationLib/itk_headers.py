@@ -6,7 +6,6 @@ compressed voxels that are damaged.
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import zlib
@@ -27,11 +26,16 @@ BYTES_PER_ELEMENT = {
     "MET_LONG_LONG": 8,
     "MET_ULONG_LONG": 8,
 }
-MAX_HEADER_BYTES = 64 << 10
+MAX_HEADER_BYTES = 4 << 20
 HERE = "LOCAL"  # a MetaImage's name for voxels that follow the header
 SPACING = ("ElementSpacing", "ElementSize", "spacedirections", "spacings")
-AXES = ("TransformMatrix", "Rotation", "Orientation", "spacedirections")
+AXES = ("TransformMatrix", "Rotation", "Orientation")
+NRRD_SPACES = ("left-posterior-superior", "right-anterior-superior", "left-anterior-superior", "lps", "ras", "las")
+UNITS = ("spaceunits", "units", "DistanceUnits")
+MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "?", "none")
+AS_STORED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 CHUNK_BYTES = 1 << 20
+ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 NO_AXES_NOTE = "the file does not say how the patient lies; axes are taken as left, posterior, superior"
 
 
@@ -65,23 +69,34 @@ class Header:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should be told about the geometry."""
-        return () if any(self.fields.get(key) for key in AXES) else (NO_AXES_NOTE,)
+        space = self.fields.get("space", "").lower().removesuffix("-time")
+        says = space in NRRD_SPACES and bool(self.fields.get("spacedirections"))
+        return () if says or any(self.fields.get(key) for key in AXES) else (NO_AXES_NOTE,)
 
     def check(self) -> None:
-        """Make sure that there is a spacing, and that the voxels are complete and, if compressed, undamaged.
+        """Make sure that ITK heeds what the header says, and that the voxels are complete and undamaged.
 
         Raises:
-            ValueError: If not.
+            ValueError: If there is no spacing, a unit or scaling that ITK ignores, or voxels are damaged or missing.
         """
         if self.fields and not any(_has_three_lengths(self.fields.get(key, "")) for key in SPACING):
             raise ValueError(f"{self.path} has no voxel spacing: its header does not say one")
+        for key in UNITS:
+            for unit in re.findall(r"[^\s\"]+", self.fields.get(key, "")):
+                if unit.lower() not in MM:
+                    raise ValueError(f"{self.path} gives lengths in {unit}; convert it to mm")
+        for key, value in AS_STORED.items():
+            if _number(self.fields.get(key, str(value))) != value:
+                raise ValueError(f"{self.path} has voxels that its {key} has yet to turn into HU; convert them")
+        if self.is_metaimage and self.is_spread:
+            raise ValueError(f"{self.path} has its voxels in several files or none; convert it to a single file")
         if self._is_left_to_itk:
             return
         try:
             start = 0 if self.data_file != self.path else self.end
-            size = _inflated_size(self.data_file, start) if self._is_gzip else self.data_file.stat().st_size - start
+            size = self._inflated_size(start) if self._is_gzip else self.data_file.stat().st_size - start
             expected = self._expected_bytes() if self.is_metaimage else 0  # ITK counts those of NRRD
-        except (zlib.error, gzip.BadGzipFile, EOFError, KeyError, ValueError) as error:
+        except (zlib.error, EOFError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path} is damaged or truncated: {' '.join(str(error).split())}") from error
         if size < expected:
             raise ValueError(f"{self.path} is damaged or truncated: {size} bytes of voxels instead of {expected}")
@@ -93,11 +108,27 @@ class Header:
         return self.fields.get("encoding", "").lower() in ("gzip", "gz")
 
     @property
-    def _is_left_to_itk(self) -> bool:
-        """Whether the voxels lie in several files, or do not begin where the header or their file does."""
+    def is_spread(self) -> bool:
+        """Whether the voxels are neither in the file itself nor in one other."""
         name = self.fields.get("ElementDataFile" if self.is_metaimage else "datafile", HERE)
+        return name.upper() != HERE and self.data_file == self.path
+
+    @property
+    def _is_left_to_itk(self) -> bool:
+        """Whether the voxels lie in several files, are text, or do not begin where the header or their file does."""
         skips = (self.fields.get(key, "0") for key in ("HeaderSize", "lineskip", "byteskip"))
-        return (name.upper() != HERE and self.data_file == self.path) or any(skip != "0" for skip in skips)
+        is_text = self.fields.get("BinaryData", "True")[:1] not in ("T", "t", "1")
+        return self.is_spread or is_text or any(skip != "0" for skip in skips)
+
+    def _inflated_size(self, start: int) -> int:
+        """Bytes that compressed voxels unpack to; of a MetaImage, as many as its reader in ITK takes."""
+        length = self.data_file.stat().st_size - start
+        if self.is_metaimage:
+            said = int(self.fields.get("CompressedDataSize", "0"))
+            if said == 0 and start:
+                raise ValueError("its header does not say how long the compressed voxels are")
+            length = min(said or length, length)
+        return _inflated_size(self.data_file, start, length)
 
     def _expected_bytes(self) -> int:
         voxels = math.prod(int(length) for length in self.fields["DimSize"].split())
@@ -105,21 +136,27 @@ class Header:
         return voxels * size * int(self.fields.get("ElementNumberOfChannels", "1"))
 
 
-def _inflated_size(path: Path, start: int) -> int:
-    """Bytes that compressed data (of zlib or gzip) unpack to, its checksum checked."""
+def _inflated_size(path: Path, start: int, length: int) -> int:
+    """Bytes that a part of a file, compressed by zlib or gzip, unpacks to; its checksum is checked."""
+    size, unpacker = 0, zlib.decompressobj(ZLIB_OR_GZIP)
     with path.open("rb") as stream:
         stream.seek(start)
-        is_gzip = stream.read(2) == b"\x1f\x8b"
-        stream.seek(start)
-        if is_gzip:
-            with gzip.GzipFile(fileobj=stream) as unpacked:
-                return sum(len(part) for part in iter(lambda: unpacked.read(CHUNK_BYTES), b""))
-        size, unpacker = 0, zlib.decompressobj()
-        while part := stream.read(CHUNK_BYTES):
+        while length > 0 and (part := stream.read(min(length, CHUNK_BYTES))):
+            length -= len(part)
             size += len(unpacker.decompress(part))
-        if not unpacker.eof:
-            raise EOFError("the compressed voxels end too early")
-        return size
+            while unpacker.eof and unpacker.unused_data.strip(b"\0"):  # gzip in several members
+                rest, unpacker = unpacker.unused_data, zlib.decompressobj(ZLIB_OR_GZIP)
+                size += len(unpacker.decompress(rest))
+    if not unpacker.eof:
+        raise EOFError("the compressed voxels end too early")
+    return size
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _has_three_lengths(text: str) -> bool:

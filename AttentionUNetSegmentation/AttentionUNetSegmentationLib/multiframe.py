@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
-# what pydicom raises for damaged headers, beside errors of its own
-_HEADER_ERRORS = (OSError, EOFError, struct.error, KeyError, TypeError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,9 @@ class Frame:
         spacing_mm: (2,) between rows, then between columns, as DICOM orders them.
         kind: "ORIGINAL", "PRIMARY", "LOCALIZER" ...
         thickness_mm: Of the slice; 0 if not said.
-        phase: Temporal position, acquisition, stack, file.
-        rescale: Slope and intercept.
+        phase: Temporal position, cardiac phase, acquisition, stack, file.
+        rescale: Slope and intercept; None for the only image of a file without functional groups.
+        part: Which part of how many its file is of a scan in several files (a concatenation); (0, 0) if not said.
     """
 
     number: int = 0
@@ -45,7 +44,8 @@ class Frame:
     kind: str = ""
     thickness_mm: float = 0.0
     phase: tuple[str, ...] = ()
-    rescale: tuple[float, ...] = ()
+    rescale: tuple[float, float] | None = None
+    part: tuple[int, int] = (0, 0)
 
 
 def read_frames(path: Path) -> list[Frame]:
@@ -61,17 +61,19 @@ def read_frames(path: Path) -> list[Frame]:
             warnings.simplefilter("ignore", UserWarning)  # of values that break a rule of the standard
             dataset = pydicom.dcmread(path, stop_before_pixels=True)
             count, placed = int(dataset.get("NumberOfFrames") or 1), _length(dataset, PER_FRAME)
-            if 0 < placed < count:
+            if placed not in (0, count):
                 raise ValueError(f"{count} frames, but places for {placed}")
             return [_frame(dataset, number) for number in range(count if placed else 1)]
-    except _HEADER_ERRORS + _pydicom_errors() as error:
+    except header_errors() as error:
         raise ValueError(f"{path} has a damaged header: {' '.join(str(error).split())}") from error
 
 
-def _pydicom_errors() -> tuple[type[Exception], ...]:
+def header_errors() -> tuple[type[Exception], ...]:
+    """What pydicom raises for damaged headers."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    return BytesLengthException, InvalidDicomError
+    own = (BytesLengthException, InvalidDicomError)
+    return (*own, OSError, EOFError, struct.error, KeyError, TypeError, ValueError, NotImplementedError)
 
 
 def _frame(dataset: Dataset, number: int) -> Frame:
@@ -96,13 +98,22 @@ def _frame(dataset: Dataset, number: int) -> Frame:
         thickness_mm=float(text("PixelMeasuresSequence", "SliceThickness") or 0),
         phase=(
             text("FrameContentSequence", "TemporalPositionIndex"),
+            text("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),
             acquisition or str(dataset.get("AcquisitionNumber") or ""),
             text("FrameContentSequence", "StackID"),
             # a scan that is stored in several files has one concatenation UID
             str(dataset.get("ConcatenationUID") or dataset.get("SOPInstanceUID") or ""),
         ),
-        rescale=tuple(numbers("PixelValueTransformationSequence", "RescaleSlope", "RescaleIntercept").tolist()),
+        rescale=_rescale(numbers("PixelValueTransformationSequence", "RescaleSlope", "RescaleIntercept"), dataset),
+        part=(int(dataset.get("InConcatenationNumber") or 0), int(dataset.get("InConcatenationTotalNumber") or 0)),
     )
+
+
+def _rescale(numbers: np.ndarray, dataset: Dataset) -> tuple[float, float]:
+    if len(numbers) == 2:
+        return float(numbers[0]), float(numbers[1])
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    return float(1 if slope is None else slope), float(intercept or 0)
 
 
 def _value(groups: list[Dataset | None], group: str, name: str) -> object | None:

@@ -135,15 +135,20 @@ def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
     assert tree(out) == sorted(expected)  # nothing stale is left
 
 
-@pytest.mark.parametrize(("header", "data"), [("ct.mhd", "ct.zraw"), ("ct.nhdr", "ct.raw.gz")])
-def test_a_case_whose_data_file_changed_is_done_again(header, data, tiny_model, tmp_path):
-    source, out = ct(tmp_path / header), tmp_path / "out"
+@pytest.mark.parametrize("header", ["ct.mhd", "ct.nhdr"])
+def test_a_case_whose_data_file_changed_is_done_again(header, tiny_model, tmp_path):
+    def uncompressed(folder: Path, hu: float = 40.0) -> Path:
+        path = ct(folder / header, hu)
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(path))
+        return path
+
+    source, out = uncompressed(tmp_path), tmp_path / "out"
     segment(tiny_model, source, "--output-dir", out, "--quiet")
     before = (out / "report.json").read_text()
     segment(tiny_model, source, "--output-dir", out, "--quiet")
     assert (out / "report.json").read_text() == before
-    ct(tmp_path / "other" / header, hu=80.0)
-    shutil.copy(tmp_path / "other" / data, tmp_path / data)
+    uncompressed(tmp_path / "other", hu=80.0)
+    shutil.copy(tmp_path / "other" / "ct.raw", tmp_path / "ct.raw")
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
     assert (out / "report.json").read_text() != before
 
@@ -185,7 +190,11 @@ def test_a_ct_called_like_a_result_is_never_replaced(tiny_model, tmp_path, capsy
 def test_a_folder_of_dicom_files_and_volumes_is_refused(tmp_path):
     (tmp_path / "0001").write_bytes(bytes(128) + b"DICM")
     ct(tmp_path / "tumour_mask.nii.gz")
-    with pytest.raises(ValueError, match=r"holds DICOM files and tumour_mask\.nii\.gz: name that file, or move it"):
+    with pytest.raises(ValueError, match=r"holds DICOM files and tumour_mask\.nii\.gz: name what is to be segmented"):
+        find_cases([tmp_path], tmp_path / "out")
+    (tmp_path / "series").mkdir()
+    (tmp_path / "0001").rename(tmp_path / "series" / "0001")
+    with pytest.raises(ValueError, match=r"holds DICOM files and tumour_mask\.nii\.gz: name what is to be segmented"):
         find_cases([tmp_path], tmp_path / "out")
 
 
@@ -452,6 +461,87 @@ def test_reports_of_finished_cases_survive_an_interruption(tiny_model, tmp_path,
     assert segment(tiny_model, *sources, "--output-dir", tmp_path / "out", "--json") == 130
     (done,) = json.loads(capsys.readouterr().out)
     assert (done["case"], done["status"]) == ("a", "done")
+
+
+@pytest.mark.parametrize("fails", [OSError, KeyboardInterrupt])
+def test_files_that_were_moved_already_are_taken_back(fails, tiny_model, tmp_path, monkeypatch):
+    source, out, replace = ct(tmp_path / "ct.nii.gz"), tmp_path / "out", os.replace
+
+    def failing(old, new):
+        if Path(new).name == "overview.png":
+            raise fails
+        replace(old, new)
+
+    monkeypatch.setattr(batch.os, "replace", failing)
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == (130 if fails is KeyboardInterrupt else 1)
+    assert not out.exists()
+
+
+def killed_while_moving(out: Path) -> Path:
+    """Make a folder look as if a run was killed before the report, the last file, was moved; returns the scratch."""
+    scratch = out / ".writing-killed"
+    (scratch / "backup").mkdir(parents=True)
+    (out / "report.json").rename(scratch / "report.json")
+    return scratch
+
+
+def test_a_run_that_was_killed_while_it_moved_files_is_repeated(tiny_model, tmp_path, capsys):
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    killed_while_moving(out)
+    assert segment(tiny_model, ct(tmp_path / "other.nii.gz"), "--output-dir", out, "--quiet") == 1
+    assert "which is no result of a complete run" in capsys.readouterr().err
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
+    assert set(FILES) < set(tree(out))
+
+
+def test_what_a_killed_run_left_is_neither_an_input_nor_a_case(tiny_model, tmp_path):
+    source = ct(tmp_path / "in" / "ct.nii.gz")
+    segment(tiny_model, source, "--output-dir", tmp_path / "in", "--quiet")
+    killed_while_moving(tmp_path / "in")
+    cases = find_cases([tmp_path / "in", ct(tmp_path / "b.nii.gz")], tmp_path / "in")
+    assert [case.name for case in cases] == ["ct", "b"]
+    assert [case.folder for case in cases] == [tmp_path / "in" / "ct", tmp_path / "in" / "b"]
+
+
+def test_of_two_runs_into_one_folder_the_first_to_end_keeps_it(tiny_model, tmp_path, monkeypatch, capsys):
+    first, second, out = ct(tmp_path / "a.nii.gz"), ct(tmp_path / "b.nii.gz"), tmp_path / "out"
+    compute = batch.segment
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(batch, "segment", compute)
+        assert segment(tiny_model, second, "--output-dir", out, "--quiet") == 0
+        return compute(*arguments)
+
+    monkeypatch.setattr(batch, "segment", overtaken)
+    assert segment(tiny_model, first, "--output-dir", out, "--quiet") == 1
+    assert f"{out} holds the result of another input, {second}" in capsys.readouterr().err
+    assert json.loads((out / "report.json").read_text())["run"]["input"] == str(second)
+    assert tree(out) == sorted(FILES)
+
+
+def test_a_result_that_was_edited_is_not_replaced_unasked(tiny_model, tmp_path, capsys):
+    source, out = ct(tmp_path / "a.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    shutil.copy(ct(tmp_path / "drawn.nii.gz"), out / "labels.nii.gz")
+    edited = (out / "labels.nii.gz").read_bytes()
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0  # done already
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet", "--no-split") == 1
+    assert f"{out}/labels.nii.gz was changed since it was written: choose" in capsys.readouterr().err
+    assert (out / "labels.nii.gz").read_bytes() == edited
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet", "--no-split", "--overwrite") == 0
+    assert (out / "labels.nii.gz").read_bytes() != edited
+
+
+def test_a_slice_of_the_same_size_that_was_copied_in_counts(tiny_model, tmp_path, capsys):
+    """With its time kept, as an older one: neither the sum of bytes nor the newest time tells."""
+    folder, out = tmp_path / "dicom", tmp_path / "out"
+    write_slices(folder, scan())
+    segment(tiny_model, folder, "--output-dir", out, "--quiet")
+    path = sorted(folder.iterdir())[0]
+    os.utime(path, (time.time() - 9000,) * 2)
+    assert segment(tiny_model, folder, "--output-dir", out) == 0
+    assert "done already" not in capsys.readouterr().out
 
 
 def test_what_a_killed_run_left_is_removed_later(tiny_model, tmp_path):

@@ -190,6 +190,37 @@ def test_gantry_tilt_is_resampled_and_the_organ_stays_in_its_place(tmp_path):
     np.testing.assert_allclose(phantoms.centroid_ras_mm(read.voxels > 50, read.grid), centre, atol=0.3)
 
 
+def test_missing_pixels_are_noticed(tmp_path):
+    """GDCM would fill them with whatever lies in memory."""
+    write_slices(tmp_path, scan())
+    path = sorted(tmp_path.iterdir())[3]
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = dataset.PixelData[:-100]
+    dataset.save_as(path)
+    with pytest.raises(ValueError, match=rf"{path.name} is damaged: 780 bytes of pixels instead of 880"):
+        read_volume(tmp_path)
+
+
+def test_images_of_one_instance_uid_are_told_apart_by_their_places(tmp_path):
+    """Some anonymisers give all images the same."""
+    write_slices(tmp_path, scan())
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        dataset.save_as(path)
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_acquisitions_that_share_images_where_they_meet_are_one_scan(tmp_path):
+    volume = scan()
+    for acquisition, numbers in (("1", range(9)), ("2", range(8, 17)), ("3", range(16, 24))):
+        part = Volume(volume.voxels[list(numbers)], volume.ijk_to_ras)
+        write_slices(tmp_path, part, list(numbers), acquisition=acquisition)
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, volume.voxels)
+    assert read.notes == ()
+
+
 def test_copies_of_an_image_are_dropped(tmp_path):
     write_slices(tmp_path / "a", scan())
     write_slices(tmp_path / "b", scan())

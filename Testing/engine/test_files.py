@@ -226,6 +226,43 @@ def test_metaimage_voxels_may_be_compressed_as_gzip(tmp_path):
     np.testing.assert_array_equal(read_volume(path).voxels, volume(GRIDS["LPS"]).voxels)
 
 
+@pytest.mark.parametrize(
+    ("ending", "old", "new", "message"),
+    [
+        ("mha", rb"CompressedDataSize = \d+\n", b"", "does not say how long the compressed voxels are"),
+        ("mhd", rb"CompressedDataSize = \d+", b"CompressedDataSize = 200", "end too early"),
+        ("mhd", rb"ElementDataFile = .*", b"ElementDataFile = s%03d.raw 1 6 1", "voxels in several files or none"),
+        ("mhd", rb"ElementDataFile = .*", b"ElementDataFile = LIST\na.raw", "voxels in several files or none"),
+        ("mha", rb"ElementSpacing", b"DistanceUnits = cm\nElementSpacing", "gives lengths in cm; convert it to mm"),
+        ("nrrd", rb"space: .*\n", b'space: LPS\nspace units: "cm" "mm" "mm"\n', "gives lengths in cm"),
+        ("mha", rb"ElementSpacing", b"ElementToIntensityFunctionSlope = 2\nElementSpacing", "turn into HU"),
+    ],
+)
+def test_headers_that_itk_would_not_heed_are_refused(ending, old, new, message, tmp_path):
+    path = tmp_path / f"ct.{ending}"
+    write_volume(volume(GRIDS["LPS"]), path)
+    content = path.read_bytes()
+    assert re.search(old, content)
+    path.write_bytes(re.sub(old, new, content, count=1))
+    with pytest.raises(ValueError, match=message):
+        read_volume(path)
+
+
+def test_a_nrrd_space_without_anatomical_directions_is_said(tmp_path):
+    path = tmp_path / "ct.nrrd"
+    write_volume(volume(GRIDS["LPS"]), path)
+    path.write_bytes(path.read_bytes().replace(b"space: left-posterior-superior", b"space: scanner-xyz"))
+    assert "does not say how the patient lies" in read_volume(path).notes[0]
+
+
+def test_gzip_in_several_members_is_read(tmp_path):
+    path, data = tmp_path / "ct.nhdr", tmp_path / "ct.raw.gz"
+    write_volume(volume(phantoms.grid((20, 20, 20))), path)
+    voxels = gzip.decompress(data.read_bytes())
+    data.write_bytes(gzip.compress(voxels[:5000]) + gzip.compress(voxels[5000:]))
+    np.testing.assert_array_equal(read_volume(path).voxels, volume(phantoms.grid((20, 20, 20))).voxels)
+
+
 def test_a_spacing_that_itk_does_not_see_counts_as_missing(tmp_path):
     path = tmp_path / "ct.mha"
     write_volume(volume(GRIDS["LPS"]), path)

@@ -1,7 +1,9 @@
 """Enhanced (multi-frame) DICOM files: their frames are placed one by one, like the images of a series."""
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
 
 import phantoms
 from AttentionUNetSegmentationLib.files import read_volume
@@ -112,14 +114,6 @@ def test_frames_that_nothing_tells_apart_are_refused(tmp_path):
         read_volume(tmp_path)
 
 
-def test_frames_with_their_own_rescaling_are_refused(tmp_path):
-    """ITK applies the first frame's to all."""
-    frames = [{"height": n, "plane": n, "rescale": (1 + n % 2, -1024)} for n in ALL]
-    write_enhanced(tmp_path / "ct.dcm", scan(), frames)
-    with pytest.raises(ValueError, match=r"the frames of ct\.dcm are rescaled to HU in different ways"):
-        read_volume(tmp_path)
-
-
 def test_frames_of_a_scout_are_left_out(tmp_path):
     frames = [{"height": n, "plane": n, "kind": "LOCALIZER" if n < 2 else "VOLUME"} for n in ALL]
     write_enhanced(tmp_path / "ct.dcm", scan(), frames)
@@ -132,13 +126,93 @@ def test_a_scout_in_a_file_of_its_own_is_left_out(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
 
 
-def test_a_scout_with_another_rescaling_makes_the_file_unusable(tmp_path):
-    """Its rescaling, being the first frame's, is what ITK would apply to the CT."""
-    scout = {"kind": "LOCALIZER", "rescale": (1, 0)}
-    frames = [{"height": n, "plane": n, **(scout if n < 2 else {"rescale": (1, -1024)})} for n in ALL]
-    write_enhanced(tmp_path / "ct.dcm", scan(), frames, shared=False)
-    with pytest.raises(ValueError, match=r"the frames of ct\.dcm are rescaled to HU in different ways"):
+@pytest.mark.parametrize("shared", [True, False])
+def test_every_frame_is_rescaled_by_its_own_slope_and_intercept(shared, tmp_path):
+    """ITK applies the first frame's to all; here that is a scout's."""
+    frames = [{"height": n, "plane": n, "rescale": (1 + n % 2, -1024 + n)} for n in ALL]
+    frames[0] |= {"kind": "LOCALIZER", "rescale": (3, 7)}
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames, shared=shared)
+    read = read_volume(tmp_path).voxels
+    stored = scan().voxels + 1024
+    for n in range(1, 24):
+        np.testing.assert_allclose(read[n - 1], stored[n] * (1 + n % 2) - 1024 + n)
+
+
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.7.3"])
+def test_fractional_rescaling_is_kept_whatever_the_kind_of_file(sop_class, tmp_path):
+    frames = [{"height": n, "plane": n, "rescale": (0.25, -10.5)} for n in ALL]
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames, SOPClassUID=sop_class)
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, (scan().voxels + 1024) * 0.25 - 10.5)
+
+
+def compressed(path, how: str, folder) -> None:
+    """Compress the pixels of a multi-frame file, by RLE or as ITK does it."""
+    dataset = pydicom.dcmread(path)
+    if how == "RLE":
+        dataset.compress(pydicom.uid.RLELossless)
+    else:
+        image = sitk.GetImageFromArray(dataset.pixel_array)
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(folder / "compressed.dcm"))
+        writer.UseCompressionOn()
+        writer.SetCompressor(how)
+        writer.Execute(image)
+        other = pydicom.dcmread(folder / "compressed.dcm")
+        (folder / "compressed.dcm").unlink()
+        dataset.file_meta.TransferSyntaxUID = other.file_meta.TransferSyntaxUID
+        dataset.PixelData = other.PixelData
+        dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path)
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+
+
+@pytest.mark.parametrize("how", ["RLE", "JPEG", "JPEG2000"])
+def test_compressed_frames_are_read(how, tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan())
+    compressed(tmp_path / "ct.dcm", how, tmp_path)
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_compressed_frames_that_only_itk_decodes_must_be_rescaled_alike(tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": n, "plane": n, "rescale": (1, n)} for n in ALL])
+    compressed(tmp_path / "ct.dcm", "JPEG2000", tmp_path)
+    with pytest.raises(ValueError, match=r"ct\.dcm are compressed and not all rescaled to HU in one known way"):
         read_volume(tmp_path)
+
+
+def test_missing_pixels_are_noticed(tmp_path):
+    """GDCM would fill them with whatever lies in memory."""
+    write_enhanced(tmp_path / "ct.dcm", scan())
+    dataset = pydicom.dcmread(tmp_path / "ct.dcm")
+    dataset.PixelData = dataset.PixelData[:-400]
+    dataset.save_as(tmp_path / "ct.dcm")
+    with pytest.raises(ValueError, match=r"ct\.dcm is damaged: 20720 bytes of pixels instead of 21120"):
+        read_volume(tmp_path)
+
+
+def test_a_missing_file_of_a_scan_in_several_is_noticed(tmp_path):
+    for number in (1, 2):
+        frames = [{"height": n, "plane": n} for n in range(8 * number - 8, 8 * number)]
+        top = {"ConcatenationUID": "1.2.9", "InConcatenationNumber": number, "InConcatenationTotalNumber": 3}
+        write_enhanced(tmp_path / f"{number}.dcm", scan(), frames, **top)
+    with pytest.raises(ValueError, match="only 2 of the 3 files of the scan are there"):
+        read_volume(tmp_path)
+
+
+def test_cardiac_phases_half_a_slice_apart_are_told_apart(tmp_path):
+    both = Volume(np.concatenate([scan().voxels, scan().voxels + 50]), scan().ijk_to_ras)
+    frames = [{"height": n % 24 + n // 24 * 0.5, "plane": n, "cardiac": 40 + n // 24 * 35} for n in range(48)]
+    write_enhanced(tmp_path / "ct.dcm", both, frames)
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_phases_that_only_two_marks_together_tell_apart(tmp_path):
+    four = Volume(np.concatenate([scan().voxels + 50 * n for n in range(4)]), scan().ijk_to_ras)
+    frames = [{"height": n % 24, "plane": n, "temporal": 1 + n // 24 % 2, "stack": 1 + n // 48} for n in range(96)]
+    write_enhanced(tmp_path / "ct.dcm", four, frames)
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "4 CT stacks" in read.notes[0]
 
 
 def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, monkeypatch):

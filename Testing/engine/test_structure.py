@@ -15,6 +15,7 @@ SLICER_ONLY = {"slicer", "qt", "ctk", "vtk"}
 LAZY = {  # third-party packages that a module may import inside functions
     "report": {"matplotlib"},
     "console": {"rich"},
+    "dicom_pixels": {"pydicom"},
     "multiframe": {"pydicom"},
     "nifti": {"nibabel"},
     "backends": {"openvino"},
@@ -23,7 +24,7 @@ LAZY = {  # third-party packages that a module may import inside functions
 ORDER = [
     "__init__ volume monitor tiles errors multiframe itk_headers",
     "model_spec network resampling job dicom_headers",
-    "slabwise",
+    "slabwise dicom_pixels",
     "memory model_store stages preprocessing nifti dicom",
     "model backends components files measures",
     "inference postprocessing plausibility model_cache",
