@@ -96,6 +96,8 @@ def files_of_input(source: Path) -> list[Path]:
 
 def read_report(folder: Path) -> dict[str, Any]:
     """The report of the result in a folder; empty without a readable one that names its files and its run."""
+    if not (folder / REPORT_FILE).is_file():
+        return {}
     try:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         is_ours = isinstance(report["files"], list) and isinstance(report["run"]["input"], str)

@@ -38,11 +38,11 @@ def read_dicom(folder: Path) -> Volume:
         except ValueError:
             if is_dicom_file(path) and path.name.upper() != "DICOMDIR":
                 unreadable.append(path.name.encode(errors="replace").decode())
+    shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
-        raise ValueError(f"{folder} holds no DICOM images")
+        raise ValueError(f"{folder} holds no DICOM images" + (f" that can be read ({shown})" if shown else ""))
     stack, notes = _largest_ct(folder, slices)
     if unreadable:
-        shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
         notes.append(
             f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
         )

@@ -37,7 +37,7 @@ def read_volume(path: Path | str) -> Volume:
     try:
         str(path.resolve()).encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{str(path)!a}: the file name is not valid UTF-8; rename it") from None
+        raise ValueError(f"{str(path.resolve())!a} is not valid UTF-8; rename it") from None
     if not path.exists():
         raise ValueError(f"{path} does not exist")
     if not (path.is_file() or path.is_dir()):
