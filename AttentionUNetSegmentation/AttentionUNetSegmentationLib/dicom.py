@@ -7,7 +7,7 @@ all slices, or frames of a multi-frame file, so that missing slices, uneven gaps
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import combinations, zip_longest
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +95,8 @@ def _phases(stack: list[Slice]) -> list[list[Slice]]:
     Acquisitions that only share images where they meet are one scan.
     """
     has_duplicates = _has_duplicates(stack)
-    keys: list[list] = [list(what) for what in zip_longest(*(entry.phase for entry in stack), fillvalue="")]
-    keys.append([entry.phase[:-1] for entry in stack])  # all but the file together
-    for what in keys:
+    marks = [*zip(*(entry.phase for entry in stack), strict=True), [entry.phase[:-1] for entry in stack]]
+    for what in marks:  # one by one, then all but the file together
         parts: dict[object, list[Slice]] = defaultdict(list)
         for entry, key in zip(stack, what, strict=True):
             parts[key].append(entry)

@@ -89,7 +89,7 @@ def read_slices(path: Path) -> list[Slice]:
     else:
         orientation, position, spacing = (_numbers(tag(key)) for key in ("0020|0037", "0020|0032", "0028|0030"))
         thickness = next(iter(_numbers(tag("0018|0050"))), 0.0)
-        phase = (tag("0020|0100"), "", tag("0020|0012"))
+        phase = (tag("0020|0100"), "", tag("0020|0012"), "", "")
         frames = [Frame(0, position, orientation, spacing, tag("0008|0008"), thickness, phase)]
     is_mixed = len({frame.rescale for frame in frames}) > 1
     return [_slice(path, tag, size, frame, is_mixed) for frame in frames]

@@ -43,7 +43,7 @@ class Frame:
     spacing_mm: np.ndarray = field(default_factory=lambda: np.array([]))
     kind: str = ""
     thickness_mm: float = 0.0
-    phase: tuple[str, ...] = ()
+    phase: tuple[str, str, str, str, str] = ("",) * 5
     rescale: tuple[float, float] | None = None
     part: tuple[int, int] = (0, 0)
 

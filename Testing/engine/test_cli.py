@@ -533,6 +533,23 @@ def test_a_result_that_was_edited_is_not_replaced_unasked(tiny_model, tmp_path, 
     assert (out / "labels.nii.gz").read_bytes() != edited
 
 
+def test_a_case_whose_voxels_lie_in_several_files_is_done_again_when_one_changes(tiny_model, tmp_path):
+    source, out = ct(tmp_path / "in" / "ct.nhdr"), tmp_path / "out"
+    sitk.WriteImage(sitk.ReadImage(str(source)), str(source))
+    voxels = (source.parent / "ct.raw").read_bytes()
+    half = len(voxels) // 2
+    (source.parent / "a.raw").write_bytes(voxels[:half])
+    (source.parent / "b.raw").write_bytes(voxels[half:])
+    source.write_text(source.read_text().split("data file:")[0] + "data file: LIST 3\na.raw\nb.raw\n")
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
+    before = (out / "report.json").read_text()
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
+    assert (out / "report.json").read_text() == before
+    os.utime(source.parent / "b.raw", (time.time() - 9000,) * 2)
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
+    assert (out / "report.json").read_text() != before
+
+
 def test_a_slice_of_the_same_size_that_was_copied_in_counts(tiny_model, tmp_path, capsys):
     """With its time kept, as an older one: neither the sum of bytes nor the newest time tells."""
     folder, out = tmp_path / "dicom", tmp_path / "out"

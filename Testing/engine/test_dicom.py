@@ -75,6 +75,15 @@ def test_phases_are_told_apart_by_temporal_position(tmp_path):
     assert "2 CT stacks" in read.notes[0]
 
 
+def test_phases_that_only_two_marks_together_tell_apart(tmp_path):
+    for n, (temporal, acquisition) in enumerate([("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")]):
+        tags = {"temporal": temporal, "acquisition": acquisition, "instance": str(n)}
+        write_slices(tmp_path / str(n), Volume(scan().voxels + 50 * n, scan().ijk_to_ras), **tags)
+    read = read_volume(tmp_path)
+    np.testing.assert_allclose(read.voxels, scan().voxels)
+    assert "4 CT stacks" in read.notes[0]
+
+
 def test_images_of_contrast_tracking_do_not_spoil_the_scan(tmp_path):
     """They lie at one place, which nothing tells apart."""
     write_slices(tmp_path, scan(), acquisition="3")

@@ -173,8 +173,15 @@ def test_compressed_frames_are_read(how, tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
 
 
-def test_compressed_frames_that_only_itk_decodes_must_be_rescaled_alike(tmp_path):
-    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": n, "plane": n, "rescale": (1, n)} for n in ALL])
+@pytest.mark.parametrize(
+    ("frames", "sop_class"),
+    [
+        ([{"height": n, "plane": n, "rescale": (1, n)} for n in ALL], "1.2.840.10008.5.1.4.1.1.2.1"),
+        (None, "1.2.840.10008.5.1.4.1.1.7.3"),  # of which ITK does not heed the functional groups
+    ],
+)
+def test_compressed_frames_that_only_itk_decodes_must_be_rescaled_alike(frames, sop_class, tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), frames, SOPClassUID=sop_class)
     compressed(tmp_path / "ct.dcm", "JPEG2000", tmp_path)
     with pytest.raises(ValueError, match=r"ct\.dcm are compressed and not all rescaled to HU in one known way"):
         read_volume(tmp_path)
