@@ -118,13 +118,25 @@ def test_acquisitions_that_overlap_a_little_are_one_scan(tmp_path):
 def test_images_that_are_not_placed_do_not_spoil_the_scan(tmp_path):
     """Screenshots and movies are CT images too, by their modality."""
     write_slices(tmp_path, scan())
-    movie = Volume(np.zeros((60, 20, 22)), scan().ijk_to_ras)
-    write_enhanced(tmp_path / "movie.dcm", movie, SeriesInstanceUID="1.9")
+    write_slices(tmp_path / "screenshots", scan((30, 20, 22)), series="1.8")
+    for path in (tmp_path / "screenshots").iterdir():
+        header = pydicom.dcmread(path)
+        del header.ImagePositionPatient
+        header.save_as(path)
+    write_enhanced(tmp_path / "movie.dcm", Volume(np.zeros((60, 20, 22)), scan().ijk_to_ras), SeriesInstanceUID="1.9")
     header = pydicom.dcmread(tmp_path / "movie.dcm")
     del header.PerFrameFunctionalGroupsSequence
     header.save_as(tmp_path / "movie.dcm")
-    read = read_volume(tmp_path)
-    np.testing.assert_allclose(read.voxels, scan().voxels)
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
+
+
+def test_phases_of_which_one_has_a_hole_are_not_mixed(tmp_path):
+    volume = scan()
+    for acquisition, numbers in (("1", list(range(14))), ("2", [*range(6), *range(11, 24)])):
+        part = Volume(volume.voxels[numbers] + 50 * (acquisition == "2"), volume.ijk_to_ras)
+        write_slices(tmp_path, part, numbers, acquisition=acquisition)
+    with pytest.raises(ValueError, match=r"slices are missing, a hole of 12\.0 mm"):
+        read_volume(tmp_path)
 
 
 def test_direction_cosines_are_normalised(tmp_path):

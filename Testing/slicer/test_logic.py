@@ -52,6 +52,17 @@ def test_it_runs_in_the_callers_thread(logic, add_ct, network):
     assert threads == {threading.main_thread()}
 
 
+def test_large_pages_are_asked_for_on_the_main_thread(logic, add_ct, network, wait, monkeypatch):
+    """Others may be reading the environment, which is changed for a moment."""
+    from AttentionUNetSegmentationLib import request
+
+    threads = []
+    monkeypatch.setattr(request, "take_large_pages", lambda: threads.append(threading.current_thread()))
+    ends = start(logic, add_ct(), predictor=network())
+    wait(lambda: ends)
+    assert threads == [threading.main_thread()]
+
+
 @pytest.mark.parametrize("with_output", [False, True])
 @pytest.mark.parametrize("error", [RuntimeError("the network broke"), RuntimeError(OOM), MemoryError()], ids=repr)
 def test_a_failing_network_leaves_the_scene_as_it_was(slicer, logic, add_ct, network, scene_nodes, error, with_output):
