@@ -192,7 +192,8 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
             os.replace(scratch / name, folder / name)
     except BaseException:
         for name in moved:
-            (folder / name).unlink(missing_ok=True)
+            if (folder / name).is_file():  # not a folder that was in the way
+                (folder / name).unlink()
         for path in sorted(backup.iterdir(), key=lambda path: path.name == REPORT_FILE):
             os.replace(path, folder / path.name)
         raise

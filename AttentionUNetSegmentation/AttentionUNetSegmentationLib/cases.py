@@ -148,7 +148,8 @@ def _holds_dicom(folder: Path) -> bool:
     """Whether DICOM files lie in a folder, or one is the first in a folder there."""
     for path in folder.iterdir():
         if path.is_dir() and not path.name.startswith("."):
-            path = next((inner for inner in sorted(path.iterdir()) if inner.is_file()), path)
+            _, _, names = next(os.walk(path), (path, [], []))  # nothing of a folder that must not be read
+            path = path / min(names) if names else path
         if path.is_file() and is_dicom_file(path):
             return True
     return False

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
 from .dicom_headers import Slice
 from .multiframe import header_errors
+
+if TYPE_CHECKING:
+    from pydicom.uid import UID
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 RLE = "1.2.840.10008.1.2.5"
@@ -42,7 +46,7 @@ def decode(images: Sequence[Slice]) -> list[np.ndarray]:
     return [frames[entry.frame].copy() for entry in images]  # a copy lets the file's other frames go
 
 
-def _checked_header(path: Path):
+def _checked_header(path: Path) -> tuple[UID | None, str]:
     """Transfer syntax and SOP class of a file whose pixels are all there; what pydicom cannot read is left to GDCM."""
     import pydicom
 

@@ -1,7 +1,7 @@
 """What the text headers of NRRD and MetaImage files say, for what their readers in ITK pass over in silence.
 
-That is: a missing voxel spacing, for which ITK takes 1 mm; missing axes, for which it takes those of DICOM; and
-compressed voxels that are damaged.
+That is: a missing voxel spacing, for which ITK takes 1 mm; missing axes, for which it takes those of DICOM; lengths
+that are not in mm; values that are to be scaled; and compressed voxels that are damaged.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ UNITS = ("spaceunits", "units", "DistanceUnits")
 MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "?", "none")
 AS_STORED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 CHUNK_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 NO_AXES_NOTE = "the file does not say how the patient lies; axes are taken as left, posterior, superior"
 
@@ -144,7 +145,7 @@ def _inflated_size(path: Path, start: int, length: int) -> int:
         while length > 0 and (part := stream.read(min(length, CHUNK_BYTES))):
             length -= len(part)
             size += len(unpacker.decompress(part))
-            while unpacker.eof and unpacker.unused_data.strip(b"\0"):  # gzip in several members
+            while unpacker.eof and unpacker.unused_data.startswith(GZIP_MAGIC):  # gzip in several members
                 rest, unpacker = unpacker.unused_data, zlib.decompressobj(ZLIB_OR_GZIP)
                 size += len(unpacker.decompress(rest))
     if not unpacker.eof:

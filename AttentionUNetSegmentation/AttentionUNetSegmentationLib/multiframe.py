@@ -110,10 +110,12 @@ def _frame(dataset: Dataset, number: int) -> Frame:
 
 
 def _rescale(numbers: np.ndarray, dataset: Dataset) -> tuple[float, float]:
-    if len(numbers) == 2:
-        return float(numbers[0]), float(numbers[1])
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    return float(1 if slope is None else slope), float(intercept or 0)
+    if len(numbers) != 2:
+        slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+        numbers = np.array([1.0 if slope is None else float(slope), float(intercept or 0)])
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"a rescale slope and intercept of {numbers[0]:g} and {numbers[1]:g}")
+    return float(numbers[0]), float(numbers[1])
 
 
 def _value(groups: list[Dataset | None], group: str, name: str) -> object | None:

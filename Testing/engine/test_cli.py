@@ -477,6 +477,17 @@ def test_files_that_were_moved_already_are_taken_back(fails, tiny_model, tmp_pat
     assert not out.exists()
 
 
+def test_a_folder_in_the_way_leaves_the_old_result(tiny_model, tmp_path):
+    """A file cannot be moved onto it, and it is not the run's to delete."""
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    before = {name: (out / name).read_bytes() for name in tree(out)}
+    (out / "probability_kidney.nii.gz" / "mine").mkdir(parents=True)
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet", "--probabilities", "--overwrite") == 1
+    assert {name: (out / name).read_bytes() for name in tree(out)} == before
+    assert (out / "probability_kidney.nii.gz" / "mine").is_dir()
+
+
 def killed_while_moving(out: Path) -> Path:
     """Make a folder look as if a run was killed before the report, the last file, was moved; returns the scratch."""
     scratch = out / ".writing-killed"

@@ -247,6 +247,12 @@ def test_a_multi_frame_file_with_a_damaged_header_is_refused_in_words(old, new, 
         read_volume(tmp_path)
 
 
+def test_a_rescaling_that_is_not_finite_is_refused(tmp_path):
+    write_enhanced(tmp_path / "ct.dcm", scan(), [{"height": n, "plane": n, "rescale": ("1E400", "0")} for n in ALL])
+    with pytest.raises(ValueError, match=r"holds no DICOM images that can be read \(ct\.dcm\)"):
+        read_volume(tmp_path)
+
+
 def test_a_multi_frame_file_with_a_damaged_header_is_left_out_beside_a_good_scan(tmp_path):
     write_slices(tmp_path, scan())
     write_enhanced(tmp_path / "damaged.dcm", scan(), SeriesInstanceUID="1.9")
