@@ -1,0 +1,25 @@
+"""A tiny model and a model folder of the test's own."""
+
+from pathlib import Path
+
+import pytest
+
+import phantoms
+from AttentionUNetSegmentationLib.model import save_model
+from AttentionUNetSegmentationLib.model_store import MODEL_FOLDER_VARIABLE
+
+
+@pytest.fixture
+def own_model_folder(tmp_path, monkeypatch) -> Path:
+    """The folder that added models go to."""
+    monkeypatch.setenv(MODEL_FOLDER_VARIABLE, str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """An untrained model, as a folder."""
+    folder = tmp_path_factory.mktemp("model")
+    untrained = phantoms.model()
+    save_model(folder, untrained.network, untrained.spec)
+    return folder
