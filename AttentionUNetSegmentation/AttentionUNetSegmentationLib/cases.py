@@ -172,7 +172,8 @@ def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> 
     cases = []
     for source in sources:
         if kept := earlier.get(str(source.resolve())):
-            cases.append(Case(name := kept.pop(0), source, output_dir / name))
+            name = kept.pop(0)
+            cases.append(Case(name, source, output_dir / name))
             continue
         short, long = _stem(source), f"{_absolute(source).parent.name}_{_stem(source)}"
         names = [short, long] if counts[short.lower()] == 1 else [long]
