@@ -34,7 +34,7 @@ lint: $(STAMP)  ## Run ruff
 	$(BIN)/ruff check .
 
 overfit: $(STAMP)  ## Does training learn two cases by heart? Minutes on a CPU, not one of the tests
-	$(BIN)/python Testing/overfit.py
+	PYTHONPATH=Testing $(BIN)/python scripts/overfit.py
 
 slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-test SLICER=/path/to/Slicer
 	@test -n "$(SLICER)" || { echo "Say where 3D Slicer is: make slicer-test SLICER=/path/to/Slicer" >&2; exit 1; }
@@ -44,7 +44,7 @@ slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-t
 		slicer.testing.runUnitTest(['$(CURDIR)/AttentionUNetSegmentation'], 'AttentionUNetSegmentation')"
 
 screenshots: $(STAMP)  ## Draw the README's pictures off screen with the headless host, into docs/
-	$(BIN)/python Testing/screenshots.py
+	PYTHONPATH=Testing $(BIN)/python scripts/screenshots.py
 
 # What MODEL_CARD.md cites. DATA holds the CTs and label maps (real CTs: not part of this repository); MODEL any model.
 MODEL ?= abdomen-ct
@@ -91,7 +91,7 @@ comparison: $(STAMP)  ## Compare models on synthetic and real CTs: make comparis
 		--ct $(DATA)/ct_dicom_slab/dicom --labels $(DATA)/ct_dicom_slab/labels.nii.gz --report-dir $(COMPARISON)/slab
 
 bench: $(STAMP)  ## Measure a 512 x 512 x 240 CT end to end: seconds per step and peak memory
-	$(BIN)/python Testing/benchmark.py
+	PYTHONPATH=Testing $(BIN)/python scripts/benchmark.py
 
 clean:  ## Remove the environment, caches and demo output
 	rm -rf $(VENV) demo_output build .pytest_cache .ruff_cache

@@ -101,10 +101,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
     def setup(self) -> None:
         """Build the panel; PyTorch need not be installed for it."""
         ScriptedLoadableModuleWidget.setup(self)
-        from AttentionUNetSegmentationLib.attention_panel import AttentionPanel
-        from AttentionUNetSegmentationLib.input_panel import InputPanel
-        from AttentionUNetSegmentationLib.model_panel import ModelPanel
-        from AttentionUNetSegmentationLib.organ_panel import OrganPanel
+        from AttentionUNetSegmentationLib.panels.attention import AttentionPanel
+        from AttentionUNetSegmentationLib.panels.inputs import InputPanel
+        from AttentionUNetSegmentationLib.panels.models import ModelPanel
+        from AttentionUNetSegmentationLib.panels.organs import OrganPanel
 
         panel = slicer.util.loadUI(self.resourcePath("UI/AttentionUNetSegmentation.ui"))
         self.layout.addWidget(panel)
@@ -213,9 +213,9 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             self._showRunning(self.logic.isRunning)
 
     def _start(self, parameters) -> None:
-        from AttentionUNetSegmentationLib import dependencies
-        from AttentionUNetSegmentationLib.input_panel import output_for
-        from AttentionUNetSegmentationLib.sequences import frames_of
+        from AttentionUNetSegmentationLib.panels import dependencies
+        from AttentionUNetSegmentationLib.panels.inputs import output_for
+        from AttentionUNetSegmentationLib.scene.sequences import frames_of
 
         dependencies.ensure(self._say)
         self.logic.start(
@@ -264,7 +264,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _onFinished(self, segmentationNode) -> None:
         self._showRunning(False)
-        from AttentionUNetSegmentationLib.dependencies import gpu_note
+        from AttentionUNetSegmentationLib.panels.dependencies import gpu_note
 
         parameters = self._parameterNode or self.logic.getParameterNode()
         parameters.outputSegmentation = segmentationNode
@@ -305,7 +305,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _refreshResult(self) -> None:
         """Fill the panel from the output segmentation alone."""
-        from AttentionUNetSegmentationLib.mrml import result_line, result_notes
+        from AttentionUNetSegmentationLib.scene.mrml import result_line, result_notes
 
         node = self._parameterNode.outputSegmentation if self._parameterNode is not None else None
         self._shownSegmentation = node
@@ -384,7 +384,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
             RuntimeError: If PyTorch is missing, memory does not suffice, or the run was cancelled.
         """
         request, inputs, work = self._prepare(volumeNode, segmentationNode, model=model, **options)
-        from AttentionUNetSegmentationLib.request import write
+        from AttentionUNetSegmentationLib.scene.request import write
 
         try:
             outcomes = work(progress or (lambda fraction, step: None), cancel or (lambda: False))
@@ -416,8 +416,8 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
             RuntimeError: If a run is going on already, or PyTorch is missing.
         """
         request, inputs, work = self._prepare(volumeNode, segmentationNode, **rest)
-        from AttentionUNetSegmentationLib.job import Job
-        from AttentionUNetSegmentationLib.run import Run
+        from AttentionUNetSegmentationLib.panels.run import Run
+        from AttentionUNetSegmentationLib.scene.job import Job
 
         def failed(error: Exception) -> None:
             self._freeOnOutOfMemory(error)
@@ -463,15 +463,15 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         allFrames=False,
     ):
         """What is asked for, what was copied out of the scene for it, and the work."""
-        from AttentionUNetSegmentationLib import dependencies
+        from AttentionUNetSegmentationLib.panels import dependencies
 
         if self.isRunning:
             raise RuntimeError("a segmentation is running; wait for its end or cancel it")
         dependencies.ensure()
-        from AttentionUNetSegmentationLib import request as requests
-        from AttentionUNetSegmentationLib.backends import choose_device
-        from AttentionUNetSegmentationLib.model_cache import ModelCache
+        from AttentionUNetSegmentationLib.inference.backends import choose_device
+        from AttentionUNetSegmentationLib.models.cache import ModelCache
         from AttentionUNetSegmentationLib.pipeline import Options
+        from AttentionUNetSegmentationLib.scene import request as requests
 
         options = Options(device=choose_device(device), attention=attention, probabilities=probabilities)
         request = requests.Request(volumeNode, segmentationNode, model, roi, options, allFrames)
@@ -545,9 +545,9 @@ class AttentionUNetSegmentationTest(ScriptedLoadableModuleTest):
         transformNode.SetMatrixTransformToParent(matrix.GetMatrix())
         volumeNode.SetAndObserveTransformNodeID(transformNode.GetID())
         segmentationNode = self.logic.segment(volumeNode, device="cpu", predictor=self._predictor())
-        from AttentionUNetSegmentationLib.map_volumes import maps_of
-        from AttentionUNetSegmentationLib.mrml import grid_of_node
-        from AttentionUNetSegmentationLib.organ_table import rows, world_centroid
+        from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+        from AttentionUNetSegmentationLib.scene.mrml import grid_of_node
+        from AttentionUNetSegmentationLib.scene.organ_table import rows, world_centroid
 
         pancreas = next(row for row in rows(segmentationNode) if row.name == "pancreas")
         world = matrix.TransformPoint(*centre)
@@ -632,7 +632,7 @@ class AttentionUNetSegmentationTest(ScriptedLoadableModuleTest):
         """Takes the network's place: the ball is pancreas, and every gate passes what lies inside it."""
         import torch
 
-        from AttentionUNetSegmentationLib.model_store import list_models
+        from AttentionUNetSegmentationLib.models.store import list_models
 
         spec = list_models()[0].spec
 
@@ -652,9 +652,9 @@ class AttentionUNetSegmentationTest(ScriptedLoadableModuleTest):
 
     def _summary(self, segmentationNode):
         """What has to survive saving and loading."""
-        from AttentionUNetSegmentationLib.map_volumes import maps_of
-        from AttentionUNetSegmentationLib.mrml import result_line
-        from AttentionUNetSegmentationLib.organ_table import rows
+        from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+        from AttentionUNetSegmentationLib.scene.mrml import result_line
+        from AttentionUNetSegmentationLib.scene.organ_table import rows
 
         table, maps = rows(segmentationNode), maps_of(segmentationNode)
         displays = {name: node.GetDisplayNode() for name, node in maps.items()}
@@ -669,7 +669,7 @@ class AttentionUNetSegmentationTest(ScriptedLoadableModuleTest):
 
     def _checkMapsCover(self, segmentationNode, volumeNode):
         """Every map's bounds enclose every organ, and lie within the CT's, by one voxel of the map."""
-        from AttentionUNetSegmentationLib.map_volumes import maps_of
+        from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
         organs, ct = [0.0] * 6, [0.0] * 6
         segmentationNode.GetRASBounds(organs)

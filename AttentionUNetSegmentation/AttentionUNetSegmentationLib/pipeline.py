@@ -11,19 +11,19 @@ import SimpleITK as sitk
 import torch
 
 from . import __version__
-from .backends import Predictor, choose_backend, choose_device, create_backend
-from .inference import Prediction, predict
-from .model import Model
-from .monitor import CancelCheck, Monitor, ProgressCallback
-from .plausibility import input_warnings, result_warnings
-from .postprocessing import (
+from .imaging.plausibility import input_warnings, result_warnings
+from .imaging.postprocessing import (
     attention_volumes,
     class_margins,
     labels_on_input_grid,
     organ_scores,
     probability_maps,
 )
-from .preprocessing import preprocess
+from .imaging.preprocessing import preprocess
+from .inference.backends import Predictor, choose_backend, choose_device, create_backend
+from .inference.prediction import Prediction, predict
+from .models.loading import Model
+from .monitor import CancelCheck, Monitor, ProgressCallback
 from .volume import Segmentation, Volume
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.model import save_model
-from AttentionUNetSegmentationLib.model_store import MODEL_FOLDER_VARIABLE
+from AttentionUNetSegmentationLib.models.loading import save_model
+from AttentionUNetSegmentationLib.models.store import MODEL_FOLDER_VARIABLE
+from support import phantoms
 
 
 @pytest.fixture

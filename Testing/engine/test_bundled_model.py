@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.files import read_volume, write_segmentation
-from AttentionUNetSegmentationLib.inference import TILE_EDGES
-from AttentionUNetSegmentationLib.measures import measure_attention
-from AttentionUNetSegmentationLib.model import Model, load_model
-from AttentionUNetSegmentationLib.model_store import PACKAGED_MODELS
+from AttentionUNetSegmentationLib.formats.files import read_volume, write_segmentation
+from AttentionUNetSegmentationLib.imaging.measures import measure_attention
+from AttentionUNetSegmentationLib.imaging.resampling import resample
+from AttentionUNetSegmentationLib.inference.prediction import TILE_EDGES
+from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS
 from AttentionUNetSegmentationLib.pipeline import Options, segment
-from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
+from support import phantoms
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "AttentionUNetSegmentation" / "Resources" / "SampleData"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from AttentionUNetSegmentationLib.cases import find_cases
-from command_runs import FILES, ct, segment, tree
-from phantom_files import scan, write_slices
+from AttentionUNetSegmentationLib.command.cases import find_cases
+from support.command_runs import FILES, ct, segment, tree
+from support.phantom_files import scan, write_slices
 
 pytestmark = pytest.mark.usefixtures("own_model_folder")
 

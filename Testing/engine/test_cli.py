@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from AttentionUNetSegmentationLib.cli import main
-from AttentionUNetSegmentationLib.files import write_volume
+from AttentionUNetSegmentationLib.command.cli import main
+from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.volume import Volume
-from command_runs import FILES, GATES, GRID, ct, segment, tree
-from phantom_files import bad_files, scan, write_slices
+from support.command_runs import FILES, GATES, GRID, ct, segment, tree
+from support.phantom_files import bad_files, scan, write_slices
 
 pytestmark = pytest.mark.usefixtures("own_model_folder")
 
@@ -142,7 +142,9 @@ def test_names_that_the_terminal_cannot_show_do_not_end_a_run(command, tiny_mode
         arguments += ["--output-dir", str(tmp_path / "out"), "--model", str(tiny_model), "--device", "cpu"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
     result = subprocess.run(
-        [sys.executable, "-m", "AttentionUNetSegmentationLib.cli", *arguments], capture_output=True, env=environment
+        [sys.executable, "-m", "AttentionUNetSegmentationLib.command.cli", *arguments],
+        capture_output=True,
+        env=environment,
     )
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout

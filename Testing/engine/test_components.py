@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.components import keep_largest, patient_midline_mm, split_sides
-from AttentionUNetSegmentationLib.preprocessing import NetworkInput, preprocess
+from AttentionUNetSegmentationLib.imaging.components import keep_largest, patient_midline_mm, split_sides
+from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput, preprocess
 from AttentionUNetSegmentationLib.volume import Volume
+from support import phantoms
 
 GRID = phantoms.grid((50, 80, 120), (2, 2, 2))
 

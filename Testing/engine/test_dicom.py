@@ -6,10 +6,10 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-import phantoms
-from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
-from phantom_files import LPS, SHAPE, SPACING, scan, write_enhanced, write_slices
+from support import phantoms
+from support.phantom_files import LPS, SHAPE, SPACING, scan, write_enhanced, write_slices
 
 
 def test_a_series_is_read_in_order_with_its_place(tmp_path):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-import phantoms
-from AttentionUNetSegmentationLib.cases import files_of_input
-from AttentionUNetSegmentationLib.files import (
+from AttentionUNetSegmentationLib.command.cases import files_of_input
+from AttentionUNetSegmentationLib.formats.files import (
     read_volume,
     straightened,
     to_sitk,
@@ -18,7 +17,8 @@ from AttentionUNetSegmentationLib.files import (
     write_volume,
 )
 from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
-from phantom_files import bad_files
+from support import phantoms
+from support.phantom_files import bad_files
 
 GRIDS = {
     "LPS": phantoms.grid((5, 6, 7), (1, 2, 3), np.diag([-1.0, -1, 1]), (10, 20, -300)),

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-import phantoms
-from AttentionUNetSegmentationLib import inference, memory
-from AttentionUNetSegmentationLib.backends import OpenVinoBackend, TorchBackend, choose_backend, choose_device
-from AttentionUNetSegmentationLib.inference import Attempt, plan, predict
+from AttentionUNetSegmentationLib.inference import memory
+from AttentionUNetSegmentationLib.inference import prediction as inference
+from AttentionUNetSegmentationLib.inference.backends import OpenVinoBackend, TorchBackend, choose_backend, choose_device
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet
+from AttentionUNetSegmentationLib.inference.prediction import Attempt, plan, predict
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
-from AttentionUNetSegmentationLib.network import AttentionUNet
+from support import phantoms
 
 WIDTHS = phantoms.TINY_WIDTHS
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.measures import measure_attention, measure_organs
+from AttentionUNetSegmentationLib.imaging.measures import measure_attention, measure_organs
 from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
+from support import phantoms
 
 ORGANS = [OrganMask(name, value, "", "", (1, 2, 3)) for value, name in enumerate(("a", "b", "none"), start=1)]
 GRID = phantoms.grid((20, 22, 24), (1.0, 2.0, 2.5), phantoms.rotation(10, 0, 20), (5, 6, 7))

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import phantoms
-from AttentionUNetSegmentationLib import memory, model_store
-from AttentionUNetSegmentationLib import model as models
-from AttentionUNetSegmentationLib.model import add_model, build_network, load_model, save_model
-from AttentionUNetSegmentationLib.model_spec import ModelError, ModelSpec
-from AttentionUNetSegmentationLib.model_store import find_model, list_models, remove_model
+from AttentionUNetSegmentationLib.inference import memory
+from AttentionUNetSegmentationLib.models import loading as models
+from AttentionUNetSegmentationLib.models import store as model_store
+from AttentionUNetSegmentationLib.models.description import ModelError, ModelSpec
+from AttentionUNetSegmentationLib.models.loading import add_model, build_network, load_model, save_model
+from AttentionUNetSegmentationLib.models.store import find_model, list_models, remove_model
+from support import phantoms
 
 
 @pytest.fixture(autouse=True)
@@ -294,7 +295,7 @@ def test_a_network_that_does_not_fit_its_description_is_not_saved(tmp_path):
 
 
 def test_quality_is_one_line_of_measured_figures():
-    from AttentionUNetSegmentationLib.model_spec import Measurement
+    from AttentionUNetSegmentationLib.models.description import Measurement
 
     assert phantoms.spec().quality() == "no figures were measured"
     measured = (Measurement("CT A", "spleen", "Dice", 0.9), Measurement("CT A", "kidney", "Dice", 0.8))
@@ -303,7 +304,7 @@ def test_quality_is_one_line_of_measured_figures():
 
 COUNT_FAULTS = """
 import mmap, resource, torch
-from AttentionUNetSegmentationLib.memory import take_large_pages
+from AttentionUNetSegmentationLib.inference.memory import take_large_pages
 
 def faults(action):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -5,10 +5,10 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-import phantoms
-from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
-from phantom_files import SHAPE, scan, write_enhanced, write_slices
+from support import phantoms
+from support.phantom_files import SHAPE, scan, write_enhanced, write_slices
 
 ALL = range(SHAPE[0])
 
@@ -224,7 +224,7 @@ def test_phases_that_only_two_marks_together_tell_apart(tmp_path):
 
 def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, monkeypatch):
     write_enhanced(tmp_path / "ct.dcm", scan())
-    monkeypatch.setattr("AttentionUNetSegmentationLib.multiframe.PER_FRAME", "SomethingElse")
+    monkeypatch.setattr("AttentionUNetSegmentationLib.formats.dicom.multiframe.PER_FRAME", "SomethingElse")
     with pytest.raises(ValueError, match="lack position, orientation or pixel spacing"):
         read_volume(tmp_path)
 

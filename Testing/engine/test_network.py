@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from AttentionUNetSegmentationLib.network import AttentionGate, AttentionSubGate, AttentionUNet, UNet
+from AttentionUNetSegmentationLib.inference.network import AttentionGate, AttentionSubGate, AttentionUNet, UNet
 
 WIDTHS = (2, 4, 4, 4, 4)
 

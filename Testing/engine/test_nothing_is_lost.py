@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from AttentionUNetSegmentationLib import batch, console
-from AttentionUNetSegmentationLib.cases import find_cases
-from AttentionUNetSegmentationLib.cli import ending_in_order
+from AttentionUNetSegmentationLib.command import batch, console
+from AttentionUNetSegmentationLib.command.cases import find_cases
+from AttentionUNetSegmentationLib.command.cli import ending_in_order
 from AttentionUNetSegmentationLib.monitor import Monitor
-from command_runs import FILES, ct, segment, tree
+from support.command_runs import FILES, ct, segment, tree
 
 pytestmark = pytest.mark.usefixtures("own_model_folder")
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-import phantoms
-from AttentionUNetSegmentationLib import report
-from AttentionUNetSegmentationLib.files import straightened
-from AttentionUNetSegmentationLib.model import Model
+from AttentionUNetSegmentationLib.command import report
+from AttentionUNetSegmentationLib.formats.files import straightened
+from AttentionUNetSegmentationLib.imaging.postprocessing import class_margins, labels_on_input_grid
+from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
 from AttentionUNetSegmentationLib.pipeline import Options, segment
-from AttentionUNetSegmentationLib.postprocessing import class_margins, labels_on_input_grid
 from AttentionUNetSegmentationLib.volume import Grid, Volume
+from support import phantoms
 
 OBLIQUE = phantoms.rotation(17, -9, 28) @ np.diag([-1.0, 1, 1])
 GRIDS = {

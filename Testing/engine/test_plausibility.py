@@ -4,10 +4,10 @@ import re
 import numpy as np
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.information import describe, orientation
-from AttentionUNetSegmentationLib.plausibility import field_of_view_warnings, input_warnings, result_warnings
+from AttentionUNetSegmentationLib.command.information import describe, orientation
+from AttentionUNetSegmentationLib.imaging.plausibility import field_of_view_warnings, input_warnings, result_warnings
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
+from support import phantoms
 
 GRID = phantoms.grid((60, 100, 130), (3, 3, 3), np.diag([-1.0, -1, 1]))
 

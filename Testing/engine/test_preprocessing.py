@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
-from AttentionUNetSegmentationLib.preprocessing import body_box, network_grid, preprocess, scale_intensity
+from AttentionUNetSegmentationLib.imaging.preprocessing import body_box, network_grid, preprocess, scale_intensity
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
+from support import phantoms
 
 SPACING = (2.0, 2.0, 2.0)
 

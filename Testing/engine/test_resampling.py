@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-import phantoms
-from AttentionUNetSegmentationLib.resampling import linear_weights, resample
+from AttentionUNetSegmentationLib.imaging.resampling import linear_weights, resample
 from AttentionUNetSegmentationLib.volume import Volume
+from support import phantoms
 
 OBLIQUE = phantoms.rotation(12, -7, 25)
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from AttentionUNetSegmentationLib.network import AttentionUNet, UNet
-from AttentionUNetSegmentationLib.slabwise import SlabwiseUNet, interpolated_slices
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
+from AttentionUNetSegmentationLib.inference.slabwise import SlabwiseUNet, interpolated_slices
 
 
 def trained(network: UNet) -> UNet:

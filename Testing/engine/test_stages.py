@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from AttentionUNetSegmentationLib.network import AttentionUNet
-from AttentionUNetSegmentationLib.stages import StageGuard, network_work
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet
+from AttentionUNetSegmentationLib.inference.stages import StageGuard, network_work
 
 
 def run(network, x, slab_work, on_work=lambda work: None):

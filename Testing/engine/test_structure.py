@@ -1,55 +1,72 @@
-"""Rules of the architecture (who may import what) and of packaging."""
+"""Rules of the architecture: which folder may import what, and that nothing imports in a circle.
+
+A folder of the engine is one layer. ``FOLDERS`` says for each which other layers it may import, and which third-party
+packages: at file scope, and inside functions only. Files at the top (``volume``, ``monitor`` ...) are the roots, which
+every layer may import; ``pipeline`` is a layer of its own.
+"""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULE_FILE = ROOT / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
-ENGINE = ROOT / "AttentionUNetSegmentation" / "AttentionUNetSegmentationLib"
-INSIDE_SLICER = {"numpy", "SimpleITK", "torch"}
-SLICER_ONLY = {"slicer", "qt", "ctk", "vtk"}
-LAZY = {  # third-party packages that a module may import inside functions
-    "report": {"matplotlib"},
-    "console": {"rich"},
-    "dicom_pixels": {"pydicom"},
-    "multiframe": {"pydicom"},
-    "nifti": {"nibabel"},
-    "backends": {"openvino"},
+MODULE = ROOT / "AttentionUNetSegmentation"
+NAME = "AttentionUNetSegmentationLib"
+ENGINE = MODULE / NAME
+
+
+class Rule(NamedTuple):
+    """What the files of a folder may import, beside the standard library, numpy, the roots and each other."""
+
+    layers: str = ""
+    packages: str = ""
+    packages_inside_functions: str = ""
+
+
+FOLDERS = {
+    "": Rule(),
+    "inference": Rule("", "torch", "openvino"),
+    "models": Rule("inference", "torch"),
+    "imaging": Rule("models", "torch SimpleITK"),
+    "pipeline": Rule("inference models imaging", "torch SimpleITK"),
+    "formats": Rule("imaging", "SimpleITK", "nibabel pydicom"),
+    "command": Rule("inference models imaging pipeline formats", "", "rich matplotlib"),
+    "scene": Rule("inference models imaging pipeline", "slicer vtk"),
+    "panels": Rule("inference models imaging pipeline scene", "slicer vtk qt ctk", "torch"),
 }
-# a module may import only modules that stand before it
-ORDER = [
-    "__init__ volume monitor tiles errors multiframe itk_headers",
-    "model_spec network resampling job dicom_headers",
-    "slabwise dicom_pixels",
-    "memory model_store stages preprocessing nifti dicom",
-    "model backends components files measures",
-    "inference postprocessing plausibility model_cache",
-    "pipeline report information cases",
-    "batch frames",
-    "console",
-    "cli",
-]
-# modules that run inside 3D Slicer only; they may import the engine, and glue that stands before them
-GLUE_ORDER = [
-    "mrml dependencies sequences",
-    "input_panel map_volumes organ_table model_panel",
-    "attention_view organ_panel request",
-    "attention_panel run",
-]
-NARROW = {"mrml": {"volume", "model_spec", "measures"}, "dependencies": set(), "sequences": set()}
-# those needed before any run
-PANELS = ("attention_panel", "input_panel", "model_panel", "organ_panel", "dependencies", "sequences", "errors")
-LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split()}
-GLUE = {name: level for level, names in enumerate(GLUE_ORDER) for name in names.split()}
-MODULES = sorted(path.stem for path in ENGINE.glob("*.py") if path.stem not in GLUE)
+ROOT_MODULES = {path.stem for path in ENGINE.glob("*.py")} - {"pipeline"}
+# what the module imports before PyTorch is known to be there
+BEFORE_ANY_RUN = ["errors", "scene.sequences", *(f"panels.{path.stem}" for path in (ENGINE / "panels").glob("*.py"))]
+BEFORE_ANY_RUN.remove("panels.run")
+FILES = sorted(ENGINE.rglob("*.py"))
 
 
-def imports(path: Path) -> list[tuple[str, bool, bool]]:
-    """(module, is relative, at file scope) of every import; those for type checkers only are left out."""
+class Import(NamedTuple):
+    """A module that is imported, with its full name."""
+
+    name: str
+    at_file_scope: bool
+
+
+def dotted(path: Path) -> str:
+    """The full name of one of the engine's modules."""
+    parts = path.relative_to(MODULE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def path_of(name: str) -> Path | None:
+    """The file of a module of the engine, or None if it is another's, or no module."""
+    path = MODULE.joinpath(*name.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def imports(path: Path) -> list[Import]:
+    """Every import of a file but those for type checkers only; ``from package import module`` names the module."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     checking = {
         id(inner)
@@ -58,89 +75,90 @@ def imports(path: Path) -> list[tuple[str, bool, bool]]:
         for inner in ast.walk(node)
     }
     top = {id(node) for node in tree.body}
+    package = dotted(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
     found = []
     for node in ast.walk(tree):
         if id(node) in checking:
             continue
         if isinstance(node, ast.Import):
-            found += [(alias.name.split(".")[0], False, id(node) in top) for alias in node.names]
+            found += [Import(alias.name, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            relative = node.level > 0
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found += [(name.split(".")[0], relative, id(node) in top) for name in names]
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{source}.{alias.name}" for alias in node.names]
+            found += [Import(name if path_of(name) else source, id(node) in top) for name in names]
     return found
 
 
-def test_every_engine_module_has_a_place_in_the_order():
-    assert set(MODULES) == set(LEVEL)
+def layer_of(name: str) -> str:
+    """The layer of one of the engine's modules by its full name; "" for the roots."""
+    first = name.split(".")[1] if "." in name else ""
+    return "" if first in ROOT_MODULES else first
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_one_way(module):
-    for name, relative, _ in imports(ENGINE / f"{module}.py"):
-        if relative and name != "__version__":
-            assert LEVEL[name] < LEVEL[module], f"{module} must not import {name}"
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_a_layer_imports_only_the_layers_below_it(path):
+    layer = layer_of(dotted(path))
+    allowed = {"", layer, *FOLDERS[layer].layers.split()}
+    if path == ENGINE / "__init__.py":
+        return  # it names what other layers offer, and imports it when asked
+    for name, _ in imports(path):
+        if name.split(".")[0] == NAME:
+            assert layer_of(name) in allowed, f"{dotted(path)} must not import {name}"
 
 
-@pytest.mark.parametrize("module", sorted(GLUE))
-def test_glue_imports_the_engine_and_glue_before_it(module):
-    relative = {name for name, relative, _ in imports(ENGINE / f"{module}.py") if relative}
-    if module in NARROW:
-        assert relative <= NARROW[module]
-    for name in relative:
-        assert name in LEVEL or GLUE[name] < GLUE[module], f"{module} must not import {name}"
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_a_layer_needs_only_the_packages_it_may(path):
+    rule = FOLDERS[layer_of(dotted(path))]
+    for name, at_file_scope in imports(path):
+        package = name.split(".")[0]
+        if package == NAME or package in sys.stdlib_module_names:
+            continue
+        allowed = {"numpy", *rule.packages.split()}
+        if not at_file_scope:
+            allowed.update(rule.packages_inside_functions.split())
+        assert package in allowed, f"{dotted(path)} must not import {name}" + " at file scope" * at_file_scope
 
 
-@pytest.mark.parametrize("module", sorted(GLUE))
-def test_glue_needs_only_what_slicer_has(module):
-    for name, relative, at_file_scope in imports(ENGINE / f"{module}.py"):
-        if not relative and name not in sys.stdlib_module_names:
-            allowed = SLICER_ONLY | {"numpy"} if at_file_scope else SLICER_ONLY | INSIDE_SLICER
-            assert name in allowed, f"{module} must not import {name}"
+def test_nothing_imports_in_a_circle():
+    graph = {dotted(path): {name for name, at_file_scope in imports(path) if at_file_scope} for path in FILES}
+    finished: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above, name])
+        if name in graph and name not in finished:
+            for imported in sorted(graph[name]):
+                visit(imported, (*above, name))
+            finished.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
-@pytest.mark.parametrize("module", PANELS)
+@pytest.mark.parametrize("module", BEFORE_ANY_RUN)
 def test_the_panel_needs_no_torch(module):
-    seen, waiting = set(), [module]
+    seen, waiting = set(), [f"{NAME}.{module}"]
     while waiting:
         seen.add(name := waiting.pop())
-        for imported, relative, at_file_scope in imports(ENGINE / f"{name}.py"):
+        for imported, at_file_scope in imports(path_of(name)):
             assert imported != "torch" or not at_file_scope, f"{module} imports torch by way of {name}"
-            if relative and at_file_scope and imported not in seen:
+            if at_file_scope and path_of(imported) and imported not in seen:
                 waiting.append(imported)
 
 
-def test_the_module_file_imports_only_what_slicer_always_has_and_stays_small():
-    for name, _, at_file_scope in imports(MODULE_FILE):
+def test_the_module_file_imports_only_what_slicer_always_has():
+    for name, at_file_scope in imports(MODULE / "AttentionUNetSegmentation.py"):
+        package = name.split(".")[0]
         if at_file_scope:
-            assert name in SLICER_ONLY or name in sys.stdlib_module_names, f"{name} at file scope"
-    assert len(MODULE_FILE.read_text(encoding="utf-8").splitlines()) <= 700
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_the_engine_needs_only_what_slicer_has(module):
-    for name, relative, at_file_scope in imports(ENGINE / f"{module}.py"):
-        if relative or name in sys.stdlib_module_names or name in INSIDE_SLICER:
-            continue
-        assert name not in SLICER_ONLY, f"{module} must not import {name}"
-        assert name in LAZY.get(module, set()), f"{module} must not import {name}"
-        assert not at_file_scope, f"{module} must import {name} inside the function that needs it"
+            assert package in {"slicer", "qt", "ctk", "vtk"} or package in sys.stdlib_module_names, name
 
 
 def test_importing_the_engine_does_not_import_optional_packages():
     code = (
-        "import sys, AttentionUNetSegmentationLib.pipeline, AttentionUNetSegmentationLib.files;"
+        f"import sys, {NAME}.pipeline, {NAME}.formats.files;"
         "print(sorted({'rich', 'matplotlib', 'nibabel', 'openvino', 'lightning', 'monai'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_training_imports_the_engine_never_the_reverse():
-    for path in ENGINE.glob("*.py"):
-        assert "attention_unet_training" not in {name for name, _, _ in imports(path)}
-
-
-@pytest.mark.parametrize("path", [*ENGINE.glob("*.py"), *(ROOT / "Training").rglob("*.py")], ids=lambda path: path.stem)
-def test_one_file_one_concept(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320

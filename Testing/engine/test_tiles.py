@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from AttentionUNetSegmentationLib.tiles import Blend, Tiling, tile_weights
+from AttentionUNetSegmentationLib.inference.tiles import Blend, Tiling, tile_weights
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (96, 112, 160), (32, 208, 16), (16, 16, 1024)])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-import phantoms
 from AttentionUNetSegmentationLib.volume import Grid, Volume, nonzero_box
+from support import phantoms
 
 
 def test_indices_and_positions_map_both_ways():

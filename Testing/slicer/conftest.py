@@ -10,9 +10,9 @@ import pytest
 import torch
 import vtk
 
-import phantoms
 import slicer_host
-from AttentionUNetSegmentationLib.model_store import PACKAGED_MODELS, read_spec
+from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS, read_spec
+from support import phantoms
 
 MODULE = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
 BACKGROUND_HU, BALL_HU = -100.0, 200.0

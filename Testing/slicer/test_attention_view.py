@@ -23,13 +23,13 @@ def views(slicer):
 
 
 def show(node, name, opacity=0.5, threshold=(0.0, 1.0), colors=None, all_views=True):
-    from AttentionUNetSegmentationLib import attention_view
+    from AttentionUNetSegmentationLib.scene import attention_view
 
     return attention_view.show(node, name, opacity, threshold, colors, all_views)
 
 
 def test_choices(result):
-    from AttentionUNetSegmentationLib.attention_view import choices
+    from AttentionUNetSegmentationLib.scene.attention_view import choices
 
     assert choices(result) == [*ALL, "probability kidney", "probability pancreas", "probability spleen"]
     assert choices(None) == ["none"]
@@ -108,7 +108,7 @@ def test_colours_can_be_chosen(slicer, result):
 
 
 def test_the_mean_of_a_scale_is_made_once(slicer, result):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     first, second = (maps_of(result)[name] for name in ("s3-1", "s3-2"))
     slicer.util.updateVolumeFromArray(second, slicer.util.arrayFromVolume(second) * 0.5)
@@ -123,7 +123,7 @@ def test_the_mean_of_a_scale_is_made_once(slicer, result):
 
 
 def test_a_mean_without_its_gates_is_nothing(slicer, result):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     for name in ("s3-1", "s3-2"):
         slicer.mrmlScene.RemoveNode(maps_of(result)[name])
@@ -161,7 +161,7 @@ def test_an_empty_table_that_the_user_chose_gives_way_to_the_maps_own(slicer, re
 
 
 def test_explanations(result):
-    from AttentionUNetSegmentationLib.attention_view import explanation, map_node
+    from AttentionUNetSegmentationLib.scene.attention_view import explanation, map_node
 
     text = explanation("s3-2", map_node(result, "s3-2"))
     assert text.startswith("Sub-gate 2 on the skip connection at 1/4 of the resolution: parts of organs.")
@@ -177,8 +177,8 @@ def test_explanations(result):
     [(0.97, 0.99, "it passes nearly everything (0.97 to 0.99)"), (0.5, 0.52, "it passes about the same everywhere")],
 )
 def test_a_flat_gate_is_called_flat(result, low, high, said):
-    from AttentionUNetSegmentationLib.attention_view import explanation, map_node
-    from AttentionUNetSegmentationLib.map_volumes import FIGURES_ATTRIBUTE, map_figures
+    from AttentionUNetSegmentationLib.scene.attention_view import explanation, map_node
+    from AttentionUNetSegmentationLib.scene.map_volumes import FIGURES_ATTRIBUTE, map_figures
 
     node = map_node(result, "s2-1")
     figures = map_figures(node) | {"mean": (low + high) / 2, "std": 0.004, "low": low, "high": high}
@@ -187,8 +187,8 @@ def test_a_flat_gate_is_called_flat(result, low, high, said):
 
 
 def test_shares_say_how_much_of_the_attention_lies_in_an_organ(result):
-    from AttentionUNetSegmentationLib.attention_view import map_node, share_text
-    from AttentionUNetSegmentationLib.map_volumes import map_figures
+    from AttentionUNetSegmentationLib.scene.attention_view import map_node, share_text
+    from AttentionUNetSegmentationLib.scene.map_volumes import map_figures
 
     node = map_node(result, "s2-1")
     figures = map_figures(node)
@@ -204,7 +204,7 @@ def test_shares_say_how_much_of_the_attention_lies_in_an_organ(result):
 
 
 def test_everything_survives_saving_and_loading(slicer, result, tmp_path):
-    from AttentionUNetSegmentationLib.attention_view import choices, map_node, share_text
+    from AttentionUNetSegmentationLib.scene.attention_view import choices, map_node, share_text
 
     before = {name: share_text(map_node(result, name)) for name in choices(result)}
     show(result, "s4-1", opacity=0.4, threshold=(0.2, 0.9))

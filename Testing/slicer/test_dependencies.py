@@ -13,7 +13,7 @@ import slicer_host
 
 @pytest.fixture
 def dependencies(module):
-    from AttentionUNetSegmentationLib import dependencies
+    from AttentionUNetSegmentationLib.panels import dependencies
 
     return dependencies
 
@@ -87,7 +87,7 @@ def test_loaded_torch_is_not_announced(dependencies):
 
 
 def test_the_click_says_that_torch_is_being_loaded(widget, add_ct, wait, network, loading, monkeypatch):
-    from AttentionUNetSegmentationLib import request
+    from AttentionUNetSegmentationLib.scene import request
 
     texts = []
     add_ct()
@@ -145,7 +145,8 @@ def test_a_click_while_torch_is_being_installed_starts_nothing(widget, add_ct, w
 def test_a_change_of_module_while_torch_is_being_installed_does_not_matter(
     widget, add_ct, wait, network, no_torch, monkeypatch
 ):
-    from AttentionUNetSegmentationLib import dependencies, request
+    from AttentionUNetSegmentationLib.panels import dependencies
+    from AttentionUNetSegmentationLib.scene import request
 
     read = []
     add_ct()

@@ -14,7 +14,7 @@ OOM = "CUDA out of memory. Tried to allocate 20.00 GiB"
 @pytest.fixture
 def copied_model(tmp_path, monkeypatch):
     """A copy of the bundled model in a user's model folder of its own; returns its folder."""
-    from AttentionUNetSegmentationLib.model_store import PACKAGED_MODELS
+    from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS
 
     monkeypatch.setenv("ATTENTION_UNET_MODELS", str(tmp_path / "Modèles"))
     folder = tmp_path / "Modèles" / "copied"
@@ -54,7 +54,7 @@ def test_it_runs_in_the_callers_thread(logic, add_ct, network):
 
 def test_large_pages_are_asked_for_on_the_main_thread(logic, add_ct, network, wait, monkeypatch):
     """Others may be reading the environment, which is changed for a moment."""
-    from AttentionUNetSegmentationLib import request
+    from AttentionUNetSegmentationLib.scene import request
 
     threads = []
     monkeypatch.setattr(request, "take_large_pages", lambda: threads.append(threading.current_thread()))
@@ -78,8 +78,8 @@ def content(slicer, node):
     """A segmentation's attributes, segments and tags, and its maps' voxels."""
     if node is None:
         return None
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
-    from AttentionUNetSegmentationLib.organ_table import rows
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.organ_table import rows
 
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     maps = {name: slicer.util.arrayFromVolume(each).sum() for name, each in maps_of(node).items()}
@@ -97,7 +97,7 @@ def test_failing_while_writing_takes_everything_back(
     ct = add_ct()
     output = logic.segment(ct, device="cpu", predictor=network()) if with_output else None
     before, text = scene_nodes(), content(slicer, output)
-    from AttentionUNetSegmentationLib import request
+    from AttentionUNetSegmentationLib.scene import request
 
     written = getattr(request, part)
 
@@ -118,7 +118,7 @@ def test_a_map_that_cannot_be_written_gives_the_old_maps_back(slicer, logic, add
     ct = add_ct()
     node = logic.segment(ct, device="cpu", predictor=network())
     before, text = scene_nodes(), content(slicer, node)
-    from AttentionUNetSegmentationLib import map_volumes
+    from AttentionUNetSegmentationLib.scene import map_volumes
 
     filled = map_volumes._map_node
 
@@ -143,7 +143,7 @@ def test_cancelling_the_blocking_form(logic, add_ct, network, scene_nodes):
 
 
 def test_the_model_stays_loaded_until_it_is_freed(slicer, logic, add_ct, copied_model):
-    from AttentionUNetSegmentationLib import model_cache
+    from AttentionUNetSegmentationLib.models import cache as model_cache
 
     loads = []
     original = model_cache.load_model
@@ -176,7 +176,7 @@ def test_a_model_deleted_after_it_was_loaded_is_missed(slicer, logic, copied_mod
 
 
 def test_the_model_is_deleted_while_a_run_is_starting(logic, add_ct, copied_model, wait, scene_nodes, monkeypatch):
-    from AttentionUNetSegmentationLib import request
+    from AttentionUNetSegmentationLib.scene import request
 
     read = request.find_model
     monkeypatch.setattr(request, "find_model", lambda name: (read(name), shutil.rmtree(copied_model))[0])
@@ -192,7 +192,7 @@ def test_out_of_memory_frees_the_model(slicer, logic, add_ct, monkeypatch):
     small = slicer.util.addVolumeFromArray((np.arange(4096) % 300).astype(np.int16).reshape(16, 16, 16), name="tiny")
     logic.segment(small, device="cpu")
     assert not logic._cache.is_empty
-    from AttentionUNetSegmentationLib import frames
+    from AttentionUNetSegmentationLib.scene import frames
 
     def fail(*_):
         raise torch.OutOfMemoryError(OOM)
@@ -315,7 +315,7 @@ def test_a_volume_changed_during_the_run_is_pointed_out(slicer, logic, add_ct, n
     ends = start(logic, ct, predictor=network(seconds=0.3))
     ct.SetOrigin(0, 0, 0)
     wait(lambda: ends)
-    from AttentionUNetSegmentationLib.mrml import result_notes
+    from AttentionUNetSegmentationLib.scene.mrml import result_notes
 
     assert any("the volume was changed during the run" in note for note in result_notes(ends[0][1]))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import vtk
 
-import phantoms
 from AttentionUNetSegmentationLib.volume import Volume
+from support import phantoms
 
 OBLIQUE = phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), phantoms.rotation(15, -20, 25), (8, -20, 45))
 FLIPS = list(product((1, -1), repeat=3))
@@ -57,7 +57,7 @@ def test_a_ball_comes_back_at_its_place(slicer, logic, add_ct, network, flips):
     found, voxels = centre_of_segment(slicer, node, ct, "pancreas")
     assert np.abs(found - CENTRE).max() < 1.0
     assert voxels * where.voxel_volume_ml == pytest.approx(BALL_ML, rel=0.05)
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     maps = maps_of(node)
     assert sorted(maps) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
@@ -82,8 +82,8 @@ def test_results_follow_a_rotated_parent_transform(slicer, logic, add_ct, networ
     node = logic.segment(ct, device="cpu", predictor=network(), probabilities=True)
     world = matrix[:3, :3] @ CENTRE + matrix[:3, 3]
     assert np.abs(centre_of_segment(slicer, node, ct, "pancreas")[0] - world).max() < 1.0
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
-    from AttentionUNetSegmentationLib.organ_table import rows, world_centroid
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.organ_table import rows, world_centroid
 
     for name, map_node in maps_of(node).items():
         if map_node.GetImageData().GetScalarRange()[1] > 0.5:  # the organs that were not found have none
@@ -133,7 +133,7 @@ def test_segments_have_terminology_colours_geometry_and_provenance(slicer, logic
 
 
 def test_maps_lie_in_a_folder_under_the_ct(slicer, logic, add_ct, network):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     ct = add_ct()
     maps = maps_of(logic.segment(ct, device="cpu", predictor=network()))
@@ -159,7 +159,7 @@ def test_a_second_run_reuses_nodes_and_leaves_nothing_stale(slicer, logic, add_c
     assert scene_nodes() == with_probabilities
     assert node.GetSegmentation().ContainsRepresentation("Closed surface")
     logic.segment(ct, node, device="cpu", predictor=network(), attention=False)
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     assert maps_of(node) == {}
     assert [each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")] == ["CT"]
@@ -168,7 +168,7 @@ def test_a_second_run_reuses_nodes_and_leaves_nothing_stale(slicer, logic, add_c
 
 
 def test_another_ct_into_the_same_output_moves_the_maps(slicer, logic, add_ct, network):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     first, second = add_ct("first"), add_ct("second", centre=(0, -20, 45))
     node = logic.segment(first, device="cpu", predictor=network())
@@ -184,7 +184,7 @@ def test_another_ct_into_the_same_output_moves_the_maps(slicer, logic, add_ct, n
 def test_a_volume_named_like_the_emptied_folder_stays(slicer, logic, add_ct, network):
     first, second = add_ct("first"), add_ct("second")
     node = logic.segment(first, device="cpu", predictor=network())
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     mine = add_ct("my attention")
@@ -196,7 +196,7 @@ def test_a_volume_named_like_the_emptied_folder_stays(slicer, logic, add_ct, net
 
 def test_taking_back_removes_folders_but_nothing_that_stands_for_data(slicer, add_ct):
     """The application has items for segments, too: removing one would remove a segment that was just given back."""
-    from AttentionUNetSegmentationLib.mrml import nodes_removed_on_error
+    from AttentionUNetSegmentationLib.scene.mrml import nodes_removed_on_error
 
     ct, old_map = add_ct(), add_ct("old map")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
@@ -307,7 +307,7 @@ def test_odd_inputs_are_refused_in_one_sentence(slicer, logic, add_ct, network, 
 
 
 def test_a_map_of_this_module_is_no_input(slicer, logic, add_ct, network):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     node = logic.segment(add_ct(), device="cpu", predictor=network())
     with pytest.raises(ValueError, match="'CT s2-1' is a map made by this module"):

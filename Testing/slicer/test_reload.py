@@ -26,11 +26,11 @@ def endless(x):
 widget.logic.start(volume, predictor=endless)
 slicer_host.process_events(0.2)
 assert widget.logic.isRunning
-old = sys.modules["AttentionUNetSegmentationLib.mrml"]
+old = sys.modules["AttentionUNetSegmentationLib.scene.mrml"]
 new = slicer_host.reload_module("AttentionUNetSegmentation")
 assert not widget.logic.isRunning and new is not widget
 assert not [thread for thread in threading.enumerate() if thread.name == "AttentionUNet"]
-assert sys.modules["AttentionUNetSegmentationLib.mrml"] is not old
+assert sys.modules["AttentionUNetSegmentationLib.scene.mrml"] is not old
 slicer_host.wait_until(lambda: new.ui.segmentButton.enabled)
 assert new.ui.inputSelector.currentNode() is volume
 new.ui.segmentButton.click()

@@ -20,7 +20,7 @@ def quiet():
 @pytest.fixture
 def voxels(logic, monkeypatch):
     """Weak references to the voxels and labels of every run."""
-    from AttentionUNetSegmentationLib import request
+    from AttentionUNetSegmentationLib.scene import request
 
     seen, read, segment_frames = [], request.read, request.segment_frames
 
@@ -99,7 +99,7 @@ def test_a_run_that_is_kept_by_a_script_keeps_nothing(logic, add_ct, network, wa
 
 
 def test_a_job_hands_its_result_over_once(module, wait):
-    from AttentionUNetSegmentationLib.job import Job
+    from AttentionUNetSegmentationLib.scene.job import Job
 
     for work, error in ((lambda progress, cancel: "done", None), (lambda progress, cancel: 1 // 0, ZeroDivisionError)):
         job = Job(work)

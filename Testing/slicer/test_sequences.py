@@ -32,7 +32,7 @@ def select(slicer, browser, number):
 
 
 def pancreas(node):
-    from AttentionUNetSegmentationLib.organ_table import rows
+    from AttentionUNetSegmentationLib.scene.organ_table import rows
 
     return next(row for row in rows(node) if row.name == "pancreas")
 
@@ -150,7 +150,7 @@ def test_another_frame_chosen_during_the_run_is_pointed_out(slicer, logic, netwo
     logic.start(volume, device="cpu", predictor=network(seconds=0.3), onFinished=ends.append, onError=ends.append)
     select(slicer, browser, 1)
     wait(lambda: ends)
-    from AttentionUNetSegmentationLib.mrml import result_notes
+    from AttentionUNetSegmentationLib.scene.mrml import result_notes
 
     assert "the sequence shows another frame now; the result is of frame 0" in result_notes(ends[0])
 

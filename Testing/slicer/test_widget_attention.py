@@ -2,7 +2,7 @@
 
 import pytest
 
-from panel_reading import gates
+from support.panel_reading import gates
 
 
 def test_choosing_a_gate_shows_it(slicer, widget, done):
@@ -28,7 +28,7 @@ def test_choosing_a_gate_shows_it(slicer, widget, done):
 
 
 def test_a_deleted_map_leaves_the_list(slicer, widget, done, wait):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
     slicer.mrmlScene.RemoveNode(maps_of(done)["s2-2"])
@@ -41,7 +41,7 @@ def test_a_deleted_map_leaves_the_list(slicer, widget, done, wait):
 
 
 def test_a_deleted_mean_is_not_made_again_by_itself(slicer, widget, done, wait):
-    from AttentionUNetSegmentationLib.map_volumes import maps_of
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     widget.ui.gateSelector.setCurrentIndex(gates(widget).index("mean s2"))
     slicer.mrmlScene.RemoveNode(maps_of(done)["mean s2"])

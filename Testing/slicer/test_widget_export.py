@@ -1,7 +1,7 @@
 """Copy and export of the organ table, and the file dialog on the way."""
 
 import slicer_host
-from panel_reading import cells, errors
+from support.panel_reading import cells, errors
 
 
 def test_copy_and_export(qt, slicer, widget, done, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import slicer_host
-from panel_reading import errors, gates, model_version
+from support.panel_reading import errors, gates, model_version
 
 
 def test_the_empty_panel_says_what_is_missing(widget):

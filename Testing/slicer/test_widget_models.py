@@ -3,11 +3,11 @@
 import shutil
 
 import slicer_host
-from panel_reading import errors, model_version
+from support.panel_reading import errors, model_version
 
 
 def test_models_are_added_and_removed(widget, module, tmp_path, monkeypatch):
-    from AttentionUNetSegmentationLib.model_store import PACKAGED_MODELS
+    from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS
 
     monkeypatch.setenv("ATTENTION_UNET_MODELS", str(tmp_path / "models"))
     source = tmp_path / "mine"

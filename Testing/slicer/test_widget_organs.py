@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import slicer_host
-from panel_reading import cells, errors
+from support.panel_reading import cells, errors
 
 
 def test_organs_can_be_hidden(qt, widget, done):
@@ -99,7 +99,7 @@ def test_visibility_and_show_3d_follow_the_scene(qt, widget, done):
 
 
 def test_nothing_is_measured_while_another_module_is_open(slicer, widget, done, monkeypatch):
-    from AttentionUNetSegmentationLib import organ_panel
+    from AttentionUNetSegmentationLib.panels import organs as organ_panel
 
     measured, rows = [], organ_panel.rows
     monkeypatch.setattr(organ_panel, "rows", lambda node: measured.append(node) or rows(node))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from panel_reading import cells, gates
+from support.panel_reading import cells, gates
 
 
 def test_a_second_click_reuses_the_output(slicer, widget, done, wait, scene_nodes):
@@ -15,7 +15,7 @@ def test_a_second_click_reuses_the_output(slicer, widget, done, wait, scene_node
 
 
 def test_a_second_ct_gets_a_result_of_its_own(slicer, widget, done, add_ct, wait):
-    from AttentionUNetSegmentationLib.organ_table import rows
+    from AttentionUNetSegmentationLib.scene.organ_table import rows
 
     first = rows(done)
     second = add_ct("other", radius=12.0)
@@ -32,7 +32,7 @@ def test_a_second_ct_gets_a_result_of_its_own(slicer, widget, done, add_ct, wait
 
 
 def test_looking_at_another_cts_result_does_not_make_it_the_output(slicer, widget, done, add_ct, wait):
-    from AttentionUNetSegmentationLib.organ_table import rows
+    from AttentionUNetSegmentationLib.scene.organ_table import rows
 
     first = rows(done)
     widget.ui.inputSelector.setCurrentNode(add_ct("other", radius=12.0))

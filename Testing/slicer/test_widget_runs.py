@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import slicer_host
-from panel_reading import cells, errors, model_version
+from support.panel_reading import cells, errors, model_version
 
 
 def test_a_click_segments(widget, done):
@@ -115,7 +115,7 @@ def test_the_run_goes_on_while_another_module_is_shown(slicer, widget, add_ct, p
 
 
 def test_a_gpu_that_is_not_used_is_explained_after_a_run(widget, done, wait, monkeypatch):
-    from AttentionUNetSegmentationLib import dependencies
+    from AttentionUNetSegmentationLib.panels import dependencies
 
     monkeypatch.setattr(dependencies, "gpu_note", lambda: "PyTorch is a CPU build")
     widget.ui.segmentButton.click()

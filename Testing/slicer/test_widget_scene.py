@@ -1,7 +1,7 @@
 """A scene that is closed, saved or loaded, and a result that is removed from it, as the panel shows them."""
 
 import slicer_host
-from panel_reading import cells, gates
+from support.panel_reading import cells, gates
 
 
 def test_closing_the_scene_clears_the_panel(slicer, widget, done):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from box_anatomy import box_anatomy
+from support.box_anatomy import box_anatomy
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from attention_unet_training.synthetic_ct import atlas_cache, load_atlas
 from attention_unet_training.synthetic_ct.atlas import choose_sources
 from attention_unet_training.synthetic_ct.preparation import PREPARED_SPACING_MM
 from attention_unet_training.synthetic_ct.structures import number_of
-from box_anatomy import BOXES, box_anatomy, box_labels
+from support.box_anatomy import BOXES, box_anatomy, box_labels
 
 
 @pytest.fixture

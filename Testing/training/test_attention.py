@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import phantoms
-from attention_unet_training.attention import parse_organ
 from attention_unet_training.attention_analysis.analysis import analyse
 from attention_unet_training.attention_analysis.case import PreparedCase, body_mask, prepare, read_case
 from attention_unet_training.attention_analysis.control import randomised
@@ -20,13 +18,15 @@ from attention_unet_training.attention_analysis.series import read_network, titl
 from attention_unet_training.attention_analysis.tables import beyond
 from attention_unet_training.attention_analysis.views import plane_grid
 from attention_unet_training.cli import main
-from AttentionUNetSegmentationLib.files import write_volume
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
-from AttentionUNetSegmentationLib.measures import measure_attention
-from AttentionUNetSegmentationLib.model import save_model
-from AttentionUNetSegmentationLib.preprocessing import NetworkInput, preprocess
+from attention_unet_training.commands.attention import parse_organ
+from AttentionUNetSegmentationLib.formats.files import write_volume
+from AttentionUNetSegmentationLib.imaging.measures import measure_attention
+from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput, preprocess
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.models.loading import save_model
 from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
-from training_checkpoints import tiny_network, write_checkpoint
+from support import phantoms
+from support.training_checkpoints import tiny_network, write_checkpoint
 
 MAPS = ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
 ORGANS = {"pancreas": (1,), "kidney": (3, 4)}

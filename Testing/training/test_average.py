@@ -5,15 +5,15 @@ import json
 import pytest
 import torch
 
-import phantoms
-from attention_unet_training.average import average, mean_state
 from attention_unet_training.cli import main
+from attention_unet_training.commands.average import average, mean_state
+from attention_unet_training.commands.export import read_source
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
-from attention_unet_training.export import read_source
-from attention_unet_training.starting_weights import read_starting_weights
-from AttentionUNetSegmentationLib.model import save_model
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
-from training_checkpoints import CLIP_HU, MEAN_HU, STD_HU, tiny_network, write_checkpoint
+from attention_unet_training.task.starting_weights import read_starting_weights
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+from AttentionUNetSegmentationLib.models.loading import save_model
+from support import phantoms
+from support.training_checkpoints import CLIP_HU, MEAN_HU, STD_HU, tiny_network, write_checkpoint
 
 
 @pytest.fixture

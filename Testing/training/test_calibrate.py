@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from attention_unet_training import calibrate as calibrate_module
-from attention_unet_training.calibrate import Scored, calibrate, offsets_for_volumes
 from attention_unet_training.cli import main
-from attention_unet_training.export import read_source
-from box_anatomy import write_atlas
-from training_checkpoints import tiny_network, write_checkpoint
+from attention_unet_training.commands import calibrate as calibrate_module
+from attention_unet_training.commands.calibrate import Scored, calibrate, offsets_for_volumes
+from attention_unet_training.commands.export import read_source
+from support.box_anatomy import write_atlas
+from support.training_checkpoints import tiny_network, write_checkpoint
 
 SHAPE = (16, 32, 32)
 

@@ -8,15 +8,15 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-import phantoms
 from attention_unet_training.cli import main as train
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.task import SegmentationTask
-from AttentionUNetSegmentationLib.cli import main as attention_unet
-from AttentionUNetSegmentationLib.files import read_volume
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
-from AttentionUNetSegmentationLib.model import load_model
-from prepare_phantoms import LABEL_OPTIONS, abdomen, save
+from attention_unet_training.preparation.prepared import PreparedDataset
+from attention_unet_training.task.segmentation_task import SegmentationTask
+from AttentionUNetSegmentationLib.command.cli import main as attention_unet
+from AttentionUNetSegmentationLib.formats.files import read_volume
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.models.loading import load_model
+from support import phantoms
+from support.prepare_phantoms import LABEL_OPTIONS, abdomen, save
 
 CONFIGS = Path(__file__).parents[2] / "Training/attention_unet_training/configs"
 DESCRIPTION = CONFIGS.parent / "descriptions/abdomen-ct.json"

@@ -6,17 +6,16 @@ import json
 import numpy as np
 import pytest
 
-import evaluation_cases
-import phantoms
 from attention_unet_training.cli import main
 from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.metrics import METRICS
 from attention_unet_training.evaluation.systems import NetworkSystem
-from AttentionUNetSegmentationLib.files import write_volume
-from AttentionUNetSegmentationLib.model import save_model
-from AttentionUNetSegmentationLib.model_spec import Measurement
+from AttentionUNetSegmentationLib.formats.files import write_volume
+from AttentionUNetSegmentationLib.models.description import Measurement
+from AttentionUNetSegmentationLib.models.loading import save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
+from support import evaluation_cases, phantoms
 
 CPU = Options(device="cpu")
 PREDICTION_ORGANS = ["--prediction-organ", "pancreas=1", "--prediction-organ", "spleen=2"]

@@ -6,17 +6,16 @@ import math
 import numpy as np
 import pytest
 
-import evaluation_cases
-import phantoms
-from attention_unet_training.dataset.records import REFERENCE_FILE
 from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
 from attention_unet_training.evaluation.results import CaseResult, ResultStore
 from attention_unet_training.evaluation.systems import Column, Labelled, LabelMapSystem, NetworkSystem, model_column
-from AttentionUNetSegmentationLib.files import read_volume, write_volume
-from AttentionUNetSegmentationLib.model import Model, save_model
+from attention_unet_training.preparation.records import REFERENCE_FILE
+from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
+from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
+from support import evaluation_cases, phantoms
 
 CPU = Options(device="cpu")
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import evaluation_cases
-import phantoms
 from attention_unet_training.cli import main
 from attention_unet_training.evaluation.cases import cases_of_dataset
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
@@ -22,9 +20,10 @@ from attention_unet_training.evaluation.published import TABLES, Figure
 from attention_unet_training.evaluation.runner import ColumnInfo, Outcome, measure_case
 from attention_unet_training.evaluation.systems import NetworkSystem, model_column
 from attention_unet_training.evaluation.timing import ForwardTime, forward_time
-from attention_unet_training.task import SegmentationTask
-from AttentionUNetSegmentationLib.model import Model, save_model
+from attention_unet_training.task.segmentation_task import SegmentationTask
+from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
+from support import evaluation_cases, phantoms
 
 PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper" / "attention_unet.txt"
 CPU = Options(device="cpu")

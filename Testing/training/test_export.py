@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import phantoms
 from attention_unet_training.cli import main
-from attention_unet_training.export import export, half_rounded
+from attention_unet_training.commands.export import export, half_rounded
 from attention_unet_training.staging import Output, staged
-from AttentionUNetSegmentationLib.model import load_model, save_model
-from training_checkpoints import tiny_network, write_checkpoint
+from AttentionUNetSegmentationLib.models.loading import load_model, save_model
+from support import phantoms
+from support.training_checkpoints import tiny_network, write_checkpoint
 
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 MEASURED = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]

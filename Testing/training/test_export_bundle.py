@@ -8,14 +8,14 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, load_bundle_config, run, verify_net_in_out
 
-import phantoms
-from attention_unet_training.export_bundle import LogitsOnly, write_bundle, write_torchscript
-from AttentionUNetSegmentationLib.files import read_volume, write_volume
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
-from AttentionUNetSegmentationLib.model_spec import Measurement
-from AttentionUNetSegmentationLib.preprocessing import preprocess, scale_intensity
+from attention_unet_training.export.bundle import LogitsOnly, write_bundle, write_torchscript
+from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
+from AttentionUNetSegmentationLib.imaging.preprocessing import preprocess, scale_intensity
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.models.description import Measurement
 from AttentionUNetSegmentationLib.volume import Volume
-from training_checkpoints import tiny_network
+from support import phantoms
+from support.training_checkpoints import tiny_network
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MONAI's own
 LPS = np.diag([-1.0, -1.0, 1.0])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import phantoms
-from attention_unet_training import export_onnx
-from attention_unet_training.export_onnx import onnx_difference, write_onnx
-from training_checkpoints import tiny_network
+from attention_unet_training.export import onnx as export_onnx
+from attention_unet_training.export.onnx import onnx_difference, write_onnx
+from support import phantoms
+from support.training_checkpoints import tiny_network
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")

@@ -7,10 +7,10 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-import prepared_cases
-from attention_unet_training import fit
 from attention_unet_training.cli import main
-from attention_unet_training.synthetic_data import SyntheticCTData
+from attention_unet_training.commands import fit
+from attention_unet_training.data.synthetic_data import SyntheticCTData
+from support import prepared_cases
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CONFIGS = sorted(path.relative_to(fit.CONFIGS).as_posix() for path in fit.CONFIGS.rglob("*.yaml"))

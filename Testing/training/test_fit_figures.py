@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import prepared_cases
 from attention_unet_training.callbacks import AttentionFigures
 from attention_unet_training.callbacks.figure import draw_figure, slice_numbers, take
 from attention_unet_training.cli import main
-from training_runs import tiny_config
+from support import prepared_cases
+from support.training_runs import tiny_config
 
 ORGANS = ["pancreas", "spleen"]
 

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-import phantoms
-import prepared_cases
 from attention_unet_training.cli import main
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.starting_weights import read_starting_weights
-from attention_unet_training.task import SegmentationTask
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
-from AttentionUNetSegmentationLib.model import build_network, load_model, save_model
-from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec, IntensitySpec
+from attention_unet_training.preparation.prepared import PreparedDataset
+from attention_unet_training.task.segmentation_task import SegmentationTask
+from attention_unet_training.task.starting_weights import read_starting_weights
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, IntensitySpec
+from AttentionUNetSegmentationLib.models.loading import build_network, load_model, save_model
+from support import phantoms, prepared_cases
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
@@ -128,7 +127,8 @@ def test_mistakes_are_told_in_one_line(model, dataset, tmp_path, capsys, monkeyp
 
 def test_too_few_cases_are_noticed_before_the_model_is_loaded(model, tmp_path, capsys, monkeypatch):
     few = prepared_cases.write_dataset(tmp_path / "few", 1)
-    monkeypatch.setattr("attention_unet_training.finetune.make_task", lambda *_: pytest.fail("the model was loaded"))
+    module = "attention_unet_training.commands.finetune"
+    monkeypatch.setattr(f"{module}.make_task", lambda *_: pytest.fail("the model was loaded"))
     assert finetune(model, few, tmp_path / "run") == 1
     error = (
         "error: validation_cases: 1 of 1 cases leave none for training; ask for fewer (finetune: --validation-cases)"

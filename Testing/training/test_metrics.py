@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import surface_distance
 
-import phantoms
 from attention_unet_training.evaluation.metrics import METRICS, OrganMetrics, dice, measure_organ
 from attention_unet_training.evaluation.surfaces import Surface, distances_mm, surface_distances, surface_of
-from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Grid, Volume
+from support import phantoms
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # in surface-distance

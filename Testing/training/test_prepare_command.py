@@ -8,14 +8,14 @@ import os
 import numpy as np
 import pytest
 
-import phantoms
-import prepare_phantoms as made
-from attention_unet_training.dataset import case_preparation
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.dataset.workers import run_parallel
-from attention_unet_training.prepare import main
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
-from AttentionUNetSegmentationLib.preprocessing import preprocess
+from attention_unet_training.commands.prepare import main
+from attention_unet_training.preparation import case as case_preparation
+from attention_unet_training.preparation.prepared import PreparedDataset
+from attention_unet_training.preparation.workers import run_parallel
+from AttentionUNetSegmentationLib.imaging.preprocessing import preprocess
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+from support import phantoms
+from support import prepare_phantoms as made
 
 
 def run(source, output, *options) -> int:

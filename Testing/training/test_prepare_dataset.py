@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-import prepare_phantoms as made
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.prepare import main
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
+from attention_unet_training.commands.prepare import main
+from attention_unet_training.preparation.prepared import PreparedDataset
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+from support import prepare_phantoms as made
 
 IDENTITY = [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]
 

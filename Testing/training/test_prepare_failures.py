@@ -6,10 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 
-import prepare_phantoms as made
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.prepare import main
+from attention_unet_training.commands.prepare import main
+from attention_unet_training.preparation.prepared import PreparedDataset
 from AttentionUNetSegmentationLib.volume import Volume
+from support import prepare_phantoms as made
 
 BROKEN = 1  # the case that the tests break, of 0, 1, 2
 

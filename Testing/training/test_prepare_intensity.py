@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-import prepare_phantoms as made
-from attention_unet_training.cases_data import CasesData
-from attention_unet_training.dataset import case_preparation, intensity_scaling, preparation
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.export import export
-from attention_unet_training.prepare import main
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
-from AttentionUNetSegmentationLib.preprocessing import preprocess
+from attention_unet_training.commands.export import export
+from attention_unet_training.commands.prepare import main
+from attention_unet_training.data.cases_data import CasesData
+from attention_unet_training.preparation import case as case_preparation
+from attention_unet_training.preparation import dataset as preparation
+from attention_unet_training.preparation import intensity_scaling
+from attention_unet_training.preparation.prepared import PreparedDataset
+from AttentionUNetSegmentationLib.imaging.preprocessing import preprocess
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
-from training_checkpoints import tiny_network, write_checkpoint
+from support import prepare_phantoms as made
+from support.training_checkpoints import tiny_network, write_checkpoint
 
 AUTO = ("--mean", "auto", "--std", "auto")
 CLIP_HU = (-200.0, 300.0)

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import phantoms
-import prepare_phantoms as made
-from attention_unet_training.dataset.alignment import align, flip_name, on_same_places
-from attention_unet_training.dataset.case_preparation import resample_classes
-from attention_unet_training.dataset.label_fit import FLIPS, fits
-from attention_unet_training.dataset.label_reading import read_classes
-from attention_unet_training.dataset.layouts import find_source
-from attention_unet_training.dataset.organ_names import labelled_organs, map_names
-from AttentionUNetSegmentationLib.files import read_volume
+from attention_unet_training.preparation.alignment import align, flip_name, on_same_places
+from attention_unet_training.preparation.case import resample_classes
+from attention_unet_training.preparation.label_fit import FLIPS, fits
+from attention_unet_training.preparation.label_reading import read_classes
+from attention_unet_training.preparation.layouts import find_source
+from attention_unet_training.preparation.organ_names import labelled_organs, map_names
+from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
+from support import phantoms
+from support import prepare_phantoms as made
 
 ORGANS = ("pancreas", "spleen", "kidney")
 SAMPLE = Path(__file__).parents[2] / "AttentionUNetSegmentation" / "Resources" / "SampleData"

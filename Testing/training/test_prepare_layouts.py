@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-import prepare_phantoms as made
-from attention_unet_training.dataset.layout_csv import parse_values
-from attention_unet_training.dataset.layout_nnunet import label_table
-from attention_unet_training.dataset.layouts import find_source
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.prepare import main
+from attention_unet_training.commands.prepare import main
+from attention_unet_training.preparation.layouts import find_source
+from attention_unet_training.preparation.layouts.csv_table import parse_values
+from attention_unet_training.preparation.layouts.nnunet import label_table
+from attention_unet_training.preparation.prepared import PreparedDataset
+from support import prepare_phantoms as made
 
 VALUE_TO_NAME = {"0": "background", "1": "pancreas", "2": "spleen", "3": "right kidney", "4": "left kidney"}
 MSD = {"modality": {"0": "CT"}, "labels": VALUE_TO_NAME, "numTraining": 2}

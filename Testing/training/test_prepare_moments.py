@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from attention_unet_training.dataset.intensity import IntensityToMeasure, Moments, moments_of
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
+from attention_unet_training.preparation.intensity import IntensityToMeasure, Moments, moments_of
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 BOTH = IntensityToMeasure((0.0, 3000.0), None, None)
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from attention_unet_training.dataset.records import read_record, write_record
-from attention_unet_training.dataset.splits import Fold, Split, draw_folds, draw_holdout
+from attention_unet_training.preparation.records import read_record, write_record
+from attention_unet_training.preparation.splits import Fold, Split, draw_folds, draw_holdout
 
 
 def own_patients(count: int) -> dict[str, str]:

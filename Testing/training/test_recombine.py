@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from attention_unet_training import recombine as recombine_command
 from attention_unet_training.cli import main
+from attention_unet_training.commands import recombine as recombine_command
 from attention_unet_training.synthetic_ct import prepare_anatomy
 from attention_unet_training.synthetic_ct.atlas import load_atlas
 from attention_unet_training.synthetic_ct.recombination import (
@@ -19,7 +19,7 @@ from attention_unet_training.synthetic_ct.recombination import (
     skeleton_map,
 )
 from attention_unet_training.synthetic_ct.structures import BONES, number_of
-from box_anatomy import RAS_2MM, box_labels, own_names, write_atlas
+from support.box_anatomy import RAS_2MM, box_labels, own_names, write_atlas
 
 SHAPE = (60, 60, 90)
 # Boxes (z, y, x) in voxels; a rib cage around the organs.
@@ -342,9 +342,9 @@ def test_of_a_large_folder_a_few_donors_are_drawn_for_each_map(tmp_path, monkeyp
     folder.mkdir()
     write_atlas(folder, [f"s{n}" for n in range(6)], BODY, SHAPE)
     asked = []
-    monkeypatch.setattr("attention_unet_training.recombine.MOST_DONORS", 2)
+    monkeypatch.setattr("attention_unet_training.commands.recombine.MOST_DONORS", 2)
     monkeypatch.setattr(
-        "attention_unet_training.recombine.recombine",
+        "attention_unet_training.commands.recombine.recombine",
         lambda recipient, donors, *_: asked.append([each.name for each in donors]) or recombine(recipient, donors, *_),
     )
     arguments = ["--atlas", str(folder), "--output", str(tmp_path / "more"), "--cache", str(tmp_path), "--count", "6"]

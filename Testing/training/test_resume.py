@@ -5,9 +5,9 @@ import signal
 import pytest
 import torch
 
-import prepared_cases
 from attention_unet_training.cli import main
-from training_runs import run_in_a_process, tiny_config, weights
+from support import prepared_cases
+from support.training_runs import run_in_a_process, tiny_config, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 AVERAGE = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.8}}

@@ -7,9 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import phantoms
-from attention_unet_training import robustness
-from attention_unet_training.robustness import BASE, CONDITIONS, Condition, Score, make_ct, measure, write_table
+from attention_unet_training.commands import robustness
+from attention_unet_training.commands.robustness import (
+    BASE,
+    CONDITIONS,
+    Condition,
+    Score,
+    make_ct,
+    measure,
+    write_table,
+)
+from support import phantoms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

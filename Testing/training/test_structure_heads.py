@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from attention_unet_training.losses import SegmentationLoss
-from attention_unet_training.structure_heads import StructureHeads, at_scale
 from attention_unet_training.synthetic_ct.structures import (
     AUXILIARY_GROUPS,
     STRUCTURES,
@@ -14,8 +12,10 @@ from attention_unet_training.synthetic_ct.structures import (
     auxiliary_table,
     number_of,
 )
-from attention_unet_training.task import SegmentationTask
-from AttentionUNetSegmentationLib.network import UNet
+from attention_unet_training.task.losses import SegmentationLoss
+from attention_unet_training.task.segmentation_task import SegmentationTask
+from attention_unet_training.task.structure_heads import StructureHeads, at_scale
+from AttentionUNetSegmentationLib.inference.network import UNet
 
 WIDTHS = [2, 4, 4, 4]  # scales of the same width
 CLASSES = len(AUXILIARY_GROUPS) + 1

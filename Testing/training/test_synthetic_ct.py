@@ -18,7 +18,17 @@ from attention_unet_training.synthetic_ct.preview import contact_sheet
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import TARGET_OF_STRUCTURE, number_of
-from box_anatomy import BOXES, CLEAN, RAS_2MM, REAL_ATLAS, SHAPE, box_anatomy, centre_mm, own_names, still_config
+from support.box_anatomy import (
+    BOXES,
+    CLEAN,
+    RAS_2MM,
+    REAL_ATLAS,
+    SHAPE,
+    box_anatomy,
+    centre_mm,
+    own_names,
+    still_config,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

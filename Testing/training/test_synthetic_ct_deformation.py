@@ -13,7 +13,7 @@ from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import number_of
 from attention_unet_training.synthetic_ct.warping import warp_labels
-from box_anatomy import BOXES, box_anatomy, centre_mm
+from support.box_anatomy import BOXES, box_anatomy, centre_mm
 
 SHAPE = (60, 40, 60)  # higher than the label map, so that a longer spleen has room
 

@@ -13,7 +13,7 @@ from attention_unet_training.synthetic_ct.masses import draw_masses
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import KIDNEYS, number_of
-from box_anatomy import CLEAN, centre_mm, still_config
+from support.box_anatomy import CLEAN, centre_mm, still_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,7 @@ import pytest
 from attention_unet_training.synthetic_ct import generate
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import TARGET_ORGANS
-from box_anatomy import BOXES, CLEAN, box_anatomy, centre_mm, still_config
+from support.box_anatomy import BOXES, CLEAN, box_anatomy, centre_mm, still_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

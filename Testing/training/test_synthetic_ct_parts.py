@@ -20,7 +20,7 @@ from attention_unet_training.synthetic_ct.separable import (
     thick_slice_matrix,
 )
 from attention_unet_training.synthetic_ct.structures import KIDNEYS, number_of
-from box_anatomy import RAS_2MM, box_anatomy, box_labels, own_names
+from support.box_anatomy import RAS_2MM, box_anatomy, box_labels, own_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

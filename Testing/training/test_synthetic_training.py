@@ -10,20 +10,20 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-import phantoms
 from attention_unet_training.cli import main
-from attention_unet_training.evaluate import dice, evaluate_case
-from attention_unet_training.export import export
-from attention_unet_training.sampling import EpochSampler
+from attention_unet_training.commands.evaluate import dice, evaluate_case
+from attention_unet_training.commands.export import export
+from attention_unet_training.data.sampling import EpochSampler
+from attention_unet_training.data.synthetic_data import SyntheticCTData
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
 from attention_unet_training.synthetic_ct.structures import AUXILIARY_GROUPS, number_of
-from attention_unet_training.synthetic_data import SyntheticCTData
-from attention_unet_training.task import SegmentationTask, read_network_state
-from AttentionUNetSegmentationLib.files import read_volume
-from AttentionUNetSegmentationLib.model import Model, load_model
+from attention_unet_training.task.segmentation_task import SegmentationTask, read_network_state
+from AttentionUNetSegmentationLib.formats.files import read_volume
+from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.volume import Volume
-from box_anatomy import BOXES, write_atlas
+from support import phantoms
+from support.box_anatomy import BOXES, write_atlas
 
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]

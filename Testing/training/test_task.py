@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-import phantoms
-from attention_unet_training.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
-from attention_unet_training.optimisation import learning_rate_factor
-from attention_unet_training.starting_weights import StartingWeights, read_starting_weights, start_from
-from attention_unet_training.task import MAX_STEPS_LOST, SegmentationTask
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
-from AttentionUNetSegmentationLib.model import build_network, save_model
-from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec
-from AttentionUNetSegmentationLib.network import AttentionUNet, UNet
+from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
+from attention_unet_training.task.optimisation import learning_rate_factor
+from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
+from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
+from AttentionUNetSegmentationLib.models.loading import build_network, save_model
+from support import phantoms
 
 WIDTHS = [2, 4, 4]
 ORGANS = ["pancreas", "spleen", "kidney"]

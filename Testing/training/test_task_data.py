@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import prepared_cases
-from attention_unet_training.augmentation import Augmentation, draw_matrix, draw_patch, draw_start, read_window
-from attention_unet_training.case_patches import OrganMap, TrainingPatches, ValidationCases
-from attention_unet_training.cases_data import CasesData, choose_validation
-from attention_unet_training.dataset.prepared import PreparedDataset
-from attention_unet_training.sampling import EpochSampler
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
+from attention_unet_training.data.augmentation import Augmentation, draw_matrix, draw_patch, draw_start, read_window
+from attention_unet_training.data.case_patches import OrganMap, TrainingPatches, ValidationCases
+from attention_unet_training.data.cases_data import CasesData, choose_validation
+from attention_unet_training.data.sampling import EpochSampler
+from attention_unet_training.preparation.prepared import PreparedDataset
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from support import prepared_cases
 
 STILL = Augmentation(affine_probability=0, flip_probability=0, organ_probability=0)
 ORGANS = list(prepared_cases.ORGANS)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import prepared_cases
 from attention_unet_training.cli import main
-from training_runs import tiny_config
+from support import prepared_cases
+from support.training_runs import tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = {  # name -> what it does; attention_unet_training.<name>.main(arguments) runs it, imported when needed
+COMMANDS = {  # name -> what it does; commands.<name>.main(arguments) runs it, imported when needed
     "prepare": "make a dataset of CTs with reference labels ready for training: TCIA, nnU-Net, AMOS, BTCV, CSV ...",
     "fit": "train a network: --config FILE (see configs/), --help for all options",
     "validate": "Dice of given weights on the validation part of a configuration, without training",
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2 if wanted or not arguments else 0
     try:
-        return importlib.import_module(f"attention_unet_training.{arguments[0]}").main(arguments[1:])
+        return importlib.import_module(f"attention_unet_training.commands.{arguments[0]}").main(arguments[1:])
     except ModuleNotFoundError as error:
         print(
             f"error: {error.name} is not installed: pip install '.[training]' in the project's folder", file=sys.stderr

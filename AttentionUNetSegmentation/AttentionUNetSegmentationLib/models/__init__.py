@@ -1,1 +1,1 @@
-"""The models that come with the package: one folder each, with model.json and weights.pt."""
+"""A model: its description, where it is found, and how it is loaded; the bundled models lie beside."""

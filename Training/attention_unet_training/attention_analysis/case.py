@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from AttentionUNetSegmentationLib.components import keep_largest
-from AttentionUNetSegmentationLib.files import read_volume
-from AttentionUNetSegmentationLib.model_spec import IntensitySpec
-from AttentionUNetSegmentationLib.preprocessing import BODY_ABOVE_HU, NetworkInput, preprocess
-from AttentionUNetSegmentationLib.resampling import resample
+from AttentionUNetSegmentationLib.formats.files import read_volume
+from AttentionUNetSegmentationLib.imaging.components import keep_largest
+from AttentionUNetSegmentationLib.imaging.preprocessing import BODY_ABOVE_HU, NetworkInput, preprocess
+from AttentionUNetSegmentationLib.imaging.resampling import resample
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
 
 PREFERRED_ORGAN = "pancreas"

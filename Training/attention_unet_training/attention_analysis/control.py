@@ -11,8 +11,8 @@ import copy
 
 import torch
 
-from AttentionUNetSegmentationLib.model import build_network
-from AttentionUNetSegmentationLib.network import AttentionUNet
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet
+from AttentionUNetSegmentationLib.models.loading import build_network
 
 from .series import TrainedNetwork
 

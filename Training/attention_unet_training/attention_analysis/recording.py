@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from AttentionUNetSegmentationLib.inference import pad_to_multiple
-from AttentionUNetSegmentationLib.network import AttentionUNet
-from AttentionUNetSegmentationLib.postprocessing import attention_volumes
-from AttentionUNetSegmentationLib.preprocessing import NetworkInput
+from AttentionUNetSegmentationLib.imaging.postprocessing import attention_volumes
+from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet
+from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
 from AttentionUNetSegmentationLib.volume import Volume
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from AttentionUNetSegmentationLib.model_spec import ArchitectureSpec, IntensitySpec
-from AttentionUNetSegmentationLib.network import AttentionUNet
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet
+from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, IntensitySpec
 
-from ..export import CHECKPOINT_ENDING, read_source
+from ..commands.export import CHECKPOINT_ENDING, read_source
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from AttentionUNetSegmentationLib.resampling import reach, resample
+from AttentionUNetSegmentationLib.imaging.resampling import reach, resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .case import AttentionCase, PreparedCase

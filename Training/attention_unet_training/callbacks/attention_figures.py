@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from AttentionUNetSegmentationLib.network import resample_linearly
+from AttentionUNetSegmentationLib.inference.network import resample_linearly
 
-from ..networks import pad_as_engine
+from ..task.networks import pad_as_engine
 from .figure import draw_figure
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from AttentionUNetSegmentationLib.files import READABLE_ENDINGS, read_volume
+from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
-from ..dataset.prepared import PreparedCase, PreparedDataset
-from ..dataset.records import REFERENCE_FILE
+from ..preparation.prepared import PreparedCase, PreparedDataset
+from ..preparation.records import REFERENCE_FILE
 
 PARTS = ("test", "train")
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from AttentionUNetSegmentationLib.model import Model
-from AttentionUNetSegmentationLib.model_spec import ARCHITECTURES, ModelSpec
-from AttentionUNetSegmentationLib.network import UNet
+from AttentionUNetSegmentationLib.inference.network import UNet
+from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ModelSpec
+from AttentionUNetSegmentationLib.models.loading import Model
 
-from ..export import _from_training
-from ..task import SegmentationTask, read_network_state
+from ..commands.export import _from_training
+from ..task.segmentation_task import SegmentationTask, read_network_state
 
 DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "abdomen-ct.json"
 GREY = (128, 128, 128)

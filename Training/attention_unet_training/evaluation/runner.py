@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
-from AttentionUNetSegmentationLib.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .cases import EvaluationCase

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from torch import nn
 
 from AttentionUNetSegmentationLib import __version__
-from AttentionUNetSegmentationLib.files import READABLE_ENDINGS, read_volume
-from AttentionUNetSegmentationLib.model import Model, load_model
-from AttentionUNetSegmentationLib.model_store import find_model
+from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
+from AttentionUNetSegmentationLib.inference.network import UNet
+from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
-from AttentionUNetSegmentationLib.network import UNet
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Volume
 

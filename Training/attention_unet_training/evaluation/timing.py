@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from AttentionUNetSegmentationLib.backends import choose_backend, choose_device, create_backend
+from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device, create_backend
 from AttentionUNetSegmentationLib.monitor import Monitor
 from AttentionUNetSegmentationLib.pipeline import Options
 

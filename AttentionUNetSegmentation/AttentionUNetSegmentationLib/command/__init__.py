@@ -1,0 +1,1 @@
+"""The attention-unet command: many cases, their files, and what the terminal shows."""

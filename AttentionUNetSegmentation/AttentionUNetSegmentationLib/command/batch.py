@@ -1,0 +1,199 @@
+"""Running a case: whether it is done already, and how its files are written.
+
+A case's files are made in a scratch folder beside their destination and moved into place when all exist, the report
+last: a folder with a report is complete, and an interrupted batch goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..formats.files import read_volume, write_segmentation, write_volume
+from ..models.loading import Model
+from ..monitor import CancelCheck, ProgressCallback
+from ..pipeline import Options, segment
+from ..volume import Segmentation, Volume
+from .cases import (
+    BACKUP,
+    REPORT_FILE,
+    SCRATCH,
+    Case,
+    files_of_input,
+    files_of_result,
+    is_called_like_a_result,
+    read_report,
+    unfinished_results,
+)
+from .report import build_report, write_overview
+
+ABANDONED_SECONDS = 3600.0  # a scratch folder that is older was left by a run that was killed
+
+
+def is_done(case: Case, model: Model, options: Options) -> bool:
+    """Whether the case's folder holds the complete result of the same input, model and options."""
+    report = read_report(case.folder)
+    if not report or report["run"] != run_fingerprint(case, model, options):
+        return False
+    return all((case.folder / str(name)).is_file() for name in report["files"])
+
+
+def check_nothing_is_lost(case: Case) -> None:
+    """Make sure that nothing is in the folder but an earlier result of the same input, as it was written.
+
+    Raises:
+        ValueError: If another input's result is there, one that was edited, or files of the user's own named like one.
+    """
+    advice = "choose another output folder, or replace it with --overwrite"
+    report = read_report(case.folder)
+    if report and report["run"]["input"] != str(case.source.resolve()):
+        raise ValueError(f"{case.folder} holds the result of another input, {report['run']['input']}: {advice}")
+    for name, written in (report.get("sha256") or {}).items():
+        path = case.folder / name
+        if is_called_like_a_result(name) and path.is_file() and _sha256(path) != written:
+            raise ValueError(f"{path} was changed since it was written: {advice}")
+    ours = {*files_of_result(case.folder), *unfinished_results(case.folder, case.source)}
+    found = {path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name)}
+    if foreign := sorted(found - ours):
+        raise ValueError(f"{case.folder} holds {foreign[0]}, which is no result of a complete run: {advice}")
+
+
+def run_case(
+    case: Case,
+    model: Model,
+    options: Options,
+    overwrite: bool = False,
+    progress: ProgressCallback | None = None,
+    cancel: CancelCheck | None = None,
+) -> dict[str, Any]:
+    """Segment one case, write its files and return its report.
+
+    Raises:
+        ValueError: If the input cannot be used, or, unless ``overwrite`` is set, something would be lost
+            (``check_nothing_is_lost``), by now.
+        OSError: If the results cannot be written; what was there before is untouched.
+        Cancelled: When asked to stop.
+    """
+    if case.source.resolve().parent == case.folder.resolve() and is_called_like_a_result(case.source.name):
+        raise ValueError(f"the result would replace {case.source} itself: choose another output folder")
+    fingerprint = run_fingerprint(case, model, options)
+    began = time.monotonic()
+    volume = read_volume(case.source)
+    reading = time.monotonic() - began
+    segmentation = segment(volume, model, options, progress, cancel)
+    report = build_report(volume, segmentation, model.spec)
+    is_new = not case.folder.exists()
+    case.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=case.folder, prefix=SCRATCH) as scratch:
+            began = time.monotonic()
+            _write_files(Path(scratch), volume, segmentation)
+            report["files"] = sorted(path.name for path in Path(scratch).iterdir())
+            report["sha256"] = {name: _sha256(Path(scratch) / name) for name in report["files"]}
+            report["run"] = fingerprint
+            report["seconds_files"] = {"reading": round(reading, 3), "writing": round(time.monotonic() - began, 3)}
+            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+            (Path(scratch) / REPORT_FILE).write_text(text, encoding="utf-8")
+            if not overwrite:
+                check_nothing_is_lost(case)  # another run may have come first
+            _move_into_place(Path(scratch), case.folder)
+        _remove_abandoned(case.folder)
+    except BaseException:
+        if is_new and not any(case.folder.iterdir()):
+            case.folder.rmdir()
+        raise
+    return report
+
+
+def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:
+    """What determines a result: the input's files, the model's weights, the options."""
+    files = sorted(path for path in files_of_input(case.source) if path.exists())
+    states = [(os.path.relpath(path, case.source.parent), path.stat()) for path in files]
+    listing = "\n".join(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
+    return {
+        "input": str(case.source.resolve()),
+        "state": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
+        "engine_version": __version__,
+        "model_sha256": model.spec.weights.sha256,
+        "options": asdict(options),
+    }
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that results can be written, before anything is computed.
+
+    Raises:
+        OSError: If not, with the reason.
+    """
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise NotADirectoryError(f"the output folder {folder} cannot be made: {existing} is a file")
+    try:
+        str(folder).encode("utf-8")
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except UnicodeEncodeError:
+        raise OSError(f"the output folder {str(folder)!a} is not valid UTF-8; rename it") from None
+    except OSError as error:
+        raise OSError(f"the output folder {folder} is not writable: {error.strerror or error}") from error
+
+
+def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> None:
+    write_segmentation(segmentation, folder / "segmentation.seg.nrrd")
+    labels = Volume(segmentation.labels, segmentation.ijk_to_ras, name="labels.nii.gz")
+    write_volume(labels, folder / "labels.nii.gz")
+    for gate, attention in segmentation.attention.items():
+        write_volume(attention, folder / f"attention_{gate}.nrrd")
+    for organ, probability in segmentation.probabilities.items():
+        write_volume(probability, folder / f"probability_{organ.replace(' ', '_')}.nii.gz")
+    write_overview(volume, segmentation, folder / "overview.png")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete scratch folders of runs that were killed; what they were about to replace has been replaced by now."""
+    for scratch in folder.glob(f"{SCRATCH}*"):
+        with suppress(FileNotFoundError):  # another run's, which has ended
+            if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move_into_place(scratch: Path, folder: Path) -> None:
+    """Exchange an older result for the new one: the old report goes first, the new one comes last.
+
+    If a file cannot be moved (open in another program, say), or the run is interrupted, everything is put back.
+    """
+    new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
+    old = sorted({*files_of_result(folder), *new}, key=lambda name: name != REPORT_FILE)
+    backup = scratch / BACKUP
+    backup.mkdir()
+    moved: list[str] = []
+    try:
+        for name in old:
+            if (folder / name).is_file():
+                os.replace(folder / name, backup / name)
+        for name in new:
+            moved.append(name)
+            os.replace(scratch / name, folder / name)
+    except BaseException:
+        for name in moved:
+            if (folder / name).is_file():  # not a folder that was in the way
+                (folder / name).unlink()
+        for path in sorted(backup.iterdir(), key=lambda path: path.name == REPORT_FILE):
+            os.replace(path, folder / path.name)
+        raise

@@ -1,0 +1,199 @@
+"""What to segment, where the results of each case go, and what lies there already."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..formats.dicom.series import is_dicom_file
+from ..formats.files import READABLE_ENDINGS
+from ..formats.nrrd_mha import read_header
+
+REPORT_FILE = "report.json"
+SCRATCH = ".writing-"  # what a folder's name begins with in which a run prepares its files, beside where they go
+BACKUP = "backup"  # within it: what the files replace, until all are in place
+RESULT_FILES = (
+    REPORT_FILE,
+    "labels.nii.gz",
+    "segmentation.seg.nrrd",
+    "overview.png",
+    "attention_*.nrrd",
+    "probability_*.nii.gz",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input and the folder its results go to.
+
+    Attributes:
+        name: Of the case, and of its folder among several.
+        source: File, or folder of DICOM files.
+        folder: Where its results go.
+        taken: Why the folder does not have the input's own name, if another input's result is the reason.
+    """
+
+    name: str
+    source: Path
+    folder: Path
+    taken: str = ""
+
+
+def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool = False) -> list[Case]:
+    """Turn the given files and folders into cases.
+
+    A single case writes into ``output_dir`` itself, several write into sub-folders with unique names. A case that has
+    its results there already, whatever it was given with, keeps its folder.
+
+    Args:
+        inputs: Files and folders.
+        output_dir: Where results go, and earlier ones are.
+        overwrite: Whether folders with results of other inputs may be taken.
+
+    Raises:
+        ValueError: See ``find_sources``.
+    """
+    sources = find_sources(inputs)
+    if len(sources) == 1:
+        return [Case(_stem(sources[0]), sources[0], output_dir)]
+    return _named_cases(sources, output_dir, overwrite)
+
+
+def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
+    """The CTs among files and folders: a folder that directly holds volumes stands for them, any other is DICOM.
+
+    Raises:
+        ValueError: If nothing is given, or a folder holds DICOM files and volumes of another kind.
+    """
+    sources: list[Path] = []
+    for entry in map(Path, inputs):
+        volumes = _volumes_in(entry) if entry.is_dir() else []
+        if volumes and _holds_dicom(entry):
+            raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name what is to be segmented")
+        sources += volumes or [entry]
+    if not sources:
+        raise ValueError("no input was given")
+    return sources
+
+
+def files_of_input(source: Path) -> list[Path]:
+    """Everything that an input's voxels come from: the file, its data file too, or a folder's files but results."""
+    if source.is_dir():
+        return [path for folder, _, names in os.walk(source) for path in _no_results(Path(folder), names)]
+    if not source.is_file():
+        return []
+    header = read_header(source)
+    if header.is_spread:  # over files that lie beside it
+        return _no_results(source.parent, [path.name for path in source.parent.iterdir() if path.is_file()])
+    return list(dict.fromkeys([source, header.data_file]))
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of the result in a folder; empty without a readable one that names its files and its run."""
+    if not (folder / REPORT_FILE).is_file():
+        return {}
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        is_ours = isinstance(report["files"], list) and isinstance(report["run"]["input"], str)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return report if is_ours else {}
+
+
+def files_of_result(folder: Path) -> list[str]:
+    """Names of the files that belong to the result in a folder, the report first; none without a result."""
+    report = read_report(folder)
+    return [REPORT_FILE, *(name for name in report["files"] if is_called_like_a_result(name))] if report else []
+
+
+def unfinished_results(folder: Path, source: Path | None = None) -> set[str]:
+    """Names of files that a run which was killed may have left in a folder, while it moved them there.
+
+    Args:
+        folder: Where the results go.
+        source: The input of that run; any if not given.
+    """
+    scratches = [scratch for found in folder.glob(f"{SCRATCH}*") for scratch in (found, found / BACKUP)]
+    return {
+        name
+        for scratch in scratches
+        if source is None or read_report(scratch).get("run", {}).get("input") == str(source.resolve())
+        for name in files_of_result(scratch)
+    }
+
+
+def is_called_like_a_result(name: str) -> bool:
+    """Whether a file of this name could be one that a run writes."""
+    return any(fnmatch.fnmatchcase(str(name), pattern) for pattern in RESULT_FILES)
+
+
+def _volumes_in(folder: Path) -> list[Path]:
+    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(path for path in _no_results(folder, names) if _is_called_like_a_volume(path.name))
+
+
+def _no_results(folder: Path, names: Sequence[str]) -> list[Path]:
+    results = {*files_of_result(folder), *unfinished_results(folder)}
+    return [folder / name for name in names if name not in results]
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether DICOM files lie in a folder, or one is the first in a folder there."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            _, _, names = next(os.walk(path), (path, [], []))  # nothing of a folder that must not be read
+            path = path / min(names) if names else path
+        if path.is_file() and is_dicom_file(path):
+            return True
+    return False
+
+
+def _is_called_like_a_volume(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(READABLE_ENDINGS)
+
+
+def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> list[Case]:
+    """A folder for each source: that of its earlier result, or its own name, with its parent's where names collide."""
+    earlier: dict[str, list[str]] = defaultdict(list)
+    for report in sorted(output_dir.glob(f"*/{REPORT_FILE}")):
+        if not report.parent.name.startswith(SCRATCH) and (found := read_report(report.parent)):
+            earlier[found["run"]["input"]].append(report.parent.name)
+    given = {str(source.resolve()) for source in sources}
+    others = {name.lower(): path for path, names in earlier.items() if path not in given for name in names}
+    used = {name.lower() for path in given for name in earlier.get(path, ())} | (set() if overwrite else set(others))
+    counts = Counter(_stem(source).lower() for source in sources)
+    cases = []
+    for source in sources:
+        if kept := earlier.get(str(source.resolve())):
+            name = kept.pop(0)
+            cases.append(Case(name, source, output_dir / name))
+            continue
+        short, long = _stem(source), f"{_absolute(source).parent.name}_{_stem(source)}"
+        names = [short, long] if counts[short.lower()] == 1 else [long]
+        names += [f"{long}_{number}" for number in range(2, len(sources) + len(used) + 3)]
+        name = next(name for name in names if name.lower() not in used)
+        used.add(name.lower())
+        other = "" if overwrite else others.get(names[0].lower(), "")
+        taken = f"as {output_dir / names[0]} holds the result of another input, {other}" if other else ""
+        cases.append(Case(name, source, output_dir / name, taken))
+    return cases
+
+
+def _stem(source: Path) -> str:
+    name = _absolute(source).name
+    for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name or "case"
+
+
+def _absolute(source: Path) -> Path:
+    """The path without "." and ".."; links are kept, as their names may be what tells cases apart."""
+    return Path(os.path.abspath(source))

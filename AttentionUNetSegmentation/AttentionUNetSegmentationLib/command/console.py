@@ -1,0 +1,189 @@
+"""What the command shows on a terminal: progress, tables, warnings (rich)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..models.description import ModelSpec
+from ..models.loading import Model
+from ..models.store import InstalledModel
+from ..pipeline import Options
+from .batch import check_nothing_is_lost, is_done, run_case
+from .cases import Case
+
+logger = logging.getLogger("attention_unet")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one case ended: a report, or an error, or nothing to do."""
+
+    case: Case
+    report: dict[str, Any] | None = None
+    error: str = ""
+    skipped: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the case's results are complete."""
+        return not self.error
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        status = "skipped" if self.skipped else "done" if self.succeeded else "failed"
+        base = {
+            "case": self.case.name,
+            "source": str(self.case.source),
+            "folder": str(self.case.folder),
+            "status": status,
+        }
+        return base | ({"error": self.error} if self.error else {}) | ({"report": self.report} if self.report else {})
+
+
+def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: bool, show: bool) -> Iterator[Outcome]:
+    """Run cases one after the other, each when asked for; a failing one is reported and does not stop the others."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.fields[case]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    columns += (TextColumn("{task.description}"),)
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
+        for number, case in enumerate(cases, start=1):
+            label = case.name if len(cases) == 1 else f"{case.name} ({number}/{len(cases)})"
+            task = bar.add_task("reading", total=1.0, case=label)
+
+            def report_progress(fraction: float, step: str, task=task) -> None:
+                bar.update(task, completed=fraction, description=step)
+
+            outcome = _run_one(case, model, options, overwrite, report_progress)
+            bar.remove_task(task)
+            if outcome.error:
+                print(f"error: {outcome.error}", file=sys.stderr)
+            yield outcome
+
+
+def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progress) -> Outcome:
+    try:
+        if not overwrite and is_done(case, model, options):
+            return Outcome(case, skipped=True)
+        if not overwrite:
+            check_nothing_is_lost(case)
+        return Outcome(case, report=run_case(case, model, options, overwrite, progress))
+    except Exception as error:
+        logger.debug("case %s failed", case.name, exc_info=True)
+        known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
+        message = " ".join(str(error).split()) or type(error).__name__
+        source = "" if str(case.source.name) in message else f"{case.source}: "
+        return Outcome(case, error=source + (message if known else f"{type(error).__name__}: {message}"))
+
+
+def print_summary(outcomes: Sequence[Outcome], spec: ModelSpec) -> None:
+    """A table of organ volumes, the warnings, and where the results are."""
+    from rich.console import Console
+
+    console = Console()
+    reports = [outcome for outcome in outcomes if outcome.report]
+    if len(outcomes) == 1 and reports:
+        _print_case(console, reports[0])
+    elif reports:
+        _print_batch(console, reports)
+    for outcome in reports:
+        for warning in outcome.report["warnings"]:
+            console.print(f"warning: {outcome.case.name}: {warning}", style="yellow", highlight=False, markup=False)
+    skipped = sum(outcome.skipped for outcome in outcomes)
+    failed = sum(not outcome.succeeded for outcome in outcomes)
+    if len(outcomes) > 1 or skipped:
+        console.print(f"{len(reports)} done, {skipped} done already (use --overwrite to repeat), {failed} failed")
+    for outcome in outcomes:
+        if outcome.case.taken and outcome.succeeded:
+            text = f"note: the results of {outcome.case.source} are in {outcome.case.folder}, {outcome.case.taken}"
+            console.print(text, highlight=False, soft_wrap=True, markup=False)
+    if len(outcomes) == 1 and skipped:
+        console.print(f"results: {outcomes[0].case.folder}", highlight=False, soft_wrap=True, markup=False)
+    if reports:
+        console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim", markup=False)
+
+
+def _print_case(console: Any, outcome: Outcome) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("organ", "volume (ml)", "mean (HU)", title=escape(outcome.case.name))
+    for organ in outcome.report["organs"]:
+        mean = "-" if organ["mean_hu"] is None else f"{organ['mean_hu']:.0f}"
+        table.add_row(escape(organ["name"]), _volume_text(organ), mean)
+    console.print(table)
+    seconds = outcome.report["provenance"]["seconds"]
+    device = f"{outcome.report['provenance']['device']}, {outcome.report['provenance']['backend']}"
+    network = seconds.get("running the network", 0.0)
+    console.print(f"{seconds['total']:.1f} s ({device}; the network {network:.1f} s)", highlight=False)
+    console.print(f"picture: {outcome.case.folder / 'overview.png'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"results: {outcome.case.folder}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _volume_text(organ: Mapping[str, Any]) -> str:
+    return f"{organ['volume_ml']:.1f}" if organ["found"] else "not found"
+
+
+def _print_batch(console: Any, outcomes: Sequence[Outcome]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    names = list(dict.fromkeys(organ["name"] for outcome in outcomes for organ in outcome.report["organs"]))
+    table = Table("case", *(escape(f"{name} (ml)") for name in names), "seconds")
+    for outcome in outcomes:
+        volumes = {organ["name"]: _volume_text(organ) for organ in outcome.report["organs"]}
+        seconds = outcome.report["provenance"]["seconds"]["total"]
+        table.add_row(escape(outcome.case.name), *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
+    console.print(table)
+
+
+def print_models(models: Sequence[InstalledModel]) -> None:
+    """List models with what they were trained on, measured figures and licence."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if not models:
+        console.print("no models")
+    for entry in models:
+        place = "in the package" if entry.packaged else str(entry.folder)
+        console.print(f"{entry.name} ({place})", style="bold", markup=False)
+        if entry.spec is None:
+            console.print(f"  unusable: {entry.problem}", markup=False)
+            continue
+        spec = entry.spec
+        organs = ", ".join(label.name for label in spec.labels)
+        for title, text in (
+            ("title", f"{spec.title}, version {spec.version}"),
+            ("organs", organs),
+            ("trained on", spec.training_data),
+            ("measured", spec.quality()),
+            ("intended use", spec.intended_use),
+            ("licence", spec.licence),
+        ):
+            console.print(f"  {title}: {text}", markup=False)
+
+
+def print_descriptions(descriptions: Sequence[dict[str, Any]]) -> None:
+    """Print what ``information.describe`` found, one block per volume."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for description in descriptions:
+        console.print(description["name"], style="bold", markup=False)
+        for key, value in description.items():
+            if key not in ("name", "warnings"):
+                shown = " x ".join(f"{entry:g}" for entry in value) if isinstance(value, list) else value
+                console.print(f"  {key}: {shown}", markup=False)
+        for warning in description["warnings"]:
+            console.print(f"  warning: {warning}", style="yellow", markup=False)

@@ -1,0 +1,1 @@
+"""Files of CTs and of results: one module for each family of formats."""

@@ -1,0 +1,1 @@
+"""DICOM folders: which series, which images of it, in what order and place, in HU."""

@@ -1,0 +1,1 @@
+"""What happens to voxels before and after the network: grids, intensities, organs, measures, warnings."""

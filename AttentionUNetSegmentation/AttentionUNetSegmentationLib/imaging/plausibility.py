@@ -1,0 +1,122 @@
+"""Warnings: what does not look like a CT of the abdomen going in, and what does not look like organs coming out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..models.description import ModelSpec
+from ..volume import Segmentation, Volume
+from .measures import measure_organs
+from .preprocessing import network_grid
+from .resampling import resample
+
+MAX_SPACING_MM = 5.0
+MIN_HEIGHT_MM = 60.0
+SAMPLE_STEP_TARGET = 200_000  # voxels looked at for intensity statistics
+SOFT_TISSUE_HU = (-200.0, 250.0)
+MIN_SOFT_TISSUE_SHARE = 0.01
+LUNG_HU = (-950.0, -600.0)
+LUNG_SLICE_SHARE = 0.15  # of the body's voxels, from which a slice counts as chest
+NARROW_BODY_MM = 180.0
+VIEW_SPACING_MM = 6.0
+
+
+def input_warnings(volume: Volume) -> list[str]:
+    """What about a volume makes it unlikely to be a CT of the abdomen, one sentence each."""
+    return [*_modality_warnings(volume), *_intensity_warnings(volume.voxels), *_geometry_warnings(volume)]
+
+
+def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> list[str]:
+    """Organs that are missing, implausibly small or large, denser or darker than in training, or cut by the field.
+
+    What the model is known to do badly is said too, whatever the result looks like (``LabelSpec.caution``).
+    """
+    warnings = []
+    measures = measure_organs(result, volume)
+    for label in spec.labels:
+        values = [organ.value for organ in (*label.organs(split=False), *label.organs(split=True))]
+        found = [measure for measure in measures if measure.organ.value in values and measure.voxels]
+        if not found:
+            warnings.append(f"{label.name}: not found")
+            continue
+        if label.caution:
+            warnings.append(f"{label.name}: {label.caution}")
+        total_ml = sum(measure.volume_ml for measure in found)
+        if label.plausible_ml and not label.plausible_ml[0] <= total_ml <= label.plausible_ml[1]:
+            low, high = label.plausible_ml
+            source = f" ({label.plausible_source})" if label.plausible_source else ""
+            warnings.append(f"{label.name}: {total_ml:.0f} ml lies outside the usual {low:.0f}-{high:.0f} ml{source}")
+        mean_hu = sum(measure.mean_hu * measure.volume_ml for measure in found) / total_ml
+        if label.trained_hu and not label.trained_hu[0] <= mean_hu <= label.trained_hu[1]:
+            low, high = label.trained_hu
+            warnings.append(
+                f"{label.name}: its mean of {mean_hu:.0f} HU lies outside {low:.0f}-{high:.0f} HU of training"
+            )
+        if _touches_edge(result.labels, values, volume):
+            warnings.append(f"{label.name}: reaches the edge of the field of view, so its volume is incomplete")
+    return warnings
+
+
+def _modality_warnings(volume: Volume) -> list[str]:
+    if volume.modality and volume.modality != "CT":
+        return [f"the modality is {volume.modality}, not CT; the model was trained on CT only"]
+    return []
+
+
+def _intensity_warnings(voxels: np.ndarray) -> list[str]:
+    step = max(1, round((voxels.size / SAMPLE_STEP_TARGET) ** (1 / 3)))
+    sample = voxels[::step, ::step, ::step].astype(np.float64)
+    low, high = float(sample.min()), float(sample.max())
+    soft = float(np.mean((sample > SOFT_TISSUE_HU[0]) & (sample < SOFT_TISSUE_HU[1])))
+    if low > SOFT_TISSUE_HU[0] and float(np.mean((sample > 900) & (sample < 1200))) > 0.05:
+        return [f"intensities of {low:.0f} to {high:.0f} look like HU + 1024; the scan is probably not in HU"]
+    if high <= 50 or soft < MIN_SOFT_TISSUE_SHARE or high - low < 100:
+        return [f"intensities of {low:.4g} to {high:.4g} do not look like a CT in HU"]
+    if low > -200:
+        return [f"no voxel is darker than {low:.0f} HU, as air and fat would be; this may not be a CT in HU"]
+    return []
+
+
+def _geometry_warnings(volume: Volume) -> list[str]:
+    warnings = []
+    spacing = max(volume.spacing_mm)
+    if spacing > MAX_SPACING_MM:
+        warnings.append(
+            f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
+        )
+    height_mm = float(np.ptp(volume.grid.edges_ras_mm()[:, 2]))
+    if height_mm < MIN_HEIGHT_MM:
+        warnings.append(f"the scan covers only {height_mm:.0f} mm from top to bottom; organs are seen in part")
+    return warnings
+
+
+def _touches_edge(labels: np.ndarray, values: list[int], volume: Volume) -> bool:
+    if volume.scanned is not None:
+        rim = ~volume.scanned.holds(volume.grid, margin_vox=-0.5)
+        return bool(np.isin(labels[rim], values).any())
+    faces = (labels.take(index, axis=axis) for axis in range(3) for index in (0, -1))
+    return any(bool(np.isin(face, values).any()) for face in faces)
+
+
+def field_of_view_warnings(volume: Volume) -> list[str]:
+    """Whether the abdomen is likely to be outside the field of view: a head or limb, or mostly lung.
+
+    A coarse look, without the network: slices of 6 mm, the body is what is denser than fat, or lung.
+    """
+    hu = resample(volume.voxels, volume.grid, network_grid(volume.grid, (VIEW_SPACING_MM,) * 3))
+    body = hu > -150
+    lung = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
+    used = body.sum(axis=(1, 2)) > 0.02 * body[0].size
+    if not used.any():
+        return ["no slice shows a body"]
+    warnings = []
+    widths_mm = [np.ptp(np.flatnonzero(plane.any(axis=0))) * VIEW_SPACING_MM for plane in body[used]]
+    if max(widths_mm) < NARROW_BODY_MM:
+        warnings.append(f"the body is at most {max(widths_mm):.0f} mm wide; this may be a head, a limb or a cut-out")
+    chest = lung[used].sum(axis=(1, 2)) > LUNG_SLICE_SHARE * (body | lung)[used].sum(axis=(1, 2))
+    abdomen_mm = float((~chest).sum() * VIEW_SPACING_MM)
+    if abdomen_mm < MIN_HEIGHT_MM:
+        warnings.append(
+            f"only {abdomen_mm:.0f} mm of the scan lie below the lungs; the organs may be outside the field of view"
+        )
+    return warnings

@@ -1,0 +1,206 @@
+"""From class scores on the network's grid to labels on the input's grid, and attention maps with their geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from ..models.description import LabelSpec
+from ..monitor import Monitor
+from ..volume import Box, Grid, OrganMask, Volume, nonzero_box
+from .components import grow, keep_largest, split_sides
+from .preprocessing import NetworkInput
+from .resampling import resample
+
+MAX_MARGIN = 16.0  # logits
+SIDE_MARGIN_VOX = 2  # around each side of a paired organ, within which the class's scores belong to that side
+MIN_PROBABILITY = 1e-3  # below this everywhere, a probability map stays 0
+SLAB_VOXELS = 16 << 20  # voxels of the input's grid that are worked on at a time
+
+
+def class_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the classes: (C, D, H, W) float32, each voxel's sum is 1."""
+    return torch.softmax(torch.from_numpy(logits), dim=0).numpy()
+
+
+def organ_scores(
+    logits: np.ndarray,
+    specs: Sequence[LabelSpec],
+    network_input: NetworkInput,
+    monitor: Monitor,
+    clean_up: bool = True,
+    split: bool = True,
+) -> tuple[np.ndarray, list[OrganMask], list[str]]:
+    """Clean each class up and split paired organs by side, on the network's grid.
+
+    Args:
+        logits: (C, D, H, W); channel 0 is background, channel n + 1 is ``specs[n]``. Not changed.
+        specs: The model's labels.
+        network_input: The CT on the network's grid.
+        monitor: Asked between organs.
+        clean_up: Keep only the largest components of each organ.
+        split: Split paired organs into right and left.
+
+    Returns:
+        Scores (1 + organs, D, H, W), background first; the organs in order; warnings.
+    """
+    logits = logits.copy()
+    classes = logits.argmax(axis=0)
+    found, floor = classes > 0, logits.min()
+    channels, organs, warnings = [], [], []
+    for channel, spec in enumerate(specs, start=1):
+        monitor.update((channel - 1) / len(specs))
+        mask = classes == channel
+        if clean_up:
+            kept = keep_largest(mask, spec.components)
+            _give_to_background(logits, channel, mask & ~kept)
+            mask = kept
+        sides, reason = None, ""
+        if split and spec.sides is not None and mask.any():
+            sides, reason = split_sides(mask, network_input.grid, network_input, found)
+        if reason:
+            warnings.append(f"{spec.name}: not split into right and left, {reason}")
+        organs += spec.organs(split=spec.sides is not None and split and (sides is not None or not mask.any()))
+        if sides is not None:
+            channels += [np.where(grow(side, SIDE_MARGIN_VOX), logits[channel], floor) for side in sides]
+        else:
+            channels += [logits[channel]] * (len(organs) - len(channels))
+    return np.stack([logits[0], *channels]), organs, warnings
+
+
+def _give_to_background(logits: np.ndarray, channel: int, where: np.ndarray) -> None:
+    """Exchange the scores of a class and of background in some voxels."""
+    logits[0][where], logits[channel][where] = logits[channel][where], logits[0][where]
+
+
+def class_margins(scores: np.ndarray, monitor: Monitor) -> np.ndarray:
+    """By how much each class leads the best other one, within ``MAX_MARGIN``: (C, D, H, W) float32.
+
+    Where one class borders another, interpolated margins put the border where the scores are equal, between voxels;
+    probabilities, being almost 0 or 1, would follow the voxels' steps. The limit keeps a network that is surer of one
+    side than of the other from moving the border, and a third class from appearing between two others.
+    """
+    margins = np.empty_like(scores)
+    for channel in range(len(scores)):
+        monitor.check()
+        best_other = np.maximum.reduce([other for n, other in enumerate(scores) if n != channel])
+        np.clip(scores[channel] - best_other, -MAX_MARGIN, MAX_MARGIN, out=margins[channel])
+    return margins
+
+
+def labels_on_input_grid(
+    margins: np.ndarray, values: Sequence[int], network_grid: Grid, target: Grid, monitor: Monitor
+) -> np.ndarray:
+    """Interpolate margins linearly to the input's grid and take the class with the highest.
+
+    Organs are interpolated inside their bounding boxes only, slab by slab, so memory stays bounded.
+
+    Args:
+        margins: (1 + organs, D, H, W) of ``class_margins``; background first.
+        values: Label value of each organ.
+        network_grid: Where the margins lie.
+        target: The input's grid.
+        monitor: Asked between slabs.
+
+    Returns:
+        (K, J, I) uint8 label values, 0 for background.
+    """
+    labels = np.zeros(target.shape_kji, dtype=np.uint8)
+    boxes = {
+        channel: box
+        for channel in range(1, len(margins))
+        if (box := _box_on(margins[channel], network_grid, target, -MAX_MARGIN)) is not None
+    }
+    if not boxes:
+        return labels
+    union = tuple(
+        slice(min(box[axis].start for box in boxes.values()), max(box[axis].stop for box in boxes.values()))
+        for axis in range(3)
+    )
+    slabs = list(_slabs(union))
+    for n, slab in enumerate(slabs):
+        monitor.update(n / len(slabs))
+        best = _interpolated(margins[0], network_grid, target, slab)
+        for channel, box in boxes.items():
+            part = _intersection(box, slab)
+            if part is None:
+                continue
+            score = _interpolated(margins[channel], network_grid, target, part)
+            inner = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, slab, strict=True))
+            better = score > best[inner]
+            best[inner][better] = score[better]
+            labels[part][better] = values[channel - 1]
+    return labels
+
+
+def probability_maps(
+    logits: np.ndarray, specs: Sequence[LabelSpec], network_grid: Grid, target: Grid, monitor: Monitor
+) -> dict[str, Volume]:
+    """Probability of each organ class on the input's grid, by name; both sides of a paired organ together."""
+    probabilities = class_probabilities(logits)
+    maps = {}
+    for channel, spec in enumerate(specs, start=1):
+        voxels = np.zeros(target.shape_kji, dtype=np.float32)
+        box = _box_on(probabilities[channel], network_grid, target, MIN_PROBABILITY)
+        if box is not None:
+            for slab in _slabs(box):
+                monitor.check()
+                voxels[slab] = _interpolated(probabilities[channel], network_grid, target, slab)
+        maps[spec.name] = Volume(voxels, target.ijk_to_ras, name=f"probability of {spec.name}")
+    return maps
+
+
+def attention_volumes(
+    attention: dict[str, np.ndarray], factors: dict[str, tuple[int, int, int]], network_grid: Grid
+) -> dict[str, Volume]:
+    """Coefficient maps with their own geometry.
+
+    A voxel of a map covers ``f`` input voxels per axis, so its centre lies (f - 1) / 2 input voxels further than its
+    index times f.
+    """
+    volumes = {}
+    for name, alpha in attention.items():
+        f = np.array(factors[name][::-1], dtype=float)  # i, j, k
+        matrix = network_grid.ijk_to_ras.copy()
+        matrix[:3, :3] = network_grid.ijk_to_ras[:3, :3] * f
+        matrix[:3, 3] = network_grid.ras_of((f - 1) / 2)
+        volumes[name] = Volume(alpha.astype(np.float32, copy=False), matrix, name=f"attention {name}")
+    return volumes
+
+
+def _interpolated(channel: np.ndarray, network_grid: Grid, target: Grid, part: Box) -> np.ndarray:
+    return resample(channel, network_grid, target.crop_to(part))
+
+
+def _box_on(channel: np.ndarray, source: Grid, target: Grid, threshold: float) -> Box | None:
+    """Box of target voxels where a channel can exceed the threshold, or None if nowhere."""
+    box = nonzero_box(channel > threshold)
+    if box is None:
+        return None
+    low, high = [s.start - 1 for s in box], [s.stop for s in box]  # one voxel around
+    corners = np.array(np.meshgrid(*zip(low[::-1], high[::-1], strict=True), indexing="ij")).reshape(3, -1).T
+    ijk = target.ijk_of(source.ras_of(corners))
+    result = []
+    for axis in range(3):
+        along = ijk[:, 2 - axis]
+        start = max(0, int(np.floor(along.min())))
+        stop = min(target.shape_kji[axis], int(np.ceil(along.max())) + 1)
+        if start >= stop:
+            return None
+        result.append(slice(start, stop))
+    return tuple(result)
+
+
+def _slabs(box: Box) -> Iterator[Box]:
+    """Cut a box along k into parts of at most ``SLAB_VOXELS`` voxels."""
+    k, j, i = box
+    thickness = max(1, SLAB_VOXELS // ((j.stop - j.start) * (i.stop - i.start)))
+    for start in range(k.start, k.stop, thickness):
+        yield slice(start, min(start + thickness, k.stop)), j, i
+
+
+def _intersection(a: Box, b: Box) -> Box | None:
+    parts = tuple(slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
+    return parts if all(part.start < part.stop for part in parts) else None

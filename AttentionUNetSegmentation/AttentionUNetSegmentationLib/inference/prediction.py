@@ -1,0 +1,238 @@
+"""A whole volume through the network: in one pass where it fits, else with less memory.
+
+When memory runs out, the next smaller way is tried: one pass, one pass in slabs (the same result, somewhat slower),
+overlapping tiles in slabs, smaller tiles, the CPU. Every such step is reported. Which way is tried first follows from
+an estimate, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..monitor import Monitor
+from .backends import Backend
+from .memory import forward_bytes, free_bytes
+from .tiles import Blend, Tiling
+
+TILE_EDGES = (192, 160)  # voxels; smaller tiles see too little of the body to give the result of one pass
+MEMORY_SHARE = 0.8  # of the free memory may be planned for
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to run the network.
+
+    Attributes:
+        device: Where.
+        tile: Longest edge of a tile in voxels; None for one pass.
+        in_slabs: Whether full resolution is computed in slabs (``slabwise.py``).
+    """
+
+    device: str
+    tile: int | None
+    in_slabs: bool = False
+
+    @property
+    def way(self) -> str:
+        """What is done, without the device."""
+        passes = "one pass" if self.tile is None else f"tiles of {self.tile} voxels"
+        return f"{passes} in slabs" if self.in_slabs else passes
+
+    def __str__(self) -> str:
+        return f"{self.way} on {self.device}"
+
+
+@dataclass
+class Prediction:
+    """What the network said on its grid.
+
+    Attributes:
+        logits: (C, D, H, W) float32, cropped to the unpadded size.
+        attention: Name -> (d, h, w) float32 in [0, 1] on the coarser grids, cropped likewise.
+        factors: Name -> voxels of the input per voxel of the coefficient map, along D, H, W.
+        how: The attempt that succeeded.
+        backend: Name of the backend.
+        reports: Steps that were taken because memory ran out, one sentence each.
+    """
+
+    logits: np.ndarray
+    attention: dict[str, np.ndarray]
+    factors: dict[str, tuple[int, int, int]]
+    how: Attempt
+    backend: str
+    reports: list[str] = field(default_factory=list)
+
+
+def predict(
+    image: np.ndarray,
+    make_backend: Callable[[str], Backend],
+    device: str,
+    widths: Sequence[int],
+    monitor: Monitor,
+    divisor: int = 16,
+    tile: int | None = None,
+    slabs: bool = False,
+) -> Prediction:
+    """Run the network on a volume of any size.
+
+    Args:
+        image: (D, H, W) float32, normalised; padded here by edge values to multiples of ``divisor``.
+        make_backend: Makes the backend for a device; called once per device.
+        device: The device to begin with.
+        widths: The network's widths, for the memory estimate.
+        monitor: Progress and cancellation.
+        divisor: The network's size divisor.
+        tile: Longest edge of a tile in voxels if tiles are wanted; None lets memory decide.
+        slabs: Whether the backends can run in slabs.
+
+    Raises:
+        Cancelled: When asked to stop.
+        RuntimeError: If memory does not suffice for the smallest tiles on the CPU.
+    """
+    padded = pad_to_multiple(image, divisor)
+    attempts, reports = plan(padded.shape, device, widths, tile, slabs)
+    if tile is not None and tile < min(TILE_EDGES) and max(padded.shape) > tile:
+        reports.append(f"tiles of {tile} voxels see little of the body: results are worse than with {min(TILE_EDGES)}")
+    backend: Backend | None = None
+    for attempt, fallback in zip(attempts, [*attempts[1:], None], strict=True):
+        try:
+            if backend is None or backend.device != attempt.device:
+                backend = None  # frees the other device before this one is filled
+                backend = make_backend(attempt.device)
+            logits, attention = _run(padded, backend, attempt, divisor, monitor)
+            return _cropped(logits, attention, padded.shape, image.shape, attempt, backend.name, reports)
+        except (RuntimeError, MemoryError) as error:
+            reason = _reason_to_fall_back(error, attempt.device)
+            if fallback is None or not reason:
+                raise
+        reports.append(f"{attempt}: {reason}; went on with {fallback}")
+        _free_device(attempt.device)
+    raise RuntimeError("no way to run the network was planned")
+
+
+def _cropped(
+    logits: np.ndarray,
+    attention: dict[str, np.ndarray],
+    padded: Sequence[int],
+    shape: Sequence[int],
+    how: Attempt,
+    backend: str,
+    reports: list[str],
+) -> Prediction:
+    """Take the padding away again: from the logits, and from each coefficient map on its coarser grid."""
+    factors = {name: _factors(padded, alpha.shape, name) for name, alpha in attention.items()}
+    cropped = {}
+    for name, alpha in attention.items():
+        sizes = [-(-size // factor) for size, factor in zip(shape, factors[name], strict=True)]
+        cropped[name] = np.ascontiguousarray(alpha[_region(sizes)])
+    return Prediction(logits[(slice(None), *_region(shape))], cropped, factors, how, backend, reports)
+
+
+def plan(
+    shape: Sequence[int], device: str, widths: Sequence[int], tile: int | None = None, slabs: bool = False
+) -> tuple[list[Attempt], list[str]]:
+    """The ways to try, in order, and what is to be reported of those that the estimate rules out.
+
+    Raises:
+        RuntimeError: If the smallest way on the CPU would not fit either.
+    """
+    wanted = [way for name in dict.fromkeys((device, "cpu")) for way in _ways(name, tile, slabs)]
+    free = {name: free_bytes(name) for name in {attempt.device for attempt in wanted}}
+    attempts, ruled_out = [], []
+    for attempt in wanted:
+        edge = attempt.tile or max(shape)
+        needed = forward_bytes(widths, [min(size, edge) for size in shape], attempt.in_slabs)
+        if needed <= MEMORY_SHARE * free[attempt.device]:
+            attempts.append(attempt)
+        elif not attempts:
+            ruled_out.append(
+                f"{attempt} needs about {needed / 1e9:.1f} GB, {free[attempt.device] / 1e9:.1f} GB are free"
+            )
+    if not attempts:
+        raise RuntimeError(f"not enough memory: {ruled_out[-1]}")
+    return attempts, [f"{step}; went on with {attempts[0]}" for step in ruled_out]
+
+
+def _ways(device: str, tile: int | None, slabs: bool) -> list[Attempt]:
+    """What may be tried on a device, from the most memory to the least."""
+    if tile is None:
+        whole = [Attempt(device, None), *([Attempt(device, None, True)] if slabs else [])]
+        return whole + [Attempt(device, edge, slabs) for edge in TILE_EDGES]
+    edges = [edge for edge in TILE_EDGES if edge < tile]
+    smaller = [Attempt(device, edge, slabs) for edge in edges]
+    return [Attempt(device, tile), *([Attempt(device, tile, True)] if slabs else []), *smaller]
+
+
+def pad_to_multiple(image: np.ndarray, divisor: int) -> np.ndarray:
+    """Repeat the edge voxels at the end of each axis up to the next multiple of ``divisor``."""
+    padding = [(0, -size % divisor) for size in image.shape]
+    return np.pad(image, padding, mode="edge") if any(after for _, after in padding) else image
+
+
+def _run(
+    padded: np.ndarray, backend: Backend, attempt: Attempt, divisor: int, monitor: Monitor
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    if attempt.tile is None or max(padded.shape) <= attempt.tile:
+        return backend.run(padded, monitor, attempt.in_slabs)
+    tiling = Tiling.of_at_most(padded.shape, attempt.tile, divisor)
+    starts = tiling.starts()
+    blends: dict[str, Blend] = {}
+    for n, start in enumerate(starts):
+        part = padded[tuple(slice(first, first + size) for first, size in zip(start, tiling.tile, strict=True))]
+        logits, attention = backend.run(part, _TileMonitor(monitor, n, len(starts)), attempt.in_slabs)
+        outputs = {"": logits, **{name: alpha[None] for name, alpha in attention.items()}}
+        for name, output in outputs.items():
+            factor = _factors(tiling.tile, output.shape[1:], name)
+            if name not in blends:
+                blends[name] = Blend(len(output), [size // f for size, f in zip(padded.shape, factor, strict=True)])
+            blends[name].add(output, [first // f for first, f in zip(start, factor, strict=True)])
+    results = {name: blend.result() for name, blend in blends.items()}
+    return results.pop(""), {name: alpha[0] for name, alpha in results.items()}
+
+
+class _TileMonitor(Monitor):
+    """Maps the progress of one tile onto the progress of the whole step."""
+
+    def __init__(self, outer: Monitor, index: int, count: int) -> None:
+        super().__init__()
+        self._outer, self._index, self._count = outer, index, count
+
+    def check(self) -> None:
+        self._outer.check()
+
+    def update(self, fraction: float, detail: str = "") -> None:
+        done = (self._index + min(1.0, fraction)) / self._count
+        self._outer.update(done, f"tile {self._index + 1} of {self._count}")
+
+
+def _factors(shape: Sequence[int], coarse: Sequence[int], name: str) -> tuple[int, int, int]:
+    factors = tuple(size // small for size, small in zip(shape, coarse, strict=True))
+    if any(size != small * f for size, small, f in zip(shape, coarse, factors, strict=True)):
+        raise ValueError(f"the map {name!r} of shape {tuple(coarse)} does not divide the input {tuple(shape)}")
+    return factors
+
+
+def _region(sizes: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(0, size) for size in sizes)
+
+
+def _reason_to_fall_back(error: BaseException, device: str) -> str:
+    """Why the next smaller way may help, or "" if the error has nothing to do with memory or the device."""
+    text = str(error).lower()
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in text for phrase in phrases):
+        return "out of memory"
+    if device != "cpu" and isinstance(error, NotImplementedError):
+        return "the device lacks an operation"
+    return ""
+
+
+def _free_device(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,152 @@
+"""A model on disk and in memory: ``model.json`` and ``weights.pt`` in a folder, or a zip of it.
+
+Weights are a state dict, read with ``weights_only=True`` after their SHA-256 was compared with the JSON, so a model
+file never executes code. They may be stored in half precision and are always loaded as float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..inference.network import AttentionUNet, UNet
+from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
+from .store import InstalledModel, list_models, read_spec, unpacked_model, user_model_folder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its weights, in evaluation mode on the CPU, and its description."""
+
+    spec: ModelSpec
+    network: UNet
+    folder: Path | None = None
+
+
+def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
+    """The untrained network of a description."""
+    if architecture.type == "UNet":
+        return UNet(architecture.in_channels, num_classes, architecture.widths)
+    return AttentionUNet(
+        architecture.in_channels,
+        num_classes,
+        architecture.widths,
+        architecture.num_subgates,
+        architecture.gating_conv,
+    )
+
+
+def load_model(folder: Path | str) -> Model:
+    """Load a model folder or zip.
+
+    Raises:
+        ModelError: If a file is missing, truncated, tampered with or does not fit its description.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        with unpacked_model(folder) as unpacked:
+            return dataclasses.replace(load_model(unpacked), folder=None)
+    spec = read_spec(folder)
+    path = folder / spec.weights.file
+    state = _read_weights(path, spec.weights.sha256)
+    network = build_network(spec.architecture, spec.num_classes)
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    except (RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path} does not fit the architecture in {SPEC_FILE}: {reason}") from error
+    unusable = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    if unusable:
+        raise ModelError(f"{path} has weights that are not finite numbers: {unusable[0]}")
+    return Model(spec, network.eval(), folder)
+
+
+def save_model(folder: Path | str, network: UNet, spec: ModelSpec, half_precision: bool = True) -> ModelSpec:
+    """Write ``model.json`` and ``weights.pt``; the hash in ``spec`` is replaced by the true one.
+
+    Args:
+        folder: Created if missing; existing files are replaced only when both new ones are complete.
+        network: The network; its floating-point tensors are stored as float16 if ``half_precision``.
+        spec: The description, whose architecture must match the network.
+        half_precision: Halves the file; loading gives float32 again.
+
+    Returns:
+        The description as written.
+
+    Raises:
+        ValueError: If the network does not fit the description.
+    """
+    expected = build_network(spec.architecture, spec.num_classes).state_dict()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in state.items()}:
+        raise ValueError(f"the network does not fit the architecture of the model {spec.name!r}")
+    if half_precision:
+        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+        weights = Path(scratch) / WEIGHTS_FILE
+        torch.save(state, weights)
+        spec = dataclasses.replace(spec, weights=WeightsSpec(WEIGHTS_FILE, _sha256(weights)))
+        (Path(scratch) / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        for name in (WEIGHTS_FILE, SPEC_FILE):
+            os.replace(Path(scratch) / name, folder / name)
+    return spec
+
+
+def add_model(source: Path | str) -> InstalledModel:
+    """Check a model folder or zip by loading it, then copy it into the user's model folder.
+
+    Raises:
+        ModelError: If it cannot be used, or a model of that name is there already.
+    """
+    source = Path(source).expanduser()
+    if not source.exists():
+        raise ModelError(f"{source} does not exist")
+    if source.is_file():
+        with unpacked_model(source) as unpacked:
+            return add_model(unpacked)
+    model = load_model(source)
+    same = [entry for entry in list_models() if entry.name == model.spec.name]
+    if same:
+        what = "it belongs to the package, so give yours another name" if same[0].packaged else "remove it first"
+        raise ModelError(f"a model named {model.spec.name!r} is there already; {what}")
+    base = user_model_folder()
+    target = base / model.spec.name
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base, prefix=".adding-") as scratch:
+        for name in (SPEC_FILE, model.spec.weights.file):
+            shutil.copyfile(source / name, Path(scratch) / name)
+        complete = Path(scratch) / "complete"
+        complete.mkdir()
+        for name in (SPEC_FILE, model.spec.weights.file):
+            os.replace(Path(scratch) / name, complete / name)
+        os.replace(complete, target)
+    return InstalledModel(model.spec.name, target, False, model.spec)
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: the model has no weights")
+    if _sha256(path) != sha256:
+        raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SPEC_FILE}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path} is not a file of plain weights: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise ModelError(f"{path} is not a file of plain weights: a state dict is needed")
+    return state
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,164 @@
+"""Where models are found: in the package, and in the user's model folder, to which they are added.
+
+Nothing here needs PyTorch, so that models can be listed before it is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .description import SPEC_FILE, ModelError, ModelSpec
+
+PACKAGED_MODELS = Path(__file__).parent
+MODEL_FOLDER_VARIABLE = "ATTENTION_UNET_MODELS"
+MAX_MODEL_BYTES = 4 << 30  # a zip that unpacks to more is refused
+# What zipfile raises for damaged, encrypted and unsupported zips; a Python may have been built without LZMA.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    UnicodeDecodeError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+    *([zipfile.lzma.LZMAError] if zipfile.lzma else []),
+)
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """A model folder that was found: readable, or with the reason why not."""
+
+    name: str
+    folder: Path
+    packaged: bool
+    spec: ModelSpec | None
+    problem: str = ""
+
+
+def user_model_folder() -> Path:
+    """The user's folder for added models: $ATTENTION_UNET_MODELS, or the platform's place for application data."""
+    if os.environ.get(MODEL_FOLDER_VARIABLE):
+        return Path(os.environ[MODEL_FOLDER_VARIABLE]).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "attention-unet" / "models"
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read and validate ``model.json``.
+
+    Raises:
+        ModelError: If it is missing or invalid.
+    """
+    path = Path(folder) / SPEC_FILE
+    try:
+        return ModelSpec.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder} is not a model: it has no {SPEC_FILE}") from None
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be used: {error}") from error
+
+
+def list_models() -> list[InstalledModel]:
+    """All models in the package and the user's folder; the user's come first where names collide."""
+    found: dict[str, InstalledModel] = {}
+    for base, packaged in ((user_model_folder(), False), (PACKAGED_MODELS, True)):
+        for path in sorted(base.glob(f"*/{SPEC_FILE}")):
+            if path.parent.name.startswith("."):
+                continue
+            try:
+                entry = InstalledModel(path.parent.name, path.parent, packaged, read_spec(path.parent))
+            except ModelError as error:
+                entry = InstalledModel(path.parent.name, path.parent, packaged, None, str(error))
+            found.setdefault(entry.name, entry)
+    return sorted(found.values(), key=lambda entry: (not entry.packaged, entry.name))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The folder (or zip) of a model given by name or by path.
+
+    Raises:
+        ModelError: If there is none; the message lists what there is.
+    """
+    for entry in list_models():
+        if entry.name == str(name_or_path):
+            return entry.folder
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    if len(path.parts) > 1:
+        raise ModelError(f"there is no model at {path}")
+    names = ", ".join(entry.name for entry in list_models()) or "none"
+    raise ModelError(f"there is no model {str(name_or_path)!r}; available: {names}")
+
+
+def remove_model(name: str) -> Path:
+    """Delete a model from the user's folder; packaged models cannot be removed.
+
+    Raises:
+        ModelError: If there is no such model, or it belongs to the package.
+    """
+    for entry in list_models():
+        if entry.name == name:
+            if entry.packaged:
+                raise ModelError(f"the model {name!r} belongs to the package and cannot be removed")
+            if entry.folder.is_symlink():  # the model itself lies elsewhere, and stays
+                entry.folder.unlink()
+            else:
+                shutil.rmtree(entry.folder)
+            return entry.folder
+    raise ModelError(f"there is no model {name!r} in {user_model_folder()}")
+
+
+@contextmanager
+def unpacked_model(archive: Path) -> Iterator[Path]:
+    """The model folder inside a zip, unpacked for a while; only the two expected files are taken out.
+
+    Raises:
+        ModelError: If the zip is damaged or holds no model; the message names the zip.
+    """
+    with tempfile.TemporaryDirectory(prefix="attention-unet-") as scratch:
+        try:
+            _unpack(archive, Path(scratch))
+        except _ZIP_ERRORS as error:
+            raise ModelError(f"{archive} is not a readable zip: {' '.join(str(error).split())}") from error
+        try:
+            yield Path(scratch)
+        except ModelError as error:
+            raise ModelError(str(error).replace(scratch, str(archive))) from error
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        specs = [entry for entry in opened.infolist() if Path(entry.filename).name == SPEC_FILE]
+        if len(specs) != 1:
+            raise ModelError(f"{archive} needs exactly one {SPEC_FILE} inside, found {len(specs)}")
+        inner = specs[0].filename.removesuffix(SPEC_FILE)
+        _extract(opened, specs[0], folder / SPEC_FILE)
+        try:
+            weights = read_spec(folder).weights.file
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(folder), str(archive))) from error
+        if inner + weights in opened.namelist():
+            _extract(opened, opened.getinfo(inner + weights), folder / weights)
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+    if entry.file_size > MAX_MODEL_BYTES:
+        raise ModelError(f"{entry.filename} would unpack to {entry.file_size} bytes, more than {MAX_MODEL_BYTES}")
+    with archive.open(entry) as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink)

@@ -1,0 +1,100 @@
+"""The panel's attention section: which gate is shown over the CT, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from ..scene.attention_view import NOTHING, choices, explanation, share_text, show
+
+
+class AttentionPanel:
+    """Keeps the slice views in step with the parameters and the widgets.
+
+    Args:
+        ui: The widgets of the .ui file.
+        parameters: Gives the parameter node, or None while there is none.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
+        self._ui, self._parameters = ui, parameters
+        self._filling = False
+        self._shown: tuple | None = None
+        self._names: list[str] = [NOTHING]
+        self._map_node: slicer.vtkMRMLScalarVolumeNode | None = None
+        ui.gateSelector.connect("currentIndexChanged(int)", self._on_gate)
+        ui.colorMapSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_colors)
+
+    def refresh(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """List the maps of a segmentation node, and show the one that was chosen, if it has it."""
+        parameters = self._parameters()
+        names = self._names = choices(node)
+        wanted = parameters.gate if parameters is not None and parameters.gate in names else NOTHING
+        selector = self._ui.gateSelector
+        self._filling = True
+        selector.clear()
+        selector.addItems(names)
+        selector.setCurrentIndex(names.index(wanted))
+        self._filling = False
+        selector.setEnabled(len(names) > 1)
+        self._shown = None
+        self.update()
+
+    def follow_scene(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """List the maps again if some came or went; a map that was deleted while it was shown gives way to none."""
+        shown = self._map_node
+        is_gone = shown is not None and slicer.mrmlScene.GetNodeByID(shown.GetID() or "") is not shown
+        if is_gone:
+            self._parameters().gate = NOTHING
+        if is_gone or choices(node) != self._names:
+            self.refresh(node)
+
+    def update(self) -> None:
+        """Show what the parameters say; nothing happens if that is what is shown."""
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        node, name = parameters.outputSegmentation, self._ui.gateSelector.currentText
+        threshold = (parameters.attentionThreshold.minimum, parameters.attentionThreshold.maximum)
+        wanted = (node, name, parameters.attentionOpacity, threshold, parameters.colorMap, parameters.linkViews)
+        if wanted == self._shown or not name:
+            return
+        self._shown = wanted
+        map_node = self._map_node = show(*wanted)
+        self._ui.gateInfoLabel.setText(explanation(name, map_node))
+        self._ui.attentionShareLabel.setText(share_text(map_node))
+        self._show_colors(map_node)
+
+    def clear(self) -> None:
+        """Forget the nodes of a scene that is being closed."""
+        self._shown = self._map_node = None
+        self._names = [NOTHING]
+        self._filling = True
+        self._ui.gateSelector.clear()
+        self._ui.gateSelector.addItems(self._names)
+        self._filling = False
+        self._ui.gateInfoLabel.setText(explanation(NOTHING))
+        self._ui.attentionShareLabel.setText("")
+
+    def _show_colors(self, map_node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """The selector says which colours the map has."""
+        colors = map_node.GetDisplayNode().GetColorNode() if map_node is not None else self._parameters().colorMap
+        self._filling = True
+        self._ui.colorMapSelector.setCurrentNode(colors)
+        self._filling = False
+
+    def _on_gate(self, index: int) -> None:
+        parameters = self._parameters()
+        if not self._filling and parameters is not None and index >= 0:
+            parameters.gate = self._ui.gateSelector.currentText
+            self.update()
+
+    def _on_colors(self, node: slicer.vtkMRMLColorNode | None) -> None:
+        parameters = self._parameters()
+        if self._filling or parameters is None or node is None or self._shown is None:
+            return
+        if self._shown[1] != NOTHING:  # without a map the selector changes by itself only
+            parameters.colorMap = node
+            self.update()

@@ -1,0 +1,109 @@
+"""The panel's input section: which CT is segmented, where its organs go, within which ROI, and whether it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..models.store import InstalledModel
+from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids, organ_segments
+from ..scene.sequences import frames_of
+
+
+def output_for(
+    volume_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLSegmentationNode | None
+) -> slicer.vtkMRMLSegmentationNode | None:
+    """The segmentation node, if a run on that volume may write there without being told to.
+
+    Returns:
+        The node; None, for a new one, if it holds the result of another volume, or of one that is gone.
+    """
+    if node is None or node.GetNodeReference(INPUT_ROLE) is volume_node:
+        return node
+    is_result = node.GetNodeReference(INPUT_ROLE) is not None or bool(organ_segments(node))
+    return None if is_result else node
+
+
+class InputPanel:
+    """Makes the obvious choices of nodes, and keeps one CT's result apart from another's.
+
+    Args:
+        ui: The widgets of the .ui file.
+        parameters: Gives the parameter node, or None while there is none.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
+        self._ui, self._parameters = ui, parameters
+        self._input: slicer.vtkMRMLScalarVolumeNode | None = None
+        ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
+
+    def bind(self) -> None:
+        """Take another parameter node's choices as they are, be they of another CT's result.
+
+        Called before the selectors follow it: a volume that is still hidden in them could not be shown.
+        """
+        parameters = self._parameters()
+        self._hide(map_node_ids() if parameters is not None else [])
+        self._input = parameters.inputVolume if parameters is not None else None
+
+    def update(self) -> None:
+        """A volume newly chosen as input gets a result of its own: that of another one is no longer the output."""
+        parameters = self._parameters()
+        before, self._input = self._input, parameters.inputVolume
+        if self._input is not None and self._input is not before:
+            parameters.outputSegmentation = self.output()
+
+    def output(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """Where a run on the input writes; None for a new segmentation node."""
+        parameters = self._parameters()
+        return output_for(parameters.inputVolume, parameters.outputSegmentation)
+
+    def preselect(self) -> None:
+        """Choose the input if there is only one CT to choose; maps of this module are not offered."""
+        parameters = self._parameters()
+        self._hide(map_node_ids())
+        candidates = input_candidates()
+        if parameters.inputVolume is None and len(candidates) == 1:
+            parameters.inputVolume = candidates[0]
+
+    def forget(self, node: slicer.vtkMRMLNode) -> None:
+        """Choose nothing in place of a node that is about to go; its selector would choose another one, unasked."""
+        parameters = self._parameters()
+        for role in ("inputVolume", "outputSegmentation", "roi"):
+            if getattr(parameters, role) is node:
+                setattr(parameters, role, None)
+
+    def offer_run(self, model: InstalledModel | None, is_busy: bool) -> None:
+        """Enable what can be clicked now; the button's tool tip says what is missing.
+
+        Args:
+            model: The model that is chosen, if there is one.
+            is_busy: Whether a run is going on or about to start.
+        """
+        parameters = self._parameters()
+        volume_node = parameters.inputVolume if parameters is not None else None
+        self._ui.allFramesCheckBox.setEnabled(frames_of(volume_node) is not None and not is_busy)
+        missing = ""
+        if is_busy:
+            missing = _("A segmentation is running.")
+        elif volume_node is None:
+            missing = _("Load a CT and choose it as input volume.")
+        elif model is not None and model.spec is None:
+            missing = model.problem
+        self._ui.segmentButton.setEnabled(not missing)
+        self._ui.segmentButton.setToolTip(missing or _("Segment the organs of the input volume."))
+
+    def _hide(self, node_ids: list[str]) -> None:
+        """Leave nodes out of the input's list."""
+        if hasattr(self._ui.inputSelector, "sortFilterProxyModel"):
+            self._ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = node_ids
+
+    def _on_roi_added(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
+        """A ROI made in the panel encloses the input, so that it can be dragged."""
+        parameters = self._parameters()
+        is_new = not slicer.mrmlScene.IsImporting()
+        if is_new and parameters is not None and parameters.inputVolume is not None:
+            fit_roi(roi, parameters.inputVolume)

@@ -1,0 +1,120 @@
+"""The panel's choice of model: what there is, what it was trained on and scored, adding and removing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from ..models.description import SPEC_FILE
+from ..models.store import InstalledModel, list_models, remove_model
+from . import dependencies
+
+
+class ModelPanel:
+    """Lists the installed models; the chosen one is kept in the parameter node.
+
+    Args:
+        ui: The widgets of the .ui file.
+        parameters: Gives the parameter node, or None while there is none.
+        guarded: Runs a function, and shows its error if it fails.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Any], guarded: Callable[[Callable[[], None]], None]) -> None:
+        self._ui, self._parameters = ui, parameters
+        self._filling = False
+        self._models: list[InstalledModel] = []
+        ui.modelSelector.connect("currentIndexChanged(int)", self._on_index)
+        ui.addModelButton.connect("clicked(bool)", lambda: guarded(self.add))
+        ui.removeModelButton.connect("clicked(bool)", lambda: guarded(self.remove))
+
+    @property
+    def chosen(self) -> InstalledModel | None:
+        """The model that is chosen; None if there is none."""
+        index = self._ui.modelSelector.currentIndex
+        return self._models[index] if 0 <= index < len(self._models) else None
+
+    def refresh(self, name: str = "") -> None:
+        """List the models again and choose one by name, else the parameters' one, else the first usable."""
+        parameters = self._parameters()
+        self._models = list_models()
+        names = [entry.name for entry in self._models]
+        usable = [entry.name for entry in self._models if entry.spec is not None]
+        remembered = parameters.model if parameters is not None else ""
+        wanted = next((each for each in (name, remembered, *usable, *names) if each in names), "")
+        self._filling = True
+        self._ui.modelSelector.clear()
+        self._ui.modelSelector.addItems([self._label(entry) for entry in self._models])
+        if wanted:
+            self._ui.modelSelector.setCurrentIndex(names.index(wanted))
+        self._filling = False
+        self._on_index(self._ui.modelSelector.currentIndex)
+
+    def add(self) -> None:
+        """Ask for a zip, or for the model.json of a folder, and copy that model into the user's folder.
+
+        Raises:
+            ModelError: If it cannot be used; the message names the file.
+            DependencyError: If PyTorch, which checks the weights, is missing.
+        """
+        if slicer.app.testingEnabled():
+            self._ui.statusLabel.setText("Testing mode opens no file dialog; no model was added.")
+            return
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), "Add model", "", f"Model (*.zip {SPEC_FILE});;All files (*)"
+        )
+        if not path:
+            return
+        said = self._ui.statusLabel.text
+        try:
+            dependencies.ensure(self._say)
+        finally:
+            self._say(said)
+        from ..models.loading import add_model
+
+        source = Path(path).parent if Path(path).name == SPEC_FILE else Path(path)
+        self.refresh(add_model(source).name)
+
+    def remove(self) -> None:
+        """Ask, then delete the chosen model from the user's folder; models of the package stay.
+
+        Raises:
+            ModelError: If it belongs to the package, or is gone.
+        """
+        entry = self.chosen
+        if entry is None or entry.packaged:
+            return
+        if slicer.util.confirmOkCancelDisplay(f"Delete the model {entry.name!r} in {entry.folder}?"):
+            remove_model(entry.name)
+            self.refresh()
+
+    def _say(self, text: str) -> None:
+        """Show a text now, as the event loop will not come to it."""
+        self._ui.statusLabel.setText(text)
+        self._ui.statusLabel.repaint()
+
+    @staticmethod
+    def _label(entry: InstalledModel) -> str:
+        return f"{entry.name} {entry.spec.version}: {entry.spec.title}" if entry.spec else f"{entry.name} (unusable)"
+
+    def _on_index(self, index: int) -> None:
+        if self._filling:
+            return
+        entry, parameters = self.chosen, self._parameters()
+        self._ui.removeModelButton.setEnabled(entry is not None and not entry.packaged)
+        self._ui.modelInfoLabel.setText(_description(entry))
+        if entry is not None and parameters is not None and parameters.model != entry.name:
+            parameters.model = entry.name
+
+
+def _description(entry: InstalledModel | None) -> str:
+    """What a model was trained on, its licence, what it scored, and what it is for."""
+    if entry is None:
+        return "There is no model; add one."
+    if entry.spec is None:
+        return entry.problem
+    spec = entry.spec
+    return f"Trained on {spec.training_data}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"

@@ -1,0 +1,174 @@
+"""The chosen attention map over the CT in the slice views. Called from Slicer's main thread only."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from ..volume import Volume
+from .map_volumes import PROBABILITY, add_map, are_missing, ensure_display, map_figures, map_image, maps_of
+from .mrml import INPUT_ROLE, MAP_ATTRIBUTE, PREFIX, grid_of_node
+
+NOTHING = "none"
+MEAN = "mean s"  # begins the name of the mean of a scale's gates
+RED_VIEW = "Red"
+FOREGROUND_ATTRIBUTE = PREFIX + "Foreground"  # what a slice view showed before a map
+SHOWN_MAP_ATTRIBUTE = PREFIX + "ShownMap"  # the map it shows since then
+FLAT_STD = 0.02
+NEARLY_ALL = 0.9
+
+
+def choices(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
+    """What can be shown: nothing, every gate, the mean of every scale, every probability map."""
+    names = list(maps_of(segmentation_node))
+    gates = sorted(name for name in names if _is_gate(name))
+    means = [f"{MEAN}{scale}" for scale in sorted({_scale(name) for name in gates})]
+    return [NOTHING, *gates, *means, *sorted(name for name in names if name.startswith(PROBABILITY))]
+
+
+def explanation(name: str, node: slicer.vtkMRMLScalarVolumeNode | None = None) -> str:
+    """What a map is, and whether it varies at all."""
+    if name == NOTHING:
+        return "Choose a gate to see what it let pass."
+    if name.startswith(PROBABILITY):
+        return "Probability that a voxel belongs to the organ, as the network sees it."
+    factor = 2 ** (_scale(name) - 1)
+    which = "Mean of the gates" if name.startswith(MEAN) else f"Sub-gate {name.split('-')[1]}"
+    size = {2: "fine outlines", 4: "parts of organs"}.get(factor, "whole regions")
+    text = f"{which} on the skip connection at 1/{factor} of the resolution: {size}."
+    return f"{text} {_flatness(node)}".strip()
+
+
+def show(
+    segmentation_node: slicer.vtkMRMLSegmentationNode | None,
+    name: str,
+    opacity: float,
+    threshold: tuple[float, float],
+    colors: slicer.vtkMRMLColorNode | None,
+    all_views: bool,
+) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Show a map as the foreground of the slice views, or take an earlier one away.
+
+    Args:
+        segmentation_node: The result that the map belongs to.
+        name: One of ``choices``.
+        opacity: Of the foreground, 0 to 1.
+        threshold: Coefficients outside are transparent.
+        colors: Colour table; None leaves the map's own.
+        all_views: Show in all slice views, else in the red one only. Whether the views are linked stays as it is.
+
+    Returns:
+        The map's volume node, or None.
+    """
+    node = map_node(segmentation_node, name)
+    if node is not None:
+        display = ensure_display(node)
+        display.SetThreshold(*threshold)
+        display.ApplyThresholdOn()
+        if not are_missing(colors):
+            display.SetAndObserveColorNodeID(colors.GetID())
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)
+        if wanted:
+            _put_in_front(composite, node, opacity)
+        elif _shows_a_map(composite) or _lost_its_map(composite):
+            _put_back(composite)
+    return node
+
+
+def map_node(
+    segmentation_node: slicer.vtkMRMLSegmentationNode | None, name: str
+) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """The volume of a map; the mean of a scale's gates is made when it is first asked for. None if there is none."""
+    maps = maps_of(segmentation_node)
+    if name in maps or not name.startswith(MEAN):
+        return maps.get(name)
+    parts = [node for gate, node in maps.items() if _is_gate(gate) and _scale(gate) == _scale(name)]
+    input_node = segmentation_node.GetNodeReference(INPUT_ROLE) if segmentation_node is not None else None
+    if not parts or input_node is None:
+        return None
+    voxels = np.mean([slicer.util.arrayFromVolume(part) for part in parts], axis=0, dtype=np.float32)
+    figures = _mean_figures(parts, voxels)
+    entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), figures)
+    return add_map(entry, input_node, segmentation_node)
+
+
+def share_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """Share of a map's attention inside each organ, against the share of the volume that the organ takes."""
+    figures = map_figures(node) if node is not None else {}
+    if not figures:
+        return ""
+    parts = [
+        f"{organ} {100 * figures['share'][organ]:.1f} % (takes {100 * of_volume:.1f} % of the volume)"
+        for organ, of_volume in figures["volume_share"].items()
+        if of_volume > 0
+    ]
+    return "Share of the attention inside: " + ", ".join(parts) if parts else "No organ was found inside the map."
+
+
+def _flatness(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    figures = map_figures(node) if node is not None else {}
+    if not figures:
+        return ""
+    reach = f"({figures['low']:.2f} to {figures['high']:.2f})"
+    if figures["std"] >= FLAT_STD:
+        return f"Coefficients {reach}."
+    passed = "nearly everything" if figures["mean"] >= NEARLY_ALL else "about the same everywhere"
+    return f"This gate hardly varies: it passes {passed} {reach}."
+
+
+def _mean_figures(nodes: list[slicer.vtkMRMLScalarVolumeNode], voxels: np.ndarray) -> dict:
+    """Figures of the mean map: shares are those of its gates, weighted by their attention mass."""
+    all_figures = [map_figures(node) for node in nodes]
+    total = sum(figures["mean"] for figures in all_figures) or 1.0
+    first = all_figures[0]
+    return {
+        "mean": float(voxels.mean(dtype=np.float64)),
+        "std": float(voxels.std(dtype=np.float64)),
+        "low": float(voxels.min()),
+        "high": float(voxels.max()),
+        "share": {
+            organ: sum(figures["mean"] * figures["share"][organ] for figures in all_figures) / total
+            for organ in first["share"]
+        },
+        "volume_share": first["volume_share"],
+    }
+
+
+def _put_in_front(
+    composite: slicer.vtkMRMLSliceCompositeNode, node: slicer.vtkMRMLScalarVolumeNode, opacity: float
+) -> None:
+    if not _shows_a_map(composite) and not _lost_its_map(composite):
+        before = f"{composite.GetForegroundVolumeID() or ''} {composite.GetForegroundOpacity()}"
+        composite.SetAttribute(FOREGROUND_ATTRIBUTE, before)
+    composite.SetAttribute(SHOWN_MAP_ATTRIBUTE, node.GetID())
+    composite.SetForegroundVolumeID(node.GetID())
+    composite.SetForegroundOpacity(opacity)
+
+
+def _put_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """Show again what the view showed before the map."""
+    node_id, _, opacity = (composite.GetAttribute(FOREGROUND_ATTRIBUTE) or " 0").rpartition(" ")
+    composite.SetForegroundVolumeID(node_id if slicer.mrmlScene.GetNodeByID(node_id) else None)
+    composite.SetForegroundOpacity(float(opacity))
+    composite.RemoveAttribute(FOREGROUND_ATTRIBUTE)
+    composite.RemoveAttribute(SHOWN_MAP_ATTRIBUTE)
+
+
+def _shows_a_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    node = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+    return node is not None and bool(node.GetAttribute(MAP_ATTRIBUTE))
+
+
+def _lost_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether the view shows no foreground because the map it showed was deleted."""
+    shown = composite.GetAttribute(SHOWN_MAP_ATTRIBUTE)
+    return bool(shown) and not composite.GetForegroundVolumeID() and slicer.mrmlScene.GetNodeByID(shown) is None
+
+
+def _is_gate(name: str) -> bool:
+    return name[:1] == "s" and name[1:2].isdigit() and "-" in name
+
+
+def _scale(name: str) -> int:
+    return int(name.removeprefix(MEAN).removeprefix("s").split("-")[0])

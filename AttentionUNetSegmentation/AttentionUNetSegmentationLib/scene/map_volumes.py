@@ -1,0 +1,247 @@
+"""Attention and probability maps as scalar volumes, in a folder under the CT. Called from the main thread only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from ..imaging.measures import GateMeasure
+from ..volume import Segmentation, Volume
+from .mrml import MAP_ATTRIBUTE, PREFIX, matrix_to_vtk, read_json, write_provenance
+
+MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
+FIGURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
+COLORS_ATTRIBUTE = PREFIX + "Colors"
+PROBABILITY = "probability "  # begins the name of a probability map
+PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
+NUMBER_OF_COLORS = 256
+
+
+@dataclass(frozen=True)
+class MapImage:
+    """A map ready to be put into the scene.
+
+    Attributes:
+        name: "s2-1" ..., "mean s2" ..., "probability pancreas" ...
+        image: The voxels.
+        ijk_to_ras: (4, 4) matrix in mm.
+        figures: What ``FIGURES_ATTRIBUTE`` keeps, JSON types only; empty for probabilities.
+    """
+
+    name: str
+    image: vtk.vtkImageData
+    ijk_to_ras: np.ndarray
+    figures: dict[str, Any]
+
+
+def map_images(result: Segmentation, gates: dict[str, GateMeasure]) -> list[MapImage]:
+    """The maps of a result: nothing of the scene is touched."""
+    attention = [
+        map_image(name, volume, figures_of(gates[name], volume.voxels)) for name, volume in result.attention.items()
+    ]
+    return attention + [map_image(PROBABILITY + organ, volume, {}) for organ, volume in result.probabilities.items()]
+
+
+def figures_of(gate: GateMeasure, voxels: np.ndarray) -> dict[str, Any]:
+    """A gate's figures as JSON types."""
+    return {
+        "mean": gate.mean,
+        "std": gate.std,
+        "low": float(voxels.min()),
+        "high": float(voxels.max()),
+        "share": gate.share,
+        "volume_share": gate.volume_share,
+    }
+
+
+def map_image(name: str, volume: Volume, figures: dict[str, Any]) -> MapImage:
+    """One map, ready for the scene."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(*volume.voxels.shape[::-1])
+    scalars = numpy_to_vtk(np.ascontiguousarray(volume.voxels, dtype=np.float32).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return MapImage(name, image, volume.ijk_to_ras, figures)
+
+
+def write_maps(
+    maps: list[MapImage],
+    result: Segmentation,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+    """Write maps as scalar volumes in the folder "<input> attention" under the input.
+
+    Volumes of an earlier run of the same segmentation node are filled anew, those no longer wanted removed.
+
+    Returns:
+        Name of the map -> volume node.
+    """
+    old = maps_of(segmentation_node)
+    with _restored_on_error(list(old.values())):
+        nodes = {entry.name: _map_node(entry, old.get(entry.name), volume_node) for entry in maps}
+        for node in nodes.values():
+            write_provenance(node, result)
+        put_into_folder(list(nodes.values()), volume_node)
+    segmentation_node.RemoveNodeReferenceIDs(MAP_ROLE)
+    for node in nodes.values():
+        segmentation_node.AddNodeReferenceID(MAP_ROLE, node.GetID())
+    for name in set(old) - set(nodes):
+        _remove(old[name])
+    return nodes
+
+
+@contextmanager
+def _restored_on_error(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> Iterator[None]:
+    """Gives volumes their voxels, place and figures back if the block fails."""
+    before = []
+    for node in nodes:
+        matrix = vtk.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(matrix)
+        before.append((node.GetImageData(), matrix, node.GetAttribute(FIGURES_ATTRIBUTE)))
+    try:
+        yield
+    except BaseException:
+        for node, (image, matrix, figures) in zip(nodes, before, strict=True):
+            node.SetAndObserveImageData(image)
+            node.SetIJKToRASMatrix(matrix)
+            node.SetAttribute(FIGURES_ATTRIBUTE, figures)
+        raise
+
+
+def add_map(
+    entry: MapImage,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add one map to those of a segmentation node."""
+    node = _map_node(entry, None, volume_node)
+    put_into_folder([node], volume_node)
+    segmentation_node.AddNodeReferenceID(MAP_ROLE, node.GetID())
+    return node
+
+
+def maps_of(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+    """The maps that belong to a segmentation node, by name."""
+    if segmentation_node is None:
+        return {}
+    nodes = [
+        segmentation_node.GetNthNodeReference(MAP_ROLE, n)
+        for n in range(segmentation_node.GetNumberOfNodeReferences(MAP_ROLE))
+    ]
+    return {node.GetAttribute(MAP_ATTRIBUTE): node for node in nodes if node is not None}
+
+
+def map_figures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
+    """What ``FIGURES_ATTRIBUTE`` keeps of a map; empty if nothing."""
+    return read_json(node, FIGURES_ATTRIBUTE, {})
+
+
+def attention_colors() -> slicer.vtkMRMLColorTableNode:
+    """The project's own colour table, black over red and yellow to white; it is saved with the scene."""
+    tables = slicer.util.getNodesByClass("vtkMRMLColorTableNode")
+    node = next((table for table in tables if table.GetAttribute(COLORS_ATTRIBUTE)), None)
+    if node is None:
+        node = slicer.vtkMRMLColorTableNode()
+        node.SetName("Attention")
+        node.SetAttribute(COLORS_ATTRIBUTE, "1")
+        node.SetAttribute("Category", "Attention")
+        _fill_colors(node)
+        node = slicer.mrmlScene.AddNode(node)
+    elif are_missing(node):
+        _fill_colors(node)
+    node.HideFromEditorsOff()  # colour nodes are hidden at first, and Slicer's save dialog skips what is hidden
+    return node
+
+
+def are_missing(colors: slicer.vtkMRMLColorNode | None) -> bool:
+    """Whether there are no colours, or a table without any, as of a scene whose colour file was not saved."""
+    return colors is None or (colors.IsA("vtkMRMLColorTableNode") and not colors.GetNumberOfColors())
+
+
+def _fill_colors(node: slicer.vtkMRMLColorTableNode) -> None:
+    node.SetTypeToUser()
+    node.SetNumberOfColors(NUMBER_OF_COLORS)
+    for index in range(NUMBER_OF_COLORS):
+        x = index / (NUMBER_OF_COLORS - 1)
+        red, green, blue = (min(1.0, max(0.0, value)) for value in (2.2 * x, 2.2 * x - 0.8, 4 * x - 3))
+        node.SetColor(index, f"{x:.2f}", red, green, blue, 1.0)
+
+
+def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Put nodes into the folder "<input> attention" under the input in the subject hierarchy."""
+    if not nodes:
+        return
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    parent = hierarchy.GetItemByDataNode(volume_node) or hierarchy.GetSceneItemID()
+    name = f"{volume_node.GetName()} attention"
+    folder = hierarchy.GetItemChildWithName(parent, name)
+    if not folder:
+        folder = hierarchy.CreateFolderItem(parent, name)
+        hierarchy.SetItemExpanded(folder, False)
+    left = set()
+    for node in nodes:
+        item = hierarchy.GetItemByDataNode(node)
+        if not item:  # Slicer has not come to it yet
+            hierarchy.CreateItem(folder, node)
+            continue
+        left.add(hierarchy.GetItemParent(item))
+        hierarchy.SetItemParent(item, folder)
+    for item in left - {folder, parent, hierarchy.GetSceneItemID()}:
+        is_folder = hierarchy.GetItemDataNode(item) is None and hierarchy.GetItemName(item).endswith(" attention")
+        if is_folder and not hierarchy.GetNumberOfItemChildren(item):
+            hierarchy.RemoveItem(item)
+
+
+def _map_node(
+    entry: MapImage,
+    node: slicer.vtkMRMLScalarVolumeNode | None,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """A volume node with the map's voxels: the given one filled anew, or a new one."""
+    if node is None:
+        node = slicer.vtkMRMLScalarVolumeNode()
+        node.SetAttribute(MAP_ATTRIBUTE, entry.name)  # before observers of the scene see it
+        node.SetName(f"{volume_node.GetName()} {entry.name}")
+        node = slicer.mrmlScene.AddNode(node)
+    node.SetName(f"{volume_node.GetName()} {entry.name}")
+    node.SetAndObserveImageData(entry.image)
+    node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
+    node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    node.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(entry.figures))
+    ensure_display(node)
+    return node
+
+
+def ensure_display(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeDisplayNode:
+    """A map's display node; what the user deleted of it, or of its colours, is made again."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    is_new = not display.GetAttribute(MAP_ATTRIBUTE)  # one that Slicer made, perhaps for a deleted one
+    if is_new:
+        display.SetAttribute(MAP_ATTRIBUTE, node.GetAttribute(MAP_ATTRIBUTE))
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(0.0, 1.0)
+        display.AutoThresholdOff()
+        display.SetThreshold(0.0, 1.0)
+        display.ApplyThresholdOn()
+    if is_new or are_missing(display.GetColorNode()):
+        is_probability = node.GetAttribute(MAP_ATTRIBUTE).startswith(PROBABILITY)
+        display.SetAndObserveColorNodeID(PROBABILITY_COLORS if is_probability else attention_colors().GetID())
+    return display
+
+
+def _remove(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Remove a map with its display and storage nodes."""
+    parts = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())] + [node.GetStorageNode()]
+    for part in [node, *parts]:
+        if part is not None:
+            slicer.mrmlScene.RemoveNode(part)

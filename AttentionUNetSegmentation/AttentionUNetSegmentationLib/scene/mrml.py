@@ -1,0 +1,312 @@
+"""MRML nodes <-> the engine's Volume and Segmentation. Called from Slicer's main thread only.
+
+Results follow their input: voxels are read and written in the volume's own frame, and every result node gets the
+input's parent transform, so it sits where the input sits, whatever the transform.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from ..imaging.measures import OrganMeasure, organ_boxes
+from ..volume import Box, Grid, OrganMask, Segmentation, Volume
+
+PREFIX = "AttentionUNet."  # of the attributes, tags and reference roles that mark what belongs to a result
+ORGAN_TAG = PREFIX + "Organ"
+VOXELS_TAG = PREFIX + "Voxels"
+VOLUME_TAG = PREFIX + "VolumeMl"
+MEAN_HU_TAG = PREFIX + "MeanHU"
+CENTROID_TAG = PREFIX + "CentroidRAS"  # mm, in the segmentation's own frame
+INPUT_ROLE = PREFIX + "Input"  # segmentation -> the CT it was made from
+MAP_ATTRIBUTE = PREFIX + "Map"  # on map volumes: "s2-1" ..., "probability pancreas" ...
+PROVENANCE_ATTRIBUTE = PREFIX + "Provenance"  # JSON, everything; the keys below are repeated one by one
+WARNINGS_ATTRIBUTE = PREFIX + "Warnings"  # JSON list
+PROVENANCE_KEYS = ("model", "model_version", "model_sha256", "device", "backend", "date", "engine_version")
+LABELMAP = "Binary labelmap"
+SURFACE = "Closed surface"
+
+
+def matrix_to_numpy(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """(4, 4) array of a VTK matrix."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def matrix_to_vtk(matrix: np.ndarray) -> vtk.vtkMatrix4x4:
+    """VTK matrix of a (4, 4) array."""
+    result = vtk.vtkMatrix4x4()
+    result.DeepCopy(np.asarray(matrix, dtype=float).ravel().tolist())
+    return result
+
+
+def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """A copy of a volume node's voxels with its IJK-to-RAS matrix (the parent transform is not applied).
+
+    Raises:
+        ValueError: If the node is no scalar volume, a label map, a map of this module, or has no voxels.
+    """
+    name = node.GetName()
+    if not node.IsA("vtkMRMLScalarVolumeNode"):
+        raise ValueError(f"{name!r} is a {node.GetNodeTagName()}; a CT volume is needed")
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise ValueError(f"{name!r} is a label map; a CT in HU is needed")
+    if node.GetAttribute(MAP_ATTRIBUTE):
+        raise ValueError(f"{name!r} is a map made by this module; a CT in HU is needed")
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None or not image.GetNumberOfPoints():
+        raise ValueError(f"the volume {name!r} has no voxels")
+    if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLTensorVolumeNode"):
+        raise ValueError(f"{name!r} is a colour or vector image; a CT in HU is needed")
+    voxels = slicer.util.arrayFromVolume(node).copy()
+    return Volume(voxels, grid_of_node(node).ijk_to_ras, name, modality_of_node(node))
+
+
+def grid_of_node(node: slicer.vtkMRMLScalarVolumeNode) -> Grid:
+    """Where a volume node's voxels lie, in its own frame."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return Grid(node.GetImageData().GetDimensions()[::-1], matrix_to_numpy(matrix))
+
+
+def modality_of_node(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """The DICOM modality that the node was loaded with, "" if it came from another kind of file."""
+    if node.GetScene() is not slicer.mrmlScene:  # a frame of a sequence
+        return ""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(node)
+    return hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
+
+
+def input_candidates() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The scalar volumes in the scene that may be a CT; those that are one by DICOM, if there are several."""
+    nodes = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(MAP_ATTRIBUTE)
+    ]
+    return nodes if len(nodes) < 2 else [node for node in nodes if modality_of_node(node) == "CT"]
+
+
+def map_node_ids() -> list[str]:
+    """IDs of all maps in the scene, of whatever result."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node.GetID() for node in nodes if node.GetAttribute(MAP_ATTRIBUTE)]
+
+
+def transform_between(
+    source: slicer.vtkMRMLTransformableNode | None, target: slicer.vtkMRMLTransformableNode | None
+) -> vtk.vtkGeneralTransform:
+    """From the frame of one node to that of another; None stands for the world."""
+    nodes = [node.GetParentTransformNode() if node is not None else None for node in (source, target)]
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(*nodes, transform)
+    return transform
+
+
+def roi_box(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeNode) -> Box:
+    """The part of a volume that a ROI covers, rotated or not: the box of its corners in the volume's indices.
+
+    Raises:
+        ValueError: If the ROI is empty, or does not overlap with the volume.
+    """
+    size = roi.GetSize()
+    if min(size) <= 0:
+        raise ValueError(f"the ROI {roi.GetName()!r} is empty; its size is {' x '.join(f'{x:g}' for x in size)} mm")
+    corners = np.array(np.meshgrid(*[(-length / 2, length / 2) for length in size], indexing="ij")).reshape(3, -1).T
+    to_world = matrix_to_numpy(roi.GetObjectToWorldMatrix())
+    corners = corners @ to_world[:3, :3].T + to_world[:3, 3]
+    to_local = transform_between(None, node)
+    grid = grid_of_node(node)
+    ijk = grid.ijk_of(np.array([to_local.TransformPoint(corner) for corner in corners]))
+    box = []
+    for axis, length in enumerate(grid.shape_kji):
+        along = ijk[:, 2 - axis]
+        start, stop = max(0, int(np.ceil(along.min() - 0.5))), min(length, int(np.floor(along.max() + 0.5)) + 1)
+        if start >= stop:
+            raise ValueError(f"the ROI {roi.GetName()!r} lies outside the volume {node.GetName()!r}")
+        box.append(slice(start, stop))
+    return tuple(box)
+
+
+def fit_roi(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Make a ROI enclose a volume, as a start for the user to change."""
+    bounds = [0.0] * 6
+    node.GetRASBounds(bounds)
+    low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+    roi.SetXYZ(*((low + high) / 2))
+    roi.SetSize(*(high - low))
+
+
+def crop_volume(volume: Volume, box: Box) -> Volume:
+    """A copy of the part of a volume inside a box."""
+    return dataclasses.replace(
+        volume, voxels=np.ascontiguousarray(volume.voxels[box]), ijk_to_ras=volume.grid.crop_to(box).ijk_to_ras
+    )
+
+
+@contextmanager
+def nodes_removed_on_error() -> Iterator[None]:
+    """Removes what the block added to the scene, nodes and folders, if the block fails.
+
+    Subject hierarchy items of nodes go with their nodes. Those of segments are left alone: Slicer gives a segment that
+    was put back a new item, and removing that would remove the segment.
+    """
+    nodes_before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    items_before = set(_hierarchy_items())
+    try:
+        yield
+    except BaseException:
+        for node in slicer.util.getNodesByClass("vtkMRMLNode"):
+            if node.GetID() not in nodes_before and node.GetScene() is slicer.mrmlScene:
+                slicer.mrmlScene.RemoveNode(node)
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        segment_id = slicer.vtkMRMLSegmentationNode.GetSegmentIDAttributeName()
+        for item in set(_hierarchy_items()) - items_before:
+            if hierarchy.GetItemDataNode(item) is None and not hierarchy.HasItemAttribute(item, segment_id):
+                hierarchy.RemoveItem(item, False, False)  # what the user moved into it meanwhile stays
+        raise
+
+
+def _hierarchy_items() -> list[int]:
+    """All items of the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    return [items.GetId(n) for n in range(items.GetNumberOfIds())]
+
+
+def write_segments(
+    result: Segmentation,
+    measures: Sequence[OrganMeasure],
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    node: slicer.vtkMRMLSegmentationNode,
+) -> None:
+    """Put the organs into a segmentation node, in place of those of an earlier run; other segments stay.
+
+    Args:
+        result: The engine's result; its grid may be a part of the volume's.
+        measures: Figures of the result's organs; kept in the segments' tags.
+        volume_node: The CT, whose transform and geometry the node gets.
+        node: The segmentation node to fill; if filling fails, it gets its old organs back.
+    """
+    boxes = organ_boxes(result)
+    replace_organs(node, [_segment(result, measure, boxes.get(measure.organ.value)) for measure in measures])
+    node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
+    write_provenance(node, result)
+    node.CreateDefaultDisplayNodes()
+
+
+def replace_organs(node: slicer.vtkMRMLSegmentationNode, new: Sequence[slicer.vtkSegment]) -> None:
+    """Exchange the segments that a run wrote for others; if that fails, the old ones are put back."""
+    segmentation = node.GetSegmentation()
+    old = organ_segments(node)
+    had_surfaces = segmentation.ContainsRepresentation(SURFACE)
+    was_modifying = node.StartModify()
+    try:
+        for segment_id, _ in old:
+            segmentation.RemoveSegment(segment_id)
+        for segment in new:
+            _add(segmentation, segment)
+    except BaseException:
+        for segment_id, _ in organ_segments(node):
+            segmentation.RemoveSegment(segment_id)
+        for _, segment in old:
+            _add(segmentation, segment)
+        raise
+    finally:
+        node.EndModify(was_modifying)
+    if had_surfaces:
+        node.CreateClosedSurfaceRepresentation()
+
+
+def write_provenance(node: slicer.vtkMRMLNode, result: Segmentation) -> None:
+    """Keep in a node's attributes what made it."""
+    for key in PROVENANCE_KEYS:
+        node.SetAttribute(PREFIX + key, str(result.provenance.get(key, "")))
+    node.SetAttribute(PREFIX + "seconds", str(result.provenance.get("seconds", {}).get("total", "")))
+    node.SetAttribute(PROVENANCE_ATTRIBUTE, json.dumps(result.provenance))
+    node.SetAttribute(WARNINGS_ATTRIBUTE, json.dumps(result.warnings))
+
+
+def read_json(node: slicer.vtkMRMLNode, attribute: str, otherwise: Any) -> Any:
+    """The content of an attribute that this module wrote as JSON; ``otherwise`` if the node lacks it."""
+    text = node.GetAttribute(attribute)
+    return json.loads(text) if text else otherwise
+
+
+def result_line(node: slicer.vtkMRMLSegmentationNode | None) -> str:
+    """How a result came about: "17.3 s on cpu, model abdomen-ct 0.1.0"; "" if it is none of this module."""
+    if node is None or not node.GetAttribute(PREFIX + "model"):
+        return ""
+    keys = ("seconds", "device", "model", "model_version")
+    seconds, device, model, version = (node.GetAttribute(PREFIX + key) or "" for key in keys)
+    return f"{float(seconds or 'nan'):.1f} s on {device}, model {model} {version}"
+
+
+def result_notes(node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
+    """The warnings that came with a result."""
+    return read_json(node, WARNINGS_ATTRIBUTE, []) if node is not None else []
+
+
+def organ_segments(node: slicer.vtkMRMLSegmentationNode) -> list[tuple[str, slicer.vtkSegment]]:
+    """(ID, segment) of the segments that a run wrote."""
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    pairs = [(segment_id, segmentation.GetSegment(segment_id)) for segment_id in ids]
+    return [pair for pair in pairs if tag(pair[1], ORGAN_TAG)]
+
+
+def tag(segment: slicer.vtkSegment, name: str) -> str:
+    """A segment's tag, "" if it lacks it."""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _add(segmentation: slicer.vtkSegmentation, segment: slicer.vtkSegment) -> None:
+    wanted = tag(segment, ORGAN_TAG).replace(" ", "_")
+    if not segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(wanted)):
+        raise RuntimeError(f"the segment {segment.GetName()!r} could not be added")
+
+
+def _segment(result: Segmentation, measure: OrganMeasure, box: Box | None) -> slicer.vtkSegment:
+    organ = measure.organ
+    segment = slicer.vtkSegment()
+    segment.SetName(organ.name)
+    segment.SetColor(*(channel / 255 for channel in organ.color_rgb))
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), organ.terminology_entry())
+    tags = {ORGAN_TAG: organ.name, VOXELS_TAG: measure.voxels, VOLUME_TAG: f"{measure.volume_ml:.6g}"}
+    if measure.mean_hu is not None:
+        tags[MEAN_HU_TAG] = f"{measure.mean_hu:.6g}"
+    if measure.centroid_ras_mm is not None:
+        tags[CENTROID_TAG] = " ".join(f"{x:.3f}" for x in measure.centroid_ras_mm)
+    for name, value in tags.items():
+        segment.SetTag(name, str(value))
+    segment.AddRepresentation(LABELMAP, _oriented_image(result, organ, box))
+    return segment
+
+
+def _oriented_image(result: Segmentation, organ: OrganMask, box: Box | None) -> slicer.vtkOrientedImageData:
+    """A binary labelmap of one organ, cropped to its box, in the frame of the result's grid; empty without a box."""
+    image = slicer.vtkOrientedImageData()
+    image.SetImageToWorldMatrix(matrix_to_vtk(result.ijk_to_ras))
+    if box is None:
+        return image
+    k, j, i = box
+    mask = np.ascontiguousarray(result.labels[box] == organ.value)
+    image.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
+    scalars = numpy_to_vtk(mask.view(np.uint8).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return image

@@ -1,0 +1,242 @@
+"""What a run is asked to do: inputs copied out of the scene, work that touches no scene, results written back.
+
+``read`` and ``write`` belong to Slicer's main thread; what ``work`` returns may run on any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import slicer
+
+from ..inference.backends import Predictor
+from ..inference.memory import take_large_pages
+from ..models.cache import ModelCache
+from ..models.description import ModelError
+from ..models.loading import Model
+from ..models.store import find_model, list_models, read_spec
+from ..pipeline import Options
+from ..volume import Volume
+from .frames import Outcome, segment_frames
+from .job import Work
+from .map_volumes import map_images, write_maps
+from .mrml import (
+    LABELMAP,
+    PREFIX,
+    crop_volume,
+    grid_of_node,
+    nodes_removed_on_error,
+    organ_segments,
+    replace_organs,
+    roi_box,
+    volume_from_node,
+    write_segments,
+)
+from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
+
+FRAME_TABLE_ROLE = PREFIX + "FrameTable"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run's nodes and options.
+
+    Attributes:
+        volume_node: The CT.
+        segmentation_node: Where the organs go; None for a new one.
+        model: Name or path of the model; "" for the first that can be used.
+        roi: Limits the run; None for the whole volume.
+        options: Device, maps ...
+        all_frames: Segment every frame of the sequence that the volume shows a frame of.
+    """
+
+    volume_node: slicer.vtkMRMLScalarVolumeNode
+    segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
+    model: str = ""
+    roi: slicer.vtkMRMLMarkupsROINode | None = None
+    options: Options = field(default_factory=Options)
+    all_frames: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was copied out of the scene.
+
+    Attributes:
+        volumes: The frames, cropped to the ROI.
+        current: Index of the frame that the volume node shows.
+        model: Name or path of the model.
+        values: Index values of the frames; empty for a single volume.
+        shown: Index value of the frame that the volume node shows; "" if it shows none.
+    """
+
+    volumes: list[Volume]
+    current: int
+    model: str
+    values: tuple[str, ...] = ()
+    shown: str = ""
+
+
+def read(request: Request) -> Inputs:
+    """Copy everything a run needs out of the scene.
+
+    Raises:
+        ValueError: If a node cannot be used; the message names it.
+    """
+    node = request.volume_node
+    if node is None:
+        raise ValueError("no input volume was given; load a CT and choose it")
+    if slicer.mrmlScene.GetNodeByID(node.GetID() or "") is not node:
+        raise ValueError(f"the volume {node.GetName()!r} is not in the scene")
+    volume = volume_from_node(node)
+    _check_output(request.segmentation_node, node)
+    model = request.model or _first_model()
+    find_model(model)
+    frames = frames_of(node)
+    if request.all_frames and frames is None:
+        raise ValueError(f"the volume {node.GetName()!r} shows no frame of a sequence")
+    shown = frames.values[frames.current] if frames is not None else ""
+    if not request.all_frames:
+        return Inputs([_cropped(volume, request)], 0, model, shown=shown)
+    volumes = [_cropped(volume_from_node(frame), request, volume) for frame in frames.nodes()]
+    return Inputs(volumes, frames.current, model, tuple(frames.values), shown)
+
+
+def work(
+    inputs: Inputs, options: Options, cache: ModelCache, predictor: Predictor | None = None
+) -> Work[list[Outcome]]:
+    """The work of a run, for a ``Job`` or for the caller's own thread; asked for on the main thread.
+
+    Args:
+        inputs: Of ``read``.
+        options: Device, maps ...
+        cache: Where the network is kept between runs.
+        predictor: Takes the network's place.
+    """
+    take_large_pages()
+
+    def run(progress, cancel) -> list[Outcome]:
+        progress(0.0, "loading the model")
+        if predictor is not None:
+            model = Model(read_spec(find_model(inputs.model)), predictor)
+        else:
+            model = cache.get(inputs.model)
+        return segment_frames(inputs.volumes, model, options, inputs.current, progress, cancel, predictor)
+
+    return run
+
+
+def write(request: Request, inputs: Inputs, outcomes: Sequence[Outcome]) -> slicer.vtkMRMLSegmentationNode:
+    """Write the results into the scene; if that fails, the scene is as it was before.
+
+    Raises:
+        RuntimeError: If the input volume has left the scene.
+    """
+    volume_node, node = request.volume_node, request.segmentation_node
+    if slicer.mrmlScene.GetNodeByID(volume_node.GetID() or "") is not volume_node:
+        raise RuntimeError("the input volume was removed during the run")
+    if node is not None and slicer.mrmlScene.GetNodeByID(node.GetID() or "") is not node:
+        node = None  # removed during the run
+    outcome = outcomes[inputs.current]
+    outcome.result.warnings.extend(_changes(request, inputs, outcome))
+    images = map_images(outcome.result, outcome.gates)
+    with nodes_removed_on_error():
+        node = node or _new_segmentation(volume_node)
+        old = [segment for _, segment in organ_segments(node)]
+        attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
+        try:
+            _write_frames(inputs, outcomes, volume_node, node)
+            write_maps(images, outcome.result, volume_node, node)
+        except BaseException:
+            replace_organs(node, old)
+            for name in node.GetAttributeNames():
+                node.SetAttribute(name, attributes.get(name))
+            raise
+    return node
+
+
+def _write_frames(
+    inputs: Inputs,
+    outcomes: Sequence[Outcome],
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    node: slicer.vtkMRMLSegmentationNode,
+) -> None:
+    """Write the organs: of the current frame into the node, of all frames into a sequence."""
+    frames = frames_of(volume_node)
+    outcome = outcomes[inputs.current]
+    if not inputs.values or frames is None:
+        write_segments(outcome.result, outcome.organs, volume_node, node)
+        if frames is not None and frames.browser.GetSequenceNode(node) is not None:
+            keep_frame(frames.browser.GetSequenceNode(node), node, frames.values[frames.current])
+        return
+    sequence = result_sequence(frames, node)
+    last = inputs.values.index(frames.values[frames.current]) if frames.values[frames.current] in inputs.values else 0
+    for n in [*(n for n in range(len(outcomes)) if n != last), last]:
+        write_segments(outcomes[n].result, outcomes[n].organs, volume_node, node)
+        keep_frame(sequence, node, inputs.values[n])
+    connect(frames, sequence, node)
+    _write_table(frames, inputs, outcomes, node)
+
+
+def _write_table(
+    frames: Frames, inputs: Inputs, outcomes: Sequence[Outcome], node: slicer.vtkMRMLSegmentationNode
+) -> None:
+    by_value = dict(zip(inputs.values, outcomes, strict=True))
+    volumes = [
+        {measure.organ.name: measure.volume_ml for measure in by_value[value].organs} if value in by_value else {}
+        for value in frames.values
+    ]
+    write_frame_table(frames, node, volumes, FRAME_TABLE_ROLE)
+
+
+def _new_segmentation(volume_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
+    name = slicer.mrmlScene.GenerateUniqueName(f"{volume_node.GetName()} segmentation")
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+
+
+def _check_output(node: slicer.vtkMRMLSegmentationNode | None, volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Refuse an output whose other segments would be moved or lost.
+
+    Raises:
+        ValueError: If there are such segments.
+    """
+    if node is None or node.GetSegmentation().GetNumberOfSegments() == len(organ_segments(node)):
+        return
+    if node.GetParentTransformNode() is not volume_node.GetParentTransformNode():
+        raise ValueError(
+            f"{node.GetName()!r} has other segments and another parent transform than {volume_node.GetName()!r}; "
+            "choose another segmentation"
+        )
+    if node.GetSegmentation().GetSourceRepresentationName() != LABELMAP:
+        raise ValueError(f"{node.GetName()!r} has segments that are no labelmaps; choose another segmentation")
+
+
+def _first_model() -> str:
+    usable = [entry.name for entry in list_models() if entry.spec is not None]
+    if not usable:
+        raise ModelError("there is no model that can be used; add one")
+    return usable[0]
+
+
+def _cropped(volume: Volume, request: Request, like: Volume | None = None) -> Volume:
+    """The part of a volume inside the ROI, whose box is that of the volume node."""
+    if request.roi is None:
+        return volume
+    if like is not None and volume.voxels.shape != like.voxels.shape:
+        raise ValueError(f"a ROI needs frames of one size, got {volume.voxels.shape} and {like.voxels.shape}")
+    return crop_volume(volume, roi_box(request.roi, request.volume_node))
+
+
+def _changes(request: Request, inputs: Inputs, outcome: Outcome) -> list[str]:
+    """What the user should know of the input's frames and changes during the run, one sentence each."""
+    node, changes = request.volume_node, []
+    frames = frames_of(node)
+    if inputs.values and (outcome.result.attention or outcome.result.probabilities):
+        changes.append(f"the maps are of frame {inputs.shown} only")
+    if frames is not None and inputs.shown and not inputs.values and frames.values[frames.current] != inputs.shown:
+        changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
+    comparable = request.roi is None and not request.all_frames and node.GetImageData() is not None
+    if comparable and not grid_of_node(node).same_as(outcome.result.grid):
+        changes.append("the volume was changed during the run; the result fits what it was before")
+    return changes

@@ -1,0 +1,88 @@
+"""Tiny runs of ``attention-unet-train fit`` for tests, in this process or in others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+import yaml
+
+TESTING = Path(__file__).parents[1]
+
+
+class KillAt(pl.Callback):
+    """Kills its process (SIGKILL) after a batch of an epoch, as a power cut would."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.epoch, self.batch = epoch, batch
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: object) -> None:
+        if (trainer.current_epoch, arguments[-1]) == (self.epoch, self.batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+MODEL = {
+    "widths": [4, 8, 8],
+    "loss": "dice",
+    "dice_smooth": 1.0,
+    "optimizer": "adam",
+    "learning_rate": 0.02,
+    "warm_up_steps": 2,
+}
+DATA = {
+    "shape_kji": [16, 16, 16],
+    "batch_size": 2,
+    "samples_per_epoch": 8,
+    "validation_cases": 1,
+    "workers": 0,
+}
+TRAINER = {
+    "accelerator": "cpu",
+    "logger": False,
+    "num_sanity_val_steps": 0,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+CHECKPOINTS = (
+    {"filename": "best", "monitor": "dice", "mode": "max", "enable_version_counter": False},
+    {"filename": "last", "save_on_train_epoch_end": True, "enable_version_counter": False},
+)
+
+
+def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[dict] = (), **sections: dict) -> Path:
+    """A configuration of a run that takes a second: widths 4 and 8, patches of 16 voxels, 4 steps an epoch."""
+    checkpoint = "lightning.pytorch.callbacks.ModelCheckpoint"
+    trainer = {"max_epochs": epochs, "default_root_dir": str(folder)} | TRAINER | sections.get("trainer", {})
+    trainer["callbacks"] = [*({"class_path": checkpoint, "init_args": options} for options in CHECKPOINTS), *callbacks]
+    data = {"dataset": str(dataset)} | DATA | sections.get("data", {})
+    config = {
+        "seed_everything": 3,
+        "model": MODEL | sections.get("model", {}),
+        "data": {"class_path": "CasesData", "init_args": data},
+        "trainer": trainer,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def run_in_a_process(arguments: Sequence[str], timeout_s: float = 300) -> subprocess.CompletedProcess:
+    """``attention-unet-train ARGUMENTS`` with as many threads as this process has."""
+    threads = str(torch.get_num_threads())
+    environment = os.environ | {"PYTHONPATH": str(TESTING), "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "attention_unet_training.cli", *arguments]
+    return subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", timeout=timeout_s, check=False
+    )
+
+
+def weights(checkpoint: Path, key: str = "state_dict") -> dict[str, torch.Tensor]:
+    """A checkpoint's weights."""
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)[key]

@@ -1,0 +1,1 @@
+"""The subcommands of ``attention-unet-train``, one module each."""

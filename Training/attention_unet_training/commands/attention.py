@@ -1,0 +1,103 @@
+"""``attention-unet-train attention``: where the gates of a series of checkpoints look on a case with reference labels.
+
+Pictures after the paper's figures 3 and 4, figures per coefficient map and organ, and a control of randomised weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from AttentionUNetSegmentationLib.inference.backends import choose_device
+
+from ..attention_analysis.analysis import Analysis, analyse
+from ..attention_analysis.case import read_case
+from ..attention_analysis.pictures import draw_gate, draw_series
+from ..attention_analysis.plot import draw_plot
+from ..attention_analysis.tables import to_csv, to_json, to_markdown
+from ..attention_analysis.views import PLANES
+from ..staging import Output, staged
+
+FILES = ("attention.csv", "attention.json", "attention.md", "series.png", "coefficients_*.png", "gates/*_s*.png")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        organs = dict(parse_organ(text) for text in parsed.organ)
+        if len(organs) < len(parsed.organ):
+            raise ValueError(f"every --organ needs a name of its own, got {' '.join(parsed.organ)}")
+        device = choose_device(parsed.device, "torch")
+        with staged([Output(parsed.output, FILES)], parsed.overwrite) as (draft,):
+            case = read_case(parsed.ct, parsed.labels, organs, parsed.position)
+            analysis = analyse(case, parsed.model, parsed.control_seeds, device, lambda step: print(step, flush=True))
+            write(analysis, draft)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(f"wrote tables and pictures to {parsed.output}")
+    return 0
+
+
+def write(analysis: Analysis, folder: Path) -> None:
+    """Write everything.
+
+    Args:
+        analysis: What was measured.
+        folder: Created; gets ``attention.csv``, ``.json``, ``.md``, ``series.png``, ``coefficients_<view>.png`` and
+            ``gates/<number>_<gate>.png``, numbered in the series' order.
+    """
+    (folder / "gates").mkdir(parents=True)
+    for ending, text in (("csv", to_csv(analysis)), ("json", to_json(analysis)), ("md", to_markdown(analysis))):
+        (folder / f"attention.{ending}").write_text(text, encoding="utf-8")
+    draw_plot(analysis, folder / "series.png")
+    for view in PLANES:
+        draw_series(analysis, view, folder / f"coefficients_{view}.png")
+    for n, entry in enumerate(analysis.entries, start=1):
+        for gate in entry.views.gates:
+            draw_gate(analysis, entry, gate, folder / "gates" / f"{n:02d}_{gate}.png")
+
+
+def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
+    """``kidney=3,4`` -> ("kidney", (3, 4)).
+
+    Raises:
+        ValueError: If it does not look like that.
+    """
+    name, _, values = text.partition("=")
+    try:
+        if not name:
+            raise ValueError
+        return name, tuple(int(value) for value in values.split(","))
+    except ValueError:
+        raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="attention-unet-train attention", description=__doc__)
+    parser.add_argument("--ct", required=True, help="CT file or DICOM folder")
+    parser.add_argument("--labels", required=True, help="reference label map")
+    parser.add_argument(
+        "--organ", required=True, action="append", metavar="NAME=VALUE[,VALUE]", help="values of an organ in the labels"
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        action="append",
+        metavar="MODEL",
+        help="checkpoint of attention-unet-train fit, or model; several in the order of training",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for tables and pictures")
+    parser.add_argument(
+        "--position",
+        metavar="ORGAN",
+        help="organ that the pictures cut through (default: pancreas, or the first)",
+    )
+    parser.add_argument(
+        "--control-seeds", type=int, default=5, metavar="N", help="randomised networks of each kind (default: 5)"
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--overwrite", action="store_true", help="replace the output folder of an earlier run")
+    return parser

@@ -1,0 +1,271 @@
+"""A checkpoint -> one whose organs have the right volume on synthetic CTs of a label map that it was not trained on.
+
+An organ that a network is unsure of comes out too large: Dice forgives too many voxels more readily than too few. Here
+a constant is added to each organ's score, so that over all patches as many voxels are called the organ as belong to it.
+The patches must not be those that chose the checkpoint, and all are of one or a few anatomies: what the constants do to
+other people's CTs has to be measured there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+
+from ..data.synthetic_data import SyntheticPatches
+from ..evaluation.metrics import dice
+from ..staging import Output, staged
+from ..synthetic_ct.atlas import load_atlas
+from ..synthetic_ct.config import SyntheticCTConfig
+from ..task.networks import pad_as_engine
+from .average import write_weights
+from .export import CHECKPOINT_ENDING, Source, read_source
+
+FIRST_SEED = 1 << 42  # far from every seed of training and validation
+MAX_SWEEPS = 50  # an organ's constant depends a little on its neighbours' constants: usually 2 or 3 are enough
+SETTLED = 1e-3  # change of the constants in a sweep, in units of the scores, below which they count as found
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The network's scores of one patch.
+
+    Attributes:
+        logits: (C, D, H, W) float32, background first.
+        target: (D, H, W) class numbers.
+    """
+
+    logits: np.ndarray
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was done to one organ.
+
+    Attributes:
+        organ: Its name.
+        offset: Added to its score.
+        dice_before: Dice over all patches together.
+        dice_after: The same with all offsets.
+        volume_before: Volume found over true volume, all patches together.
+        volume_after: The same with all offsets.
+    """
+
+    organ: str
+    offset: float
+    dice_before: float
+    dice_after: float
+    volume_before: float
+    volume_after: float
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``attention-unet-train calibrate``; returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        done = calibrate(
+            parsed.checkpoint,
+            parsed.output,
+            parsed.atlas,
+            parsed.subject,
+            organs=parsed.organ,
+            patches=parsed.patches,
+            shape_kji=tuple(parsed.shape),
+            first_seed=parsed.first_seed,
+            cache=parsed.cache,
+            overwrite=parsed.overwrite,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print("| organ | offset | Dice before | after | volume ratio before | after |\n|---|---|---|---|---|---|")
+    for row in done:
+        print(
+            f"| {row.organ} | {row.offset:+.2f} | {row.dice_before:.3f} | {row.dice_after:.3f} "
+            f"| {row.volume_before:.2f} | {row.volume_after:.2f} |"
+        )
+    print(f"\nwrote {parsed.output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attention-unet-train calibrate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="of attention-unet-train fit or average")
+    parser.add_argument("--atlas", type=Path, required=True, help="folder of label maps")
+    parser.add_argument("--subject", nargs="+", required=True, help="label maps that were held out of training")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="checkpoint to write, ending .ckpt")
+    parser.add_argument("--organ", nargs="+", metavar="NAME", help="organs to calibrate (default: all)")
+    parser.add_argument("--patches", type=int, default=16, help="synthetic patches (default: 16)")
+    parser.add_argument("--shape", type=int, nargs=3, default=(96, 160, 160), metavar="N", help="of a patch, D H W")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="seed of the first patch")
+    parser.add_argument("--cache", type=Path, default=Path("runs/atlas_cache"), help="folder for prepared maps")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    return parser
+
+
+def calibrate(
+    checkpoint: Path,
+    output: Path,
+    atlas: Path,
+    subjects: Sequence[str],
+    organs: Sequence[str] | None = None,
+    patches: int = 16,
+    shape_kji: tuple[int, int, int] = (96, 160, 160),
+    first_seed: int = FIRST_SEED,
+    cache: Path = Path("runs/atlas_cache"),
+    overwrite: bool = False,
+) -> list[Calibration]:
+    """Write a checkpoint whose organs have the right total volume on synthetic patches.
+
+    Only the bias of the last convolution changes, so attention maps stay as they are.
+
+    Args:
+        checkpoint: Of ``fit`` or ``average``.
+        output: Checkpoint to write.
+        atlas: Folder of label maps.
+        subjects: Label maps that were held out of training.
+        organs: Which organs to calibrate; None for all.
+        patches: Number of synthetic patches.
+        shape_kji: Their shape; multiples of 16.
+        first_seed: Seed of the first patch.
+        cache: Folder for prepared maps.
+        overwrite: Whether the output may exist.
+
+    Returns:
+        A row for every organ of the network; the offset of those that were not asked for is 0.
+
+    Raises:
+        ValueError: If a file name, an organ, the shape or the number of patches does not fit, a subject was trained
+            on as far as the checkpoint tells, an organ is in no patch, or the output exists.
+    """
+    for path in (checkpoint, output):
+        if Path(path).suffix != CHECKPOINT_ENDING:
+            raise ValueError(f"checkpoints must end in {CHECKPOINT_ENDING}, got {path}")
+    if patches < 1:
+        raise ValueError(f"patches must be at least 1, got {patches}")
+    with staged([Output(output)], overwrite) as (draft,):
+        source = read_source(checkpoint)
+        strangers = set(organs or ()) - set(source.organs)
+        if strangers:
+            raise ValueError(f"organs must be some of {', '.join(source.organs)}, got {', '.join(sorted(strangers))}")
+        data = torch.load(checkpoint, map_location="cpu", weights_only=True)["datamodule_hyper_parameters"]
+        _check_held_out(checkpoint, data, subjects)
+        replicate_edges = data.get("replicate_edges", True)  # what it learnt to expect
+        scored = _score(source, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
+        chosen = [n for n, organ in enumerate(source.organs, start=1) if organs is None or organ in organs]
+        for channel in chosen:
+            if not any((patch.target == channel).any() for patch in scored):
+                raise ValueError(f"no patch shows the {source.organs[channel - 1]}: take more patches")
+        offsets = offsets_for_volumes(scored, chosen)
+        network = source.network
+        with torch.no_grad():
+            network.mix.bias += torch.from_numpy(offsets).to(network.mix.bias)
+        write_weights(draft, checkpoint, network.state_dict())
+    return _rows(source.organs, scored, offsets)
+
+
+def _check_held_out(checkpoint: Path, data: Mapping[str, Any], subjects: Sequence[str]) -> None:
+    """Refuse label maps of training: on them an organ's volume is better than on any other."""
+    if "held_out" not in data:
+        return
+    trained_on = sorted(set(subjects) - set(data["held_out"]))
+    if trained_on:
+        kept = ", ".join(data["held_out"]) or "none"
+        raise ValueError(f"{checkpoint} was trained on {', '.join(trained_on)}; held out of its training: {kept}")
+
+
+def offsets_for_volumes(scored: Sequence[Scored], channels: Sequence[int]) -> np.ndarray:
+    """Constants for the classes' scores with which each organ's total volume is the true one.
+
+    A voxel goes to an organ if its offset exceeds the lead of the best other class, so the offset is that lead which
+    as many voxels stay below as belong to the organ.
+
+    Args:
+        scored: The patches.
+        channels: Classes that get an offset; each must occur in the targets, and none be 0, the background.
+
+    Returns:
+        (C,) float32, 0 for the classes that get none.
+
+    Raises:
+        ValueError: If the organs' offsets keep changing each other.
+    """
+    offsets = np.zeros(len(scored[0].logits), dtype=np.float32)
+    for _ in range(MAX_SWEEPS):
+        previous = offsets.copy()
+        for channel in channels:
+            leads = np.concatenate([_lead_over(patch.logits, offsets, channel).ravel() for patch in scored])
+            true = sum(int(np.count_nonzero(patch.target == channel)) for patch in scored)
+            rank = min(true, leads.size - 1)
+            offsets[channel] = np.partition(leads, rank)[rank]
+        if np.abs(offsets - previous).max() < SETTLED:
+            return offsets
+    raise ValueError(f"the organs' offsets did not settle in {MAX_SWEEPS} rounds: the scores hardly tell them apart")
+
+
+def _lead_over(logits: np.ndarray, offsets: np.ndarray, channel: int) -> np.ndarray:
+    """By how much the best other class leads a class's bare score: (D, H, W)."""
+    others = [logits[n] + offsets[n] for n in range(len(logits)) if n != channel]
+    return np.maximum.reduce(others) - logits[channel]
+
+
+def _score(
+    source: Source,
+    atlas: Path,
+    subjects: Sequence[str],
+    patches: int,
+    shape_kji: tuple[int, int, int],
+    first_seed: int,
+    cache: Path,
+    replicate_edges: bool,
+) -> list[Scored]:
+    """Run the network on synthetic patches of the held-out label maps; padding is taken away again."""
+    if any(size < 1 or size % source.network.size_divisor for size in shape_kji):
+        raise ValueError(f"a patch's sizes must be multiples of {source.network.size_divisor}, got {shape_kji}")
+    known = source.known
+    rule = known["intensity"]
+    intensity = IntensitySpec(tuple(rule["clip_hu"]), rule["mean_hu"], rule["std_hu"])
+    anatomies = load_atlas(atlas, cache, include=subjects)
+    made = SyntheticPatches(
+        anatomies,
+        SyntheticCTConfig(),
+        intensity,
+        shape_kji,
+        known["spacing_mm"][0],
+        first_seed,
+        patches,
+        replicate_edges,
+    )
+    scored = []
+    for image, target in (made[n] for n in range(patches)):
+        with torch.inference_mode():
+            logits, _ = source.network(pad_as_engine(image[None], source.network))
+        scored.append(Scored(logits[0, :, : target.shape[1]].numpy(), target[0].numpy()))
+    return scored
+
+
+def _rows(organs: Sequence[str], scored: Sequence[Scored], offsets: np.ndarray) -> list[Calibration]:
+    target = np.concatenate([patch.target for patch in scored])  # along z, as heights may differ
+    before = np.concatenate([patch.logits.argmax(axis=0) for patch in scored])
+    after = np.concatenate([(patch.logits + offsets[:, None, None, None]).argmax(axis=0) for patch in scored])
+    rows = []
+    for channel, organ in enumerate(organs, start=1):
+        true = target == channel
+        volumes = [np.count_nonzero(found == channel) / max(1, np.count_nonzero(true)) for found in (before, after)]
+        overlaps = [dice(found == channel, true) for found in (before, after)]
+        rows.append(Calibration(organ, float(offsets[channel]), *overlaps, *volumes))
+    return rows

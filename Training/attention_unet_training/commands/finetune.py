@@ -1,0 +1,172 @@
+"""``attention-unet-train finetune``: from a model to one that knows your own cases, in one command.
+
+Cases may label some of the model's organs only: where an organ is not labelled, calling something that organ instead of
+background is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from AttentionUNetSegmentationLib.models.description import ModelSpec
+from AttentionUNetSegmentationLib.models.store import find_model, read_spec, unpacked_model
+
+from ..callbacks import AttentionFigures
+from ..data.augmentation import Augmentation
+from ..data.cases_data import CasesData
+from ..preparation.prepared import PreparedDataset
+from ..task.freezing import PARTS
+from ..task.segmentation_task import SegmentationTask
+from .fit import one_line
+
+AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=())
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns the exit status."""
+    options = make_parser().parse_args(arguments)
+    try:
+        best = finetune(options)
+    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    print(f"wrote {best}\nexport it: attention-unet-train export {best} FOLDER --description JSON --measured JSON")
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(prog="attention-unet-train finetune", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="model to start from: name, folder or zip")
+    parser.add_argument("dataset", type=Path, help="folder that attention-unet-train prepare wrote")
+    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and logs")
+    parser.add_argument("--frozen", choices=PARTS, default="none", help="part that stays as it is (default: none)")
+    parser.add_argument("--organs", nargs="+", metavar="ORGAN", help="organs of the new model (default: the model's)")
+    parser.add_argument("--split", help="train on the training part of this split (default: on all cases)")
+    parser.add_argument("--fold", type=int, default=0, help="fold of the split")
+    parser.add_argument("--validation-cases", type=int, default=2, help="cases kept out of training (default: 2)")
+    parser.add_argument("--epochs", type=int, default=50, help="at most (default: 50)")
+    parser.add_argument("--samples-per-epoch", type=int, help="patches per epoch (default: 4 per case)")
+    parser.add_argument("--learning-rate", type=float, default=3e-4, help="peak learning rate (default: 3e-4)")
+    parser.add_argument("--batch-size", type=int, default=1, help="patches per step (default: 1)")
+    parser.add_argument("--patch", type=int, nargs=3, default=(96, 160, 160), metavar=("D", "H", "W"), help="voxels")
+    parser.add_argument("--batch-norm", choices=("train", "frozen"), default="frozen", help="(default: frozen)")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu", "mps"), default="auto", help="(default: auto)")
+    parser.add_argument("--workers", type=int, default=1, help="background processes (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from last.ckpt of an earlier run")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def finetune(options: argparse.Namespace) -> Path:
+    """Fine-tune; returns the best checkpoint.
+
+    Raises:
+        ValueError: If the dataset was not prepared as the model needs it, or options do not fit.
+        RuntimeError: If training fails.
+    """
+    spec = read_model_spec(options.model)
+    dataset = PreparedDataset.open(options.dataset)
+    check_preparation(spec, dataset)
+    pl.seed_everything(options.seed)
+    trainer = make_trainer(options)  # first: a device that is not there is noticed at once
+    organs = list(options.organs or [label.name for label in spec.labels])
+    data = CasesData(
+        options.dataset,
+        organs=organs,
+        split=options.split,
+        fold=options.fold,
+        shape_kji=tuple(options.patch),
+        batch_size=options.batch_size,
+        samples_per_epoch=max(options.samples_per_epoch or 4 * len(dataset.cases), options.batch_size),
+        augmentation=AUGMENTATION,
+        validation_cases=options.validation_cases,
+        seed=options.seed,
+        workers=options.workers,
+    )
+    data.setup("fit")  # cases that are too few are noticed before the model is loaded
+    trainer.fit(make_task(options, spec, organs), data, ckpt_path=str(options.resume) if options.resume else None)
+    return Path(trainer.checkpoint_callback.best_model_path)
+
+
+def make_task(options: argparse.Namespace, spec: ModelSpec, organs: list[str]) -> SegmentationTask:
+    """The model's network with its weights, ready to learn."""
+    return SegmentationTask(
+        organs=organs,
+        architecture=spec.architecture.type,
+        widths=list(spec.architecture.widths),
+        num_subgates=spec.architecture.num_subgates,
+        gating_conv=spec.architecture.gating_conv,
+        learning_rate=options.learning_rate,
+        batch_norm=options.batch_norm,
+        frozen=options.frozen,
+        init_from=str(options.model),
+    )
+
+
+def make_trainer(options: argparse.Namespace) -> pl.Trainer:
+    """Trainer with checkpoints, early stop, logs and figures in the output folder."""
+    return pl.Trainer(
+        accelerator=options.device,
+        precision="bf16-mixed" if _has_fast_bfloat16(options.device) else "32-true",
+        devices=1,
+        max_epochs=options.epochs,
+        default_root_dir=options.output,
+        gradient_clip_val=5.0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_progress_bar=not options.quiet,
+        logger=[TensorBoardLogger(options.output, "logs"), CSVLogger(options.output, "logs_csv")],
+        callbacks=[
+            ModelCheckpoint(options.output, filename="best", monitor="dice", mode="max", enable_version_counter=False),
+            # to resume from; save_last would only copy the best
+            ModelCheckpoint(
+                options.output, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+            ),
+            EarlyStopping("dice", mode="max", patience=15),
+            LearningRateMonitor(),
+            AttentionFigures(),
+        ],
+    )
+
+
+def read_model_spec(model: str) -> ModelSpec:
+    """The description of a model given by name, folder or zip.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    path = find_model(model)
+    if path.is_file():
+        with unpacked_model(path) as folder:
+            return read_spec(folder)
+    return read_spec(path)
+
+
+def check_preparation(spec: ModelSpec, dataset: PreparedDataset) -> None:
+    """Cases must have the model's spacing and intensity rule, since its weights depend on both.
+
+    Raises:
+        ValueError: If they do not; the message says with which options to prepare them.
+    """
+    pairs: Sequence[tuple[str, object, object]] = (
+        ("spacing_mm", tuple(spec.spacing_mm), tuple(dataset.spacing_mm)),
+        ("intensity", spec.intensity, dataset.intensity),
+    )
+    for key, wanted, found in pairs:
+        if wanted != found:
+            raise ValueError(f"the model {spec.name} needs {key} {wanted}, {dataset.folder} was prepared with {found}")
+
+
+def _has_fast_bfloat16(device: str) -> bool:
+    return device in ("auto", "gpu") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()

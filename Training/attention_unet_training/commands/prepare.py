@@ -1,0 +1,177 @@
+"""``attention-unet-train prepare``: CTs with reference labels -> a prepared dataset, and its splits."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+
+from ..preparation import console, layouts
+from ..preparation.dataset import DEFAULT_INTENSITY, DEFAULT_ORGANS, PrepareOptions, prepare_dataset
+from ..preparation.intensity import IntensityToMeasure
+from ..preparation.layouts.csv_table import parse_values
+from ..preparation.organ_names import TUMOUR_RULES
+from ..preparation.prepared import PreparedDataset
+from ..preparation.records import CASES_FOLDER, DATASET_FILE
+from ..preparation.source import stem
+from ..preparation.splitting import write_splits
+
+MAX_DEFAULT_WORKERS = 4
+AUTO = "auto"
+EPILOG = f"""Sources: {layouts.DESCRIPTIONS}.
+With a prepared dataset as SOURCE and no --output, only the splits are drawn."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong options as every other error: one line, exit status 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns the exit status: 0, 1 on any error or if no case can be used, 130 if interrupted."""
+    try:
+        parsed = _parser().parse_args(arguments)
+        if parsed.output is None:
+            _draw_splits(parsed)
+        else:
+            _prepare(parsed)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="attention-unet-train prepare", description=__doc__.split(": ", 1)[1], epilog=EPILOG)
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a dataset, or a CSV table")
+    parser.add_argument("--output", type=Path, metavar="DATASET", help="folder of the prepared dataset")
+    parser.add_argument("--source", dest="layout", default="auto", choices=layouts.NAMES, help="layout of SOURCE")
+    parser.add_argument("--name", help="what the dataset is called (default: SOURCE's name)")
+    parser.add_argument(
+        "--organs",
+        type=_names,
+        metavar="A,B,...",
+        help=f"classes, in order; all have to be labelled (default: of {','.join(DEFAULT_ORGANS)}, those that are)",
+    )
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="NAME=VALUE[,VALUE]", help="CSV: a label's values"
+    )
+    parser.add_argument(
+        "--tumour", default="organ", choices=TUMOUR_RULES, help="what tumours count as (default: organ)"
+    )
+    _add_preprocessing(parser)
+    parser.add_argument("--allow-missing", action="store_true", help="keep cases in which a labelled organ is not seen")
+    parser.add_argument("--ignore-unknown", action="store_true", help="label values without a name are background")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes; 0: none beside this one (default: up to 4)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="do everything again")
+    parser.add_argument("--split", action="append", default=[], metavar="TRAIN/TEST", help="draw a split, as 120/30")
+    parser.add_argument("--folds", action="append", default=[], type=int, metavar="K", help="draw K folds")
+    parser.add_argument("--seed", type=int, default=0, help="of the splits (default: 0)")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    return parser
+
+
+def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    low, high = DEFAULT_INTENSITY.clip_hu
+    parser.add_argument(
+        "--spacing", type=float, nargs="+", default=[2.0], metavar="MM", help="one, or three for i, j, k"
+    )
+    parser.add_argument(
+        "--clip",
+        type=float,
+        nargs=2,
+        default=(low, high),
+        metavar="HU",
+        help=f"clipping range (default: {low:g} {high:g})",
+    )
+    measured = (
+        f"; {AUTO}: measured over all usable CTs, on the clipped voxels that the network gets (its grid, cropped to "
+        f"the body's box), so that they have mean 0 and deviation 1 over the dataset"
+    )
+    for option, meaning, default, hint in (
+        ("--mean", "becomes 0", DEFAULT_INTENSITY.mean_hu, measured),
+        ("--std", "becomes 1", DEFAULT_INTENSITY.std_hu, f"; {AUTO}: measured likewise"),
+    ):
+        parser.add_argument(
+            option,
+            type=_hu_or_auto,
+            default=default,
+            metavar=f"HU|{AUTO}",
+            help=f"{meaning} (default: {default:g}){hint}",
+        )
+
+
+def _prepare(parsed: argparse.Namespace) -> None:
+    if len(parsed.spacing) not in (1, 3):
+        raise ValueError(f"--spacing takes one number or three, got {len(parsed.spacing)}")
+    source = layouts.find_source(parsed.source, parsed.layout, parse_values(parsed.label))
+    workers = min(MAX_DEFAULT_WORKERS, os.cpu_count() or 1) if len(source.cases) > 1 else 0
+    options = PrepareOptions(
+        name=parsed.name or stem(parsed.source.resolve()).removesuffix(".csv"),
+        organs=parsed.organs,
+        spacing_mm=tuple(parsed.spacing * 3)[:3],
+        intensity=_intensity(tuple(parsed.clip), parsed.mean, parsed.std),
+        tumour=parsed.tumour,
+        allow_missing=parsed.allow_missing,
+        ignore_unknown=parsed.ignore_unknown,
+        workers=workers if parsed.workers is None else parsed.workers,
+        overwrite=parsed.overwrite,
+    )
+    if not parsed.quiet:
+        print(f"{parsed.source}: {source.layout}, cases with CT and labels: {len(source.cases)}")
+    with console.progress_bar(len(source.cases), not parsed.quiet) as progress:
+        prepared = prepare_dataset(source, parsed.output, options, progress)
+    if not parsed.quiet:
+        console.print_summary(prepared)
+    _split(prepared.dataset, parsed)
+
+
+def _draw_splits(parsed: argparse.Namespace) -> None:
+    if not ((parsed.source / DATASET_FILE).is_file() and (parsed.source / CASES_FOLDER).is_dir()):
+        raise ValueError(f"--output is needed: {parsed.source} is not a prepared dataset")
+    if not parsed.split and not parsed.folds:
+        raise ValueError(f"{parsed.source} is a prepared dataset; --split or --folds is needed")
+    _split(PreparedDataset.open(parsed.source), parsed)
+
+
+def _split(dataset: PreparedDataset, parsed: argparse.Namespace) -> None:
+    drawn = write_splits(dataset, parsed.split, parsed.folds, parsed.seed)
+    if not parsed.quiet:
+        console.print_splits(drawn)
+
+
+def _hu_or_auto(text: str) -> float | None:
+    """A number in HU; None for "auto".
+
+    Raises:
+        argparse.ArgumentTypeError: For anything else.
+    """
+    if text == AUTO:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a number in HU, or {AUTO}; got {text!r}") from None
+
+
+def _intensity(
+    clip_hu: tuple[float, float], mean_hu: float | None, std_hu: float | None
+) -> IntensitySpec | IntensityToMeasure:
+    if mean_hu is None or std_hu is None:
+        return IntensityToMeasure(clip_hu, mean_hu, std_hu)
+    return IntensitySpec(clip_hu, mean_hu, std_hu)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))

@@ -1,0 +1,179 @@
+"""Lightning's data for training on prepared cases (``attention-unet-train prepare``)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader
+
+from ..preparation.prepared import PreparedCase, PreparedDataset
+from .augmentation import Augmentation
+from .case_patches import OrganMap, TrainingPatches, ValidationCases
+from .sampling import EpochSampler, shared_sampler
+
+
+class CasesData(pl.LightningDataModule):
+    """Random patches of the training cases, and validation on whole cases that training never sees.
+
+    The voxels stay on disk and are memory-mapped, so that a thousand cases need no more memory than two. The test part
+    of a split is never touched: cases for validation are taken out of the training part.
+
+    Args:
+        dataset: Folder of a prepared dataset.
+        organs: The network's organs; filled in from ``model.organs`` by ``attention-unet-train fit``.
+        split: Name of a split of the dataset, such as "120-30"; none makes every case a training case.
+        fold: Number of the fold, from 0.
+        shape_kji: Patch size in voxels (D, H, W); the paper's 160 x 160 x 96.
+        batch_size: Patches per step and process.
+        samples_per_epoch: Patches per epoch, over all processes; none: one per training case.
+        augmentation: How patches vary.
+        validation_cases: Cases used for validation.
+        validate_on: "held_out": validation cases are left out of training; "train": they are training cases (for an
+            overfit check, or to train on all of them; figures then say nothing about new cases).
+        validation_shape_kji: Validate on a part of this size around the organs; none: on whole cases, in one pass.
+        seed: Seed of patches and of the choice of validation cases.
+        workers: Background processes that read and transform.
+    """
+
+    def __init__(
+        self,
+        dataset: Path,
+        organs: Sequence[str] = ("pancreas", "spleen", "kidney"),
+        split: str | None = None,
+        fold: int = 0,
+        shape_kji: tuple[int, int, int] = (96, 160, 160),
+        batch_size: int = 2,
+        samples_per_epoch: int | None = None,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        validation_cases: int = 4,
+        validate_on: Literal["held_out", "train"] = "held_out",
+        validation_shape_kji: tuple[int, int, int] | None = None,
+        seed: int = 0,
+        workers: int = 2,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.hparams.update(dataset=str(dataset), augmentation=asdict(augmentation))  # checkpoints hold plain values
+        self._augmentation = augmentation
+        self.training_cases: tuple[PreparedCase, ...] = ()
+        self.validation_cases: tuple[PreparedCase, ...] = ()
+        self._organs: OrganMap | None = None
+
+    def setup(self, stage: str) -> None:
+        """Open the dataset and choose cases; adds what an exported model must know to the hyperparameters.
+
+        Raises:
+            ValueError: If the dataset, split or fold does not exist, or too few cases remain for training.
+        """
+        options = self.hparams
+        dataset = PreparedDataset.open(Path(options.dataset))
+        self._organs = OrganMap(dataset.organs, options.organs)
+        if len(set(dataset.spacing_mm)) > 1:
+            raise ValueError(f"networks are trained on isotropic voxels, {dataset.folder} has {dataset.spacing_mm} mm")
+        cases = _training_part(dataset, options.split, options.fold)
+        self.training_cases, self.validation_cases = choose_validation(
+            cases, options.validation_cases, options.validate_on, options.seed
+        )
+        rule = dataset.intensity
+        options.update(
+            dataset_name=dataset.name,
+            spacing_mm=float(dataset.spacing_mm[0]),
+            clip_hu=list(rule.clip_hu),
+            mean_hu=rule.mean_hu,
+            std_hu=rule.std_hu,
+            training_ids=[case.id for case in self.training_cases],
+            validation_ids=[case.id for case in self.validation_cases],
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of (image, class numbers, labelled organs), as ``TrainingPatches`` gives them.
+
+        Raises:
+            ValueError: If an epoch is shorter than one batch on every process.
+        """
+        options = self.hparams
+        per_epoch = options.samples_per_epoch or len(self.training_cases)
+        sampler = shared_sampler(self, per_epoch, every_epoch_anew=True)
+        if len(sampler) < options.batch_size:
+            raise ValueError(
+                f"an epoch of {per_epoch} samples is shorter than a batch of {options.batch_size} on each of "
+                f"{sampler.num_replicas} processes: set data.samples_per_epoch"
+            )
+        patches = TrainingPatches(
+            self.training_cases, self._organs, options.shape_kji, self._augmentation, options.seed, per_epoch
+        )
+        return self._loader(patches, options.batch_size, sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """Validation cases, one by one, shared between processes."""
+        cases = ValidationCases(self.validation_cases, self._organs, self.hparams.validation_shape_kji)
+        return self._loader(cases, 1, shared_sampler(self, len(cases), every_epoch_anew=False))
+
+    def _loader(
+        self,
+        patches: TrainingPatches | ValidationCases,
+        batch_size: int,
+        sampler: EpochSampler,
+        drop_last: bool = False,
+    ) -> DataLoader:
+        workers = min(self.hparams.workers, len(sampler))
+        return DataLoader(
+            patches,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=_one_thread,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=drop_last,
+        )
+
+
+def choose_validation(
+    cases: Sequence[PreparedCase], count: int, validate_on: str, seed: int
+) -> tuple[tuple[PreparedCase, ...], tuple[PreparedCase, ...]]:
+    """Training cases and validation cases; held-out ones share no patient with training.
+
+    Whole patients are drawn until ``count`` cases are reached.
+
+    Raises:
+        ValueError: If no validation case is asked for, or none remains for training.
+    """
+    if count < 1:
+        raise ValueError(f"validation_cases must be at least 1, got {count}; validate_on: train keeps all for training")
+    if validate_on == "train":
+        return tuple(cases), tuple(cases[:count])
+    patients = sorted({case.patient for case in cases})
+    random.Random(seed).shuffle(patients)
+    held_out: set[str] = set()
+    chosen: list[PreparedCase] = []
+    while patients and len(chosen) < count:
+        held_out.add(patients.pop())
+        chosen = [case for case in cases if case.patient in held_out]
+    training = tuple(case for case in cases if case.patient not in held_out)
+    if not training:
+        raise ValueError(
+            f"validation_cases: {count} of {len(cases)} cases leave none for training; "
+            "ask for fewer (finetune: --validation-cases)"
+        )
+    return training, tuple(chosen)
+
+
+def _training_part(dataset: PreparedDataset, split: str | None, fold: int) -> list[PreparedCase]:
+    if split is None:
+        return list(dataset.cases)
+    folds = dataset.split(split).folds
+    if not 0 <= fold < len(folds):
+        raise ValueError(f"the split {split!r} has the folds 0..{len(folds) - 1}, got {fold}")
+    wanted = set(folds[fold].train)
+    return [case for case in dataset.cases if case.id in wanted]
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

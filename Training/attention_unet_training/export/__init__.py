@@ -1,0 +1,1 @@
+"""The forms a trained network leaves in: model description, ONNX, MONAI bundle."""

@@ -1,0 +1,114 @@
+"""What a model must say about itself to be exported: training data, licence, measured figures. Without: refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from AttentionUNetSegmentationLib.models.description import ModelSpec
+
+REQUIRED = ("name", "title", "version", "labels", "training_data", "licence", "intended_use")
+ALLOWED = (*REQUIRED, "citation", "format_version")
+FIELDS_HELP = """\
+fields of the description, a JSON object (descriptions/abdomen-ct.json beside this command is an example):
+  name           a-z, 0-9, "-", "_", ".": the model's folder and what --model takes
+  title          one line, shown to users
+  version        of the model
+  labels         a list, in the order of the training's organs, each with
+                   name            the organ's name in training
+                   value           1..255 in label maps, unique
+                   code, meaning   SNOMED CT: "78961009", "Spleen"
+                   color_rgb       [157, 108, 162]
+                   components      optional: connected parts that the clean-up keeps, 1 if left out
+                   plausible_ml    optional: [40, 600], outside of which the user is warned
+                   caution         optional: a known weakness, said with every result that has the organ
+                   sides           optional: {"right": {...}, "left": {...}}, each with name, value, modifier_code,
+                                   modifier_meaning, for a paired organ
+  training_data  what the network was trained on, with attribution
+  licence        of the weights, and of the data behind them
+  intended_use   what it is for, and what it is not for
+  citation       optional
+What the checkpoint knows (architecture, spacing_mm, intensity, training) and measured figures have no place there.
+
+measured figures, a JSON list (attention-unet-train evaluate writes it):
+  [{"data": "what it was measured on", "organ": "spleen", "metric": "Dice", "value": 0.87, "cases": 30}, ...]
+"""
+
+
+def describe(
+    known: Mapping[str, Any], organs: tuple[str, ...], description: Path | None, measured: Path | None
+) -> ModelSpec:
+    """The model's description, complete and valid.
+
+    Args:
+        known: Entries of model.json that the source has: all of them if it is a model.
+        organs: Organs of the network's classes 1, 2, ...
+        description: JSON file with ``ALLOWED`` entries, which replace those of the source.
+        measured: JSON file with a list of figures, which replace those of the source.
+
+    Raises:
+        ValueError: If something is missing, unknown or invalid; the message names it.
+    """
+    fields = dict(known)
+    where = "the model's description"
+    if description is not None:
+        where = str(description)
+        fields |= _read_description(description)
+    missing = [key for key in REQUIRED if key not in fields]
+    if description is None and missing:
+        raise ValueError("a checkpoint is exported only with --description: labels, training data, licence, use")
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}: no model is exported without")
+    if measured is not None:
+        fields["measured"] = _read_json(measured, list, "a list of figures")
+    fields["weights"] = {"file": "weights.pt", "sha256": "0" * 64}  # replaced on saving
+    try:
+        spec = ModelSpec.from_json(json.dumps(fields))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    names = tuple(label.name for label in spec.labels)
+    if names != organs:
+        raise ValueError(f"{where} describes {list(names)}, the checkpoint was trained for {list(organs)}")
+    _check_measured(spec, measured)
+    return spec
+
+
+def _check_measured(spec: ModelSpec, measured: Path | None) -> None:
+    where = measured or "the model"
+    if not spec.measured:
+        raise ValueError(
+            "measured figures are missing: no model is exported without; "
+            "attention-unet-train evaluate --output FILE measures them, --measured FILE passes them on"
+            if measured is None
+            else f"{measured} holds no measured figures: no model is exported without"
+        )
+    own = {organ.name for label in spec.labels for split in (False, True) for organ in label.organs(split)}
+    if not any(figure.organ in own for figure in spec.measured):
+        found = ", ".join(sorted({figure.organ for figure in spec.measured}))
+        raise ValueError(f"{where} has figures of {found}, but none of an organ of the model: {', '.join(sorted(own))}")
+    for figure in spec.measured:
+        if not math.isfinite(figure.value) or figure.cases < 1 or not figure.data.strip():
+            raise ValueError(f"{where}: a figure needs a finite value, its data and at least one case, got {figure}")
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    fields = _read_json(path, dict, "an object")
+    foreign = sorted(set(fields) - set(ALLOWED))
+    if foreign:
+        raise ValueError(f"{path} must not have the key {foreign[0]!r}; it may have {', '.join(ALLOWED)}")
+    return fields
+
+
+def _read_json(path: Path, kind: type, expected: str) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, kind):
+        raise ValueError(f"{path} must hold {expected}, got {type(content).__name__}")
+    return content

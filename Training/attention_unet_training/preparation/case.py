@@ -1,0 +1,214 @@
+"""One case: CT and labels -> image, labels and reference in the dataset's folder, all at once or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from AttentionUNetSegmentationLib import __version__
+from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
+from AttentionUNetSegmentationLib.imaging.plausibility import input_warnings
+from AttentionUNetSegmentationLib.imaging.preprocessing import check_volume, preprocess
+from AttentionUNetSegmentationLib.imaging.resampling import resample
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+from AttentionUNetSegmentationLib.volume import Grid, Volume
+
+from .alignment import align
+from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, find_finished, scratch_folder
+from .intensity import IntensityToMeasure, moments_of
+from .label_reading import read_classes
+from .records import (
+    CASES_FOLDER,
+    FORMAT,
+    IMAGE_FILE,
+    LABELS_FILE,
+    REFERENCE_FILE,
+    CaseRecord,
+    write_record,
+)
+from .source import SourceCase
+
+logger = logging.getLogger("attention_unet")
+
+
+@dataclass(frozen=True)
+class CaseOptions:
+    """What determines a prepared case, beside its files.
+
+    Attributes:
+        organs: Names of the classes 1, 2, ...
+        labelled: Those that the source labels.
+        mapping: Label name -> organ.
+        spacing_mm: The network's spacing along i, j, k.
+        intensity: The network's intensity rule, or the one that is to be measured over all cases.
+        allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
+        ignore_unknown: Take label values without a name as background.
+    """
+
+    organs: tuple[str, ...]
+    labelled: tuple[str, ...]
+    mapping: dict[str, str]
+    spacing_mm: tuple[float, float, float]
+    intensity: IntensitySpec | IntensityToMeasure
+    allow_missing: bool = False
+    ignore_unknown: bool = False
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """What one worker process gets."""
+
+    case: SourceCase
+    options: CaseOptions
+    dataset: Path
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended: with its file, or the reason why it is left out.
+
+    Attributes:
+        id: The case.
+        file: Its description; None if it is left out.
+        reason: Why it is left out.
+        reused: Whether it was there from an earlier run.
+    """
+
+    id: str
+    file: CaseFile | None = None
+    reason: str = ""
+    reused: bool = False
+
+
+def run_case(task: CaseTask) -> Outcome:
+    """Prepare a case, unless it is there already; whatever goes wrong with it ends here.
+
+    Where the intensity rule is to be measured, the image is kept as clipped HU (float32) in ``UNSCALED_FOLDER``.
+    """
+    case = task.case
+    try:
+        mark = fingerprint(task)
+        finished = None if task.overwrite else _find_finished(task, mark)
+        if finished is not None:
+            return Outcome(case.id, finished, reused=True)
+        return Outcome(case.id, _prepare(task, mark))
+    except Exception as error:
+        known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
+        logger.log(logging.DEBUG if known else logging.ERROR, "case %s failed", case.id, exc_info=True)
+        message = " ".join(str(error).split()) or type(error).__name__
+        return Outcome(case.id, reason=message if known else f"{type(error).__name__}: {message}")
+
+
+def fingerprint(task: CaseTask) -> str:
+    """Hash of what determines the result: the sources' files (name, size, time), options, version."""
+    case = task.case
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "engine": __version__,
+        "patient": case.patient,
+        "options": dataclasses.asdict(task.options),
+        "image": _states(case.image),
+        "labels": [
+            (_states(entry.path), sorted(entry.names.items()))
+            for entry in case.labels
+            if set(entry.names.values()) & set(task.options.mapping)
+        ],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _find_finished(task: CaseTask, mark: str) -> CaseFile | None:
+    """The finished case, or the one that only waits for its intensity rule."""
+    found = find_finished(task.dataset, task.case.id, mark)
+    if found is None and isinstance(task.options.intensity, IntensityToMeasure):
+        found = find_finished(task.dataset / UNSCALED_FOLDER, task.case.id, mark)
+    return found
+
+
+def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int) -> np.ndarray:
+    """Bring class numbers to another grid: every class's share of a voxel is interpolated, the largest wins.
+
+    Args:
+        classes: (K, J, I) on ``source``, 0 background, up to ``count``.
+        source: Where they lie.
+        target: Where they are wanted.
+        count: Number of classes but background.
+
+    Returns:
+        uint8 of ``target.shape_kji``.
+    """
+    best = resample((classes == 0).astype(np.uint8), source, target)
+    result = np.zeros(target.shape_kji, dtype=np.uint8)
+    for number in range(1, count + 1):
+        mask = classes == number
+        if mask.any():
+            share = resample(mask.astype(np.uint8), source, target)
+            better = share > best
+            best[better], result[better] = share[better], number
+    return result
+
+
+def _prepare(task: CaseTask, mark: str) -> CaseFile:
+    case, options, rule = task.case, task.options, task.options.intensity
+    measured = isinstance(rule, IntensityToMeasure)
+    ct = read_volume(case.image)
+    check_volume(ct)
+    labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
+    absent = _absent(labels.voxels, options)
+    aligned = align(labels, ct)
+    prepared = preprocess(ct, options.spacing_mm, rule.clipping if measured else rule)
+    classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
+    image = prepared.hu if measured else prepared.image.astype(np.float16)
+    voxels = {organ: int(np.count_nonzero(classes == n)) for n, organ in enumerate(options.organs, start=1)}
+    if not any(voxels.values()):
+        raise ValueError("empty labels: no voxel is left on the network's grid")
+    notes = dict.fromkeys((*ct.notes, *input_warnings(ct), *labels.notes, *aligned.notes, *absent))
+    record = CaseRecord(
+        id=case.id,
+        patient=case.patient,
+        folder=f"{CASES_FOLDER}/{case.id}",
+        shape_kji=image.shape,
+        ijk_to_ras=tuple(map(tuple, prepared.grid.ijk_to_ras.tolist())),
+        image_source=str(case.image.resolve()),
+        labels_source=str(case.labels_source.resolve()),
+        voxels=voxels,
+        labelled=options.labelled,
+        notes=tuple(notes),
+    )
+    moments = moments_of(image) if measured else None
+    file = CaseFile(mark, hashlib.sha256(image.tobytes()).hexdigest(), record, moments)
+    with scratch_folder(task.dataset / UNSCALED_FOLDER if measured else task.dataset, case.id) as scratch:
+        np.save(scratch / IMAGE_FILE, image)
+        np.save(scratch / LABELS_FILE, classes)
+        write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)
+        write_record(file, scratch / CASE_FILE)
+    return file
+
+
+def _absent(classes: np.ndarray, options: CaseOptions) -> tuple[str, ...]:
+    """Notes on labelled organs without voxels.
+
+    Raises:
+        ValueError: If there are no labels at all, or an organ is missing and that is not allowed.
+    """
+    missing = [organ for organ in options.labelled if not (classes == options.organs.index(organ) + 1).any()]
+    if not classes.any():
+        raise ValueError("empty labels: no voxel is labelled")
+    if missing and not options.allow_missing:
+        raise ValueError(f"missing organ: {', '.join(missing)} (--allow-missing keeps such cases)")
+    return tuple(f"{organ} is not in this scan" for organ in missing)
+
+
+def _states(path: Path) -> list[tuple[str, int, int]]:
+    """Path, size and time of change of a file, or of all files of a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in found]

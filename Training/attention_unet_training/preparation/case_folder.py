@@ -1,0 +1,66 @@
+"""A case's folder: found again by what its files were made from, and written all at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+
+from .intensity import Moments
+from .records import CASES_FOLDER, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE, CaseRecord, read_record
+
+CASE_FILE = "case.json"
+SCRATCH_PREFIX = ".writing-"
+UNSCALED_FOLDER = ".unscaled"  # holds a cases folder whose images are clipped HU, float32, until the rule is measured
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """``case.json``: a finished case, what it was made from, and a hash of its image to recognise copies.
+
+    Attributes:
+        fingerprint: Hash of what it was made from.
+        image_hash: Hash of its image; before scaling, where the intensity rule is measured.
+        record: What ``dataset.json`` says about it.
+        moments: Of its clipped HU, where the intensity rule is measured.
+        intensity: The measured rule that scaled its image; None before that, or where no rule is measured.
+    """
+
+    fingerprint: str
+    image_hash: str
+    record: CaseRecord
+    moments: Moments | None = None
+    intensity: IntensitySpec | None = None
+
+
+def find_finished(dataset: Path, id: str, mark: str) -> CaseFile | None:
+    """A finished case with this fingerprint, or None."""
+    folder = dataset / CASES_FOLDER / id
+    if not all((folder / name).is_file() for name in (CASE_FILE, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE)):
+        return None
+    with contextlib.suppress(ValueError):
+        found = read_record(CaseFile, folder / CASE_FILE)
+        return found if found.fingerprint == mark else None
+    return None
+
+
+@contextlib.contextmanager
+def scratch_folder(dataset: Path, id: str) -> Iterator[Path]:
+    """A folder that takes the case's place when all its files are written."""
+    place = dataset / CASES_FOLDER / id
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{SCRATCH_PREFIX}{id}-"))
+    try:
+        yield scratch
+        scratch.chmod(0o755)  # temporary folders are private, datasets are shared
+        if place.exists():
+            shutil.rmtree(place)
+        scratch.rename(place)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise

@@ -1,0 +1,242 @@
+"""A source -> a prepared dataset: all cases in parallel, what is there already is kept, what fails is left out."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from AttentionUNetSegmentationLib.command.batch import check_writable
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+
+from .case import CaseOptions, CaseTask, Outcome, run_case
+from .case_folder import CASE_FILE, SCRATCH_PREFIX, UNSCALED_FOLDER, CaseFile
+from .intensity import IntensityToMeasure
+from .intensity_scaling import scale_cases
+from .organ_names import is_tumour, labelled_organs, map_names
+from .prepared import PreparedDataset
+from .records import CASES_FOLDER, DATASET_FILE, FORMAT, DatasetRecord, LeftOut, read_record, write_record
+from .source import Source
+from .workers import run_parallel
+
+DEFAULT_ORGANS = ("pancreas", "spleen", "kidney")
+DEFAULT_INTENSITY = IntensitySpec((-200.0, 300.0), -25.0, 130.0)  # as the bundled model
+SPACING_RANGE_MM = (0.1, 20.0)
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How a dataset is prepared.
+
+    Attributes:
+        name: What the dataset is called.
+        organs: Names of the classes 1, 2, ...; None for the default ones, of which the source may lack some.
+        spacing_mm: Along i, j, k.
+        intensity: The intensity rule, or what is given of it and what is to be measured over the usable cases.
+        tumour: "organ" or "background": what labelled tumours count as.
+        allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
+        ignore_unknown: Take label values without a name as background.
+        workers: Processes; 0 for none beside this one.
+        overwrite: Do everything again, and replace another dataset in the same folder.
+    """
+
+    name: str
+    organs: tuple[str, ...] | None = None
+    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
+    intensity: IntensitySpec | IntensityToMeasure = DEFAULT_INTENSITY
+    tumour: str = "organ"
+    allow_missing: bool = False
+    ignore_unknown: bool = False
+    workers: int = 1
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = SPACING_RANGE_MM
+        if not self.name.strip():
+            raise ValueError("the dataset needs a name")
+        if self.organs is not None and (
+            not all(organ.strip() for organ in self.organs) or len(set(self.organs)) != len(self.organs)
+        ):
+            raise ValueError(f"organs must be distinct names, got {list(self.organs)}")
+        if not all(low <= spacing <= high for spacing in self.spacing_mm):
+            raise ValueError(f"the spacing must lie in {low:g}..{high:g} mm, got {list(self.spacing_mm)}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came out: the dataset, how each case ended, and what to tell."""
+
+    dataset: PreparedDataset
+    outcomes: tuple[Outcome, ...]
+    remarks: tuple[str, ...]
+
+
+def case_options(source: Source, options: PrepareOptions) -> tuple[CaseOptions, tuple[str, ...]]:
+    """What every case needs to know, and remarks on what the source does not label.
+
+    Raises:
+        ValueError: If an organ that was asked for, or every default one, has no label in the source.
+    """
+    organs = options.organs or DEFAULT_ORGANS
+    labelled = labelled_organs(source.label_names, organs, required=options.organs is not None)
+    mapping = map_names(source.label_names, organs, options.tumour)
+    remarks = [f"labels: {name} -> {organ}" for name, organ in mapping.items() if name != organ]
+    unlabelled = [organ for organ in organs if organ not in labelled]
+    if unlabelled:
+        remarks.append(f"the source does not label {', '.join(unlabelled)}; the cases say so")
+    if any(is_tumour(name) for name in mapping):
+        remarks.append("tumours count as their organ (--tumour background to change that)")
+    shared = CaseOptions(
+        organs, labelled, mapping, options.spacing_mm, options.intensity, options.allow_missing, options.ignore_unknown
+    )
+    return shared, tuple(remarks)
+
+
+def prepare_dataset(
+    source: Source,
+    folder: Path,
+    options: PrepareOptions,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> Prepared:
+    """Prepare all cases of a source.
+
+    Args:
+        source: The cases.
+        folder: The dataset's folder; cases that are finished there are kept.
+        options: How.
+        progress: Called with each case as it is finished.
+
+    Raises:
+        ValueError: If the organs cannot be found in the source, no case can be used, the folder holds another
+            dataset, or the intensity rule cannot be measured.
+        OSError: If the folder cannot be written.
+    """
+    shared, remarks = case_options(source, options)
+    check_writable(folder)
+    if not options.overwrite:
+        _check_same_dataset(folder, source, shared, options.name)
+    _remove_scratch(folder, shared.intensity)
+    outcomes = _run_cases(source, folder, shared, options, progress)
+    finished = {outcome.id for outcome in outcomes if outcome.file is not None}
+    outcomes = _without_copies(outcomes)
+    old = _cases_of(folder) if options.overwrite else set()
+    record, measured = _settled_record(source, folder, shared, options, outcomes)
+    write_record(record, folder / DATASET_FILE)
+    _remove(folder, (finished | old) - {case.id for case in record.cases})
+    return Prepared(PreparedDataset.open(folder), tuple(outcomes), (*source.remarks, *remarks, *measured))
+
+
+def _run_cases(
+    source: Source,
+    folder: Path,
+    shared: CaseOptions,
+    options: PrepareOptions,
+    progress: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """How each case ended, in the source's order."""
+    tasks = [CaseTask(case, shared, folder, options.overwrite) for case in source.cases]
+    outcomes: list[Outcome] = [Outcome(case.id, reason="not done") for case in source.cases]
+    for index, result in run_parallel(run_case, tasks, options.workers):
+        killed = Outcome(source.cases[index].id, reason="its process was killed (not enough memory?)")
+        outcomes[index] = result or killed
+        progress(outcomes[index])
+    return outcomes
+
+
+def _check_same_dataset(folder: Path, source: Source, options: CaseOptions, name: str) -> None:
+    """Refuse to mix datasets in one folder."""
+    if not (folder / DATASET_FILE).exists():
+        return
+    old = read_record(DatasetRecord, folder / DATASET_FILE)
+    advice = "choose another folder, or --overwrite to replace it"
+    for what, before, now in (
+        ("name", old.name, name),
+        ("organs", old.organs, options.organs),
+        ("spacing_mm", old.spacing_mm, options.spacing_mm),
+        ("intensity", old.intensity, _expected_intensity(folder, old, options.intensity)),
+    ):
+        if before != now:
+            raise ValueError(f"{folder} holds a dataset with {what} {before}, now {now} was asked for; {advice}")
+    known = {case.id for case in source.cases} | {entry.id for entry in source.left_out}
+    strangers = sorted({case.id for case in old.cases} - known)
+    if strangers:
+        raise ValueError(f"{folder} holds cases that this source does not have ({strangers[0]} ...); {advice}")
+
+
+def _expected_intensity(
+    folder: Path, old: DatasetRecord, asked: IntensitySpec | IntensityToMeasure
+) -> IntensitySpec | IntensityToMeasure:
+    """The rule that an older dataset has to have; its own, if it may be what measuring gave."""
+    if isinstance(asked, IntensitySpec) or not asked.allows(old.intensity):
+        return asked
+    for case in old.cases[:1]:
+        with contextlib.suppress(ValueError):
+            measured = read_record(CaseFile, folder / case.folder / CASE_FILE).intensity is not None
+            return old.intensity if measured else asked
+    return old.intensity
+
+
+def _without_copies(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Leave out every case whose image is that of an earlier one: it could stand on both sides of a split."""
+    first: dict[str, str] = {}
+    result = []
+    for outcome in outcomes:
+        if outcome.file is not None:
+            original = first.setdefault(outcome.file.image_hash, outcome.id)
+            if original != outcome.id:
+                outcome = Outcome(outcome.id, reason=f"the same voxels as case {original}")
+        result.append(outcome)
+    return result
+
+
+def _settled_record(
+    source: Source, folder: Path, shared: CaseOptions, options: PrepareOptions, outcomes: Sequence[Outcome]
+) -> tuple[DatasetRecord, tuple[str, ...]]:
+    """What ``dataset.json`` will say, once the intensity rule has its numbers; and a remark if they were measured."""
+    left_out = (*source.left_out, *(LeftOut(entry.id, entry.reason) for entry in outcomes if entry.file is None))
+    files = [outcome.file for outcome in outcomes if outcome.file is not None]
+    if not files:
+        raise ValueError(f"none of the {len(left_out)} cases can be used: {_reasons(left_out)}")
+    rule, remarks = shared.intensity, ()
+    if isinstance(rule, IntensityToMeasure):
+        rule = scale_cases(folder, rule, files, options.overwrite)
+        remarks = (_measured(rule, len(files)),)
+    cases = tuple(file.record for file in files)
+    record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out)
+    return record, remarks
+
+
+def _measured(rule: IntensitySpec, cases: int) -> str:
+    return (
+        f"measured intensities: mean {rule.mean_hu:g} HU, standard deviation {rule.std_hu:g} HU, over {cases} cases, "
+        f"clipped to {rule.clip_hu[0]:g}..{rule.clip_hu[1]:g} HU"
+    )
+
+
+def _reasons(left_out: Sequence[LeftOut]) -> str:
+    shown = [f"{entry.id}: {entry.reason}" for entry in left_out[:3]]
+    return "; ".join(shown) + ("; ..." if len(left_out) > 3 else "")
+
+
+def _remove_scratch(folder: Path, intensity: IntensitySpec | IntensityToMeasure) -> None:
+    """Remove what an interrupted run left half-written, and images that no rule is going to scale."""
+    for place in (folder, folder / UNSCALED_FOLDER):
+        for path in (place / CASES_FOLDER).glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+    if isinstance(intensity, IntensitySpec):
+        shutil.rmtree(folder / UNSCALED_FOLDER, ignore_errors=True)
+
+
+def _remove(folder: Path, ids: Iterable[str]) -> None:
+    """Remove the folders of cases that are in the dataset no more."""
+    for id in ids:
+        shutil.rmtree(folder / CASES_FOLDER / id, ignore_errors=True)
+
+
+def _cases_of(folder: Path) -> set[str]:
+    """Cases that a dataset in this folder lists; none without a readable one."""
+    with contextlib.suppress(ValueError):
+        return {case.id for case in read_record(DatasetRecord, folder / DATASET_FILE).cases}
+    return set()

@@ -1,0 +1,104 @@
+"""A case's label files -> class numbers on the labels' own grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from AttentionUNetSegmentationLib.formats.files import NIFTI_ENDINGS, read_volume, straightened
+from AttentionUNetSegmentationLib.formats.nifti import read_nifti
+from AttentionUNetSegmentationLib.volume import Volume
+
+from .organ_names import is_tumour
+from .source import LabelFile, SourceCase
+
+
+def read_classes(
+    case: SourceCase, mapping: Mapping[str, str], organs: Sequence[str], ignore_unknown: bool = False
+) -> Volume:
+    """Read a case's labels.
+
+    Args:
+        case: The case.
+        mapping: Label name -> organ, of the whole source; names that are not in it are background.
+        organs: Names of the classes 1, 2, ...
+        ignore_unknown: Take values that have no name as background.
+
+    Returns:
+        Class numbers, uint8; notes say what was noticed.
+
+    Raises:
+        ValueError: If a file is missing or cannot be read, holds other values than its table names, masks of needed
+            structures are missing, or masks lie on different grids.
+    """
+    _check_complete(case, mapping)
+    result: Volume | None = None
+    notes: list[str] = []
+    for entry in case.labels:
+        table = {value: mapping[name] for value, name in entry.names.items() if name in mapping}
+        if not table:
+            continue
+        labels = _read_values(entry, ignore_unknown)
+        if result is None:
+            result = dataclasses.replace(labels, voxels=np.zeros(labels.voxels.shape, dtype=np.uint8))
+            notes += labels.notes
+        elif not labels.grid.same_as(result.grid, tolerance_mm=0.1):
+            raise ValueError(f"{entry.path.name} lies on another grid than the case's other masks")
+        notes += _paint(result.voxels, labels.voxels, table, organs)
+    if result is None:
+        raise ValueError(f"no label of the case means {' or '.join(organs)}")
+    return dataclasses.replace(result, notes=tuple(dict.fromkeys(notes)))
+
+
+def _check_complete(case: SourceCase, mapping: Mapping[str, str]) -> None:
+    there = {name for entry in case.labels for name in entry.names.values()}
+    missing = sorted(name for name in mapping if name not in there and not is_tumour(name))
+    if missing:
+        raise ValueError(f"missing organ: there is no mask of {', '.join(missing)}")
+
+
+def _read_values(entry: LabelFile, ignore_unknown: bool) -> Volume:
+    """A label map of whole numbers that all have a name."""
+    volume = _read_upright(entry.path)
+    voxels = volume.voxels
+    if voxels.dtype.kind == "f":
+        if not np.isfinite(voxels).all():
+            raise ValueError(f"{entry.path.name} has labels that are NaN or infinite")
+        if not np.array_equal(voxels, np.round(voxels)):
+            raise ValueError(f"{entry.path.name} has labels that are no whole numbers")
+    values = {int(value) for value in np.unique(voxels)}
+    unknown = sorted(values - {0} - set(entry.names))
+    if unknown and not ignore_unknown:
+        shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        raise ValueError(f"unknown label values in {entry.path.name}: {shown}")
+    if unknown:
+        note = f"values without a name taken as background: {', '.join(map(str, unknown[:8]))}"
+        volume = dataclasses.replace(volume, notes=(*volume.notes, note))
+    return volume
+
+
+def _read_upright(path: Path) -> Volume:
+    """Read labels without the interpolation that straightens a sheared scan: labels cannot be interpolated so."""
+    if not (path.is_file() and path.name.lower().endswith(NIFTI_ENDINGS)):
+        return read_volume(path)
+    volume = read_nifti(path)
+    upright = straightened(volume)
+    if upright.voxels is not volume.voxels:
+        raise ValueError(f"geometry mismatch: the labels' grid in {path.name} is sheared")
+    return upright
+
+
+def _paint(classes: np.ndarray, values: np.ndarray, table: Mapping[int, str], organs: Sequence[str]) -> list[str]:
+    """Write the classes of one file into the case's, the later file above; returns notes."""
+    notes = []
+    for organ in dict.fromkeys(table.values()):
+        number = organs.index(organ) + 1
+        marked = np.isin(values, [value for value, name in table.items() if name == organ])
+        overlapped = int(np.count_nonzero(marked & (classes != 0) & (classes != number)))
+        if overlapped:
+            notes.append(f"{overlapped} voxels are marked as {organ} and as another organ, and were taken as {organ}")
+        classes[marked] = number
+    return notes

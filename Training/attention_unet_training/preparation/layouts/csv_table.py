@@ -1,0 +1,89 @@
+"""A table of CTs and label maps: columns image, label, and if wanted id, patient; paths relative to the table."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..source import LabelFile, Source, SourceCase, safe_id, stem
+
+LAYOUT = "CSV table"
+NEEDED, ALLOWED = ("image", "label"), ("image", "label", "id", "patient")
+
+
+def matches(path: Path) -> bool:
+    """Whether it is a .csv file."""
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+def load(path: Path, values: Mapping[int, str]) -> Source:
+    """Read the table.
+
+    Args:
+        path: The CSV file, with a header line.
+        values: What the values in the label maps are called.
+
+    Raises:
+        ValueError: If a column is missing or unknown, a row incomplete, an id given twice, or no value has a name.
+    """
+    if not values:
+        raise ValueError("a CSV table needs --label NAME=VALUE for every value of its label maps, got none")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a readable CSV table ({error})") from error
+    if set(NEEDED) - set(columns) or set(columns) - set(ALLOWED):
+        raise ValueError(f"{path}: columns must be image, label and perhaps id, patient; got {', '.join(columns)}")
+    for number, row in enumerate(rows, start=2):
+        if None in row or not all((row[name] or "").strip() for name in columns):
+            raise ValueError(f"{path}: line {number} must have {len(columns)} entries")
+    names = _ids(path, rows)
+    return Source(LAYOUT, tuple(_case(path, row, name, values) for row, name in zip(rows, names, strict=True)))
+
+
+def parse_values(texts: Iterable[str]) -> dict[int, str]:
+    """Value -> name from options NAME=VALUE[,VALUE].
+
+    Raises:
+        ValueError: If one has another form, or a value gets two names.
+    """
+    table: dict[int, str] = {}
+    for text in texts:
+        name, _, numbers = text.partition("=")
+        parts = [part.strip() for part in numbers.split(",")]
+        if not name.strip() or not all(part.isdigit() and int(part) > 0 for part in parts):
+            raise ValueError(f"--label must look like kidney=3,4, got {text!r}")
+        for value in map(int, parts):
+            if value in table:
+                raise ValueError(f"--label gives the value {value} to {table[value]!r} and to {name.strip()!r}")
+            table[value] = name.strip()
+    return table
+
+
+def _case(path: Path, row: dict[str, str], name: str, values: Mapping[int, str]) -> SourceCase:
+    image, label = (path.parent / row[column].strip() for column in NEEDED)
+    patient = row.get("patient", "").strip() or name
+    return SourceCase(name, patient, image, (LabelFile(label, dict(values)),), label)
+
+
+def _ids(path: Path, rows: list[dict[str, str]]) -> list[str]:
+    """The ids given, or the images' names, with their folders' names where these repeat."""
+    if rows and "id" in rows[0]:
+        names = [safe_id(row["id"].strip()) for row in rows]
+    else:
+        images = [path.parent / row["image"].strip() for row in rows]
+        counts = Counter(stem(image) for image in images)
+        names = [
+            safe_id(f"{image.resolve().parent.name}_{stem(image)}" if counts[stem(image)] > 1 else stem(image))
+            for image in images
+        ]
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise ValueError(f"{path}: {repeated[0]} stands for two cases; give the cases an id column")
+    return names

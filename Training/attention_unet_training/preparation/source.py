@@ -1,0 +1,103 @@
+"""What a loader finds in a folder: which files are a case, what their label values are called, what is left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS
+
+from .records import LeftOut
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label map, or the mask of one structure.
+
+    Attributes:
+        path: The file.
+        names: Value -> name of what it marks; 0 is background.
+    """
+
+    path: Path
+    names: dict[int, str]
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """One CT and its labels.
+
+    Attributes:
+        id: Unique within the source; letters, digits, '.', '_', '-'.
+        patient: All scans of one patient share it.
+        image: File, or folder of DICOM slices.
+        labels: One label map, or several masks.
+        labels_source: The label map, or the folder of masks.
+    """
+
+    id: str
+    patient: str
+    image: Path
+    labels: tuple[LabelFile, ...]
+    labels_source: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that was found.
+
+    Attributes:
+        layout: Which layout it is, for messages.
+        cases: Cases to prepare.
+        left_out: Cases that cannot be prepared, with reasons.
+        remarks: What to tell the user: counts that differ from the published ones, for example.
+    """
+
+    layout: str
+    cases: tuple[SourceCase, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of all labels of all cases."""
+        found = (name for case in self.cases for entry in case.labels for name in entry.names.values())
+        return tuple(dict.fromkeys(found))
+
+
+def stem(path: Path) -> str:
+    """A file's name without the ending of its format; a folder's name."""
+    for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.name
+
+
+def volumes_in(folder: Path) -> list[Path]:
+    """Volume files directly in a folder, sorted; hidden ones (macOS's "._" files) are not volumes."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir() if path.name[0] != "." and path.name.lower().endswith(READABLE_ENDINGS)
+    )
+
+
+def safe_id(text: str) -> str:
+    """A name as a case id: other characters than letters, digits, '.', '_', '-' become '_'."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip("._-") or "case"
+
+
+def unpaired(images: Iterable[str], labels: Iterable[str]) -> tuple[LeftOut, ...]:
+    """Names that have an image without labels, or labels without an image."""
+    images, labels = set(images), set(labels)
+    return tuple(
+        LeftOut(safe_id(name), "there are no labels for this image" if name in images else "the CT is not there")
+        for name in sorted(images ^ labels)
+    )
+
+
+def count_remark(found: int, published: int, what: str) -> tuple[str, ...]:
+    """A remark if fewer or more cases are there than were published."""
+    return () if found == published else (f"{found} cases found, {published} are expected: {what}",)

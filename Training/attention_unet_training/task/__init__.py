@@ -1,0 +1,1 @@
+"""The learning task: network, loss, optimiser, starting weights."""

@@ -1,0 +1,108 @@
+"""The weights a training run starts from: an earlier checkpoint's or a model's, as far as they fit.
+
+A U-Net's weights fit the Attention U-Net but for its gates, which stay as they were initialised: passing everything
+(the paper's discussion suggests this start). Outputs are matched by the organs' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from AttentionUNetSegmentationLib.models.loading import load_model
+from AttentionUNetSegmentationLib.models.store import find_model
+
+PREFIX = "network."
+GATES = ("gates.", "gating_signal.")
+OUTPUTS = ("heads.", "mix.")
+MIXING = "mix.weight"
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """A network's state and the organs of its outputs 1, 2, ...; no organs if the file does not tell."""
+
+    state: dict[str, Tensor]
+    organs: tuple[str, ...]
+
+
+def read_starting_weights(source: str | Path) -> StartingWeights:
+    """Read a Lightning checkpoint, a model folder or zip, or a model by its name.
+
+    Of a checkpoint with averaged weights, these are taken.
+
+    Raises:
+        ValueError: If nothing usable is there.
+    """
+    path = Path(source)
+    if path.suffix != ".ckpt":
+        model = load_model(find_model(str(source)))
+        return StartingWeights(model.network.state_dict(), tuple(label.name for label in model.spec.labels))
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    state = {k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
+    return StartingWeights(state, tuple(content.get("hyper_parameters", {}).get("organs", ())))
+
+
+def start_from(network: nn.Module, organs: Sequence[str], weights: StartingWeights) -> str:
+    """Copy what fits into ``network``.
+
+    Args:
+        network: Changed in place.
+        organs: Organs of its outputs 1, 2, ...
+        weights: Where to start; organs that it lacks keep the outputs they were initialised with.
+
+    Returns:
+        One sentence on what was copied and what stays as it was initialised.
+
+    Raises:
+        ValueError: If anything but gates and outputs is missing, left over or of another shape.
+    """
+    own, given = network.state_dict(), dict(weights.state)
+    if weights.organs and weights.organs != tuple(organs):
+        for name in [name for name in own if name.startswith(OUTPUTS) and name in given]:
+            given[name] = _outputs_by_organ(name, own[name], given[name], tuple(organs), weights.organs)
+    fresh = [name for name in own if name not in given]
+    strangers = [name for name in given if name not in own]
+    misfits = [name for name in own if name in given and own[name].shape != given[name].shape]
+    lacking = [name for name in fresh if not name.startswith(GATES)]
+    if strangers or misfits or lacking:
+        name = (strangers + misfits + lacking)[0]
+        shapes = f"{_shape(given.get(name))} there, {_shape(own.get(name))} here"
+        raise ValueError(f"the weights to start from belong to another architecture: {name} is {shapes}")
+    network.load_state_dict({**own, **given})
+    new = [organ for organ in organs if weights.organs and organ not in weights.organs]
+    parts = [f"{len(own) - len(fresh)} of {len(own)} tensors copied"]
+    parts += [f"attention gates fresh ({len(fresh)} tensors)"] if fresh else []
+    parts += [f"outputs fresh for {', '.join(new)}"] if new else []
+    return "; ".join(parts)
+
+
+def _outputs_by_organ(name: str, own: Tensor, given: Tensor, organs: Sequence[str], source: Sequence[str]) -> Tensor:
+    """The outputs of the organs that both have; the network's own for the others."""
+    to, here = _pairs(organs, source)
+    result = own.clone()
+    if name != MIXING:
+        result[to] = given[here]
+        return result
+    scales = own.shape[1] // (len(organs) + 1)  # its inputs are the outputs of all scales
+    if given.shape[1] != scales * (len(source) + 1):
+        return given
+    columns_to = [scale * (len(organs) + 1) + n for scale in range(scales) for n in to]
+    columns_here = [scale * (len(source) + 1) + n for scale in range(scales) for n in here]
+    result[torch.tensor(to)[:, None], columns_to] = given[torch.tensor(here)[:, None], columns_here]
+    return result
+
+
+def _pairs(organs: Sequence[str], source: Sequence[str]) -> tuple[list[int], list[int]]:
+    both = [organ for organ in organs if organ in source]
+    return [0, *(organs.index(organ) + 1 for organ in both)], [0, *(source.index(organ) + 1 for organ in both)]
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else str(tuple(tensor.shape))
