@@ -3,12 +3,11 @@
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
 
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
-from support.phantom_files import SHAPE, scan, write_enhanced, write_slices
+from support.phantom_files import SHAPE, compress, scan, write_enhanced, write_slices
 
 ALL = range(SHAPE[0])
 
@@ -145,31 +144,10 @@ def test_fractional_rescaling_is_kept_whatever_the_kind_of_file(sop_class, tmp_p
     np.testing.assert_allclose(read_volume(tmp_path).voxels, (scan().voxels + 1024) * 0.25 - 10.5)
 
 
-def compressed(path, how: str, folder) -> None:
-    """Compress the pixels of a multi-frame file, by RLE or as ITK does it."""
-    dataset = pydicom.dcmread(path)
-    if how == "RLE":
-        dataset.compress(pydicom.uid.RLELossless)
-    else:
-        image = sitk.GetImageFromArray(dataset.pixel_array)
-        writer = sitk.ImageFileWriter()
-        writer.SetFileName(str(folder / "compressed.dcm"))
-        writer.UseCompressionOn()
-        writer.SetCompressor(how)
-        writer.Execute(image)
-        other = pydicom.dcmread(folder / "compressed.dcm")
-        (folder / "compressed.dcm").unlink()
-        dataset.file_meta.TransferSyntaxUID = other.file_meta.TransferSyntaxUID
-        dataset.PixelData = other.PixelData
-        dataset["PixelData"].is_undefined_length = True
-    dataset.save_as(path)
-    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
-
-
 @pytest.mark.parametrize("how", ["RLE", "JPEG", "JPEG2000"])
 def test_compressed_frames_are_read(how, tmp_path):
     write_enhanced(tmp_path / "ct.dcm", scan())
-    compressed(tmp_path / "ct.dcm", how, tmp_path)
+    compress(tmp_path / "ct.dcm", how)
     np.testing.assert_allclose(read_volume(tmp_path).voxels, scan().voxels)
 
 
@@ -182,7 +160,7 @@ def test_compressed_frames_are_read(how, tmp_path):
 )
 def test_compressed_frames_that_only_itk_decodes_must_be_rescaled_alike(frames, sop_class, tmp_path):
     write_enhanced(tmp_path / "ct.dcm", scan(), frames, SOPClassUID=sop_class)
-    compressed(tmp_path / "ct.dcm", "JPEG2000", tmp_path)
+    compress(tmp_path / "ct.dcm", "JPEG2000")
     with pytest.raises(ValueError, match=r"ct\.dcm are compressed and not all rescaled to HU in one known way"):
         read_volume(tmp_path)
 

@@ -16,6 +16,7 @@ from support import phantoms
 SHAPE = (24, 20, 22)
 SPACING = (1.5, 1.5, 2.0)
 LPS = np.diag([-1.0, -1, 1])
+DIMENSIONS = {"StackID": "stack", "InStackPositionNumber": "place", "TemporalPositionIndex": "temporal"}
 
 
 def scan(shape=SHAPE) -> Volume:
@@ -56,10 +57,16 @@ def write_slices(folder: Path, volume: Volume, heights=None, shift_per_slice_mm=
             "0010|0020": values["patient"],
             "0020|000d": "1.2",
             "0020|000e": series,
+            "0020|0011": series.split(".")[-1],
+            "0008|0020": "20200101",
+            "0008|0030": "110000",
+            "0008|0032": f"12{int(values['acquisition']):02d}00",
             "0020|0012": values["acquisition"],
-            "0020|0013": str(n),
+            "0020|0013": str(n + 1 + 100 * int(values["acquisition"]) + 5000 * int(values["temporal"])),
+            "0020|0052": "1.2.1",
             "0020|0100": values["temporal"],
             "0018|0050": values["thickness_mm"],
+            "0018|5100": "HFS",
             "0020|0032": "\\".join(f"{x:.6f}" for x in position),
             "0020|0037": "\\".join(f"{x:.6f}" for x in (*rows, *columns)),
             "0028|1052": "-1024",
@@ -139,7 +146,9 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
     instance = f"1.2.3.{zlib.crc32(str(path).encode())}"
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = instance
     common = {"Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "PatientID": "P1"}
-    common |= {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "AcquisitionNumber": 1} | top
+    common |= {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.2.1"}
+    common |= {"StudyDate": "20200101", "StudyTime": "110000", "PatientPosition": "HFS"}
+    common |= {"SeriesNumber": 3, "InstanceNumber": 1, "AcquisitionNumber": 1} | top
     for keyword, value in common.items():
         if value is not None:
             setattr(dataset, keyword, value)
@@ -163,13 +172,18 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
     }
     dataset.SharedFunctionalGroupsSequence = [_groups(everywhere if shared else {})]
     dataset.PerFrameFunctionalGroupsSequence = []
+    heights = sorted({frame["height"] for frame in frames})
+    dimensions = DIMENSIONS | ({"FrameAcquisitionNumber": "acquisition"} if "acquisition" in frames[0] else {})
     for frame in frames:
+        place = heights.index(frame["height"]) + 1
         position = matrix[:, 3] + matrix[:, 2] * frame["height"] + np.array(frame.get("shift_mm", (0, 0, 0)))
         groups = {
             "PlanePositionSequence": {"ImagePositionPatient": [f"{x:.6f}" for x in position]},
             "FrameContentSequence": {
                 "TemporalPositionIndex": frame.get("temporal", 1),
                 "StackID": str(frame.get("stack", 1)),
+                "InStackPositionNumber": place,
+                "DimensionIndexValues": [({"place": place} | frame).get(key, 1) for key in dimensions.values()],
             },
         }
         if "cardiac" in frame:
@@ -183,6 +197,7 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
             slope, intercept = frame["rescale"]
             groups["PixelValueTransformationSequence"] = {"RescaleSlope": slope, "RescaleIntercept": intercept}
         dataset.PerFrameFunctionalGroupsSequence.append(_groups(groups))
+    dataset.DimensionIndexSequence = [_dimension(keyword) for keyword in dimensions]
     planes = [volume.voxels[frame["plane"]] for frame in frames]
     dataset.PixelData = (np.stack(planes) + 1024).astype("<u2").tobytes()
     dataset.save_as(path, enforce_file_format=True)
@@ -197,3 +212,32 @@ def _groups(content: dict[str, dict]) -> pydicom.Dataset:
             setattr(item, keyword, value)
         setattr(groups, sequence, [item])
     return groups
+
+
+def _dimension(keyword: str) -> pydicom.Dataset:
+    """One of the numbers that ``DimensionIndexValues`` give for each frame."""
+    dimension = pydicom.Dataset()
+    dimension.DimensionIndexPointer = pydicom.datadict.tag_for_keyword(keyword)
+    dimension.FunctionalGroupPointer = pydicom.datadict.tag_for_keyword("FrameContentSequence")
+    return dimension
+
+
+def compress(path: Path, how: str) -> None:
+    """Compress the pixels of a multi-frame file, by RLE or as ITK does it ("JPEG", "JPEG2000")."""
+    dataset = pydicom.dcmread(path)
+    if how == "RLE":
+        dataset.compress(pydicom.uid.RLELossless)
+    else:
+        other_path = path.with_name("compressed.dcm")
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(other_path))
+        writer.UseCompressionOn()
+        writer.SetCompressor(how)
+        writer.Execute(sitk.GetImageFromArray(dataset.pixel_array))
+        other = pydicom.dcmread(other_path)
+        other_path.unlink()
+        dataset.file_meta.TransferSyntaxUID = other.file_meta.TransferSyntaxUID
+        dataset.PixelData = other.PixelData
+        dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path)
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
