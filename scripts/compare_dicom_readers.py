@@ -25,13 +25,13 @@ import nibabel
 import numpy as np
 import pydicom
 
-from AttentionUNetSegmentationLib.dicom import LPS_TO_RAS
-from AttentionUNetSegmentationLib.files import read_volume
+from AttentionUNetSegmentationLib.formats.dicom.series import LPS_TO_RAS
+from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
-from dicom_frame_cases import frame_cases, several_file_cases
-from dicom_parts import DicomCase
-from dicom_series_cases import series_cases
-from dicom_truth import Truth, fault
+from support.dicom_frame_cases import frame_cases, several_file_cases
+from support.dicom_parts import DicomCase
+from support.dicom_series_cases import series_cases
+from support.dicom_truth import Truth, fault
 
 LONGEST_REASON = 70
 NESTING = 100_000  # calls of Python, for the file whose sequences are nested 500 deep
