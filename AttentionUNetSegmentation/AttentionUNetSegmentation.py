@@ -1,12 +1,8 @@
 """The 3D Slicer module: click Segment, see organs and where the network's attention gates let features pass."""
 
-import hashlib
 import logging
-import os
 import sys
-import tempfile
-import time
-from pathlib import Path
+import unittest
 from typing import Annotated
 
 import qt
@@ -24,8 +20,6 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 LIB = "AttentionUNetSegmentationLib"
-SAMPLE = "SyntheticAbdomenCT"
-SAMPLE_SHA256 = "b144531dd19f9cbc571d05b1b18aa7147654242434e7d26ed8de6c2cc86b62e5"
 DEVICES = {"Auto": "auto", "GPU": "mps" if sys.platform == "darwin" else "cuda", "CPU": "cpu"}
 
 
@@ -51,21 +45,10 @@ class AttentionUNetSegmentation(ScriptedLoadableModule):
 
 
 def registerSampleData():
-    """Offer the bundled synthetic CT in the Sample Data module; its file is part of the module."""
-    import SampleData
+    """Offer the bundled synthetic CT in the Sample Data module."""
+    from AttentionUNetSegmentationLib.scene import sample_data
 
-    resources = Path(__file__).resolve().parent / "Resources"
-    if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):  # newer than Slicer 5.10
-        SampleData.SampleDataLogic.registerCustomSampleDataCategory("AttentionUNet", title=_("Attention U-Net"))
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="AttentionUNet",
-        sampleName=SAMPLE,
-        thumbnailFileName=str(resources / "Icons" / f"{SAMPLE}.png"),
-        uris=(resources / "SampleData" / f"{SAMPLE}.nrrd").as_uri(),
-        fileNames=f"{SAMPLE}.nrrd",
-        nodeNames=SAMPLE,
-        checksums=f"SHA256:{SAMPLE_SHA256}",
-    )
+    sample_data.register()
 
 
 @parameterNodeWrapper
@@ -105,6 +88,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         from AttentionUNetSegmentationLib.panels.inputs import InputPanel
         from AttentionUNetSegmentationLib.panels.models import ModelPanel
         from AttentionUNetSegmentationLib.panels.organs import OrganPanel
+        from AttentionUNetSegmentationLib.panels.progress import ProgressPanel, guarded
 
         panel = slicer.util.loadUI(self.resourcePath("UI/AttentionUNetSegmentation.ui"))
         self.layout.addWidget(panel)
@@ -112,9 +96,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = AttentionUNetSegmentationLogic()
         self.inputPanel = InputPanel(self.ui, lambda: self._parameterNode)
-        self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, self._guarded)
-        self.organPanel = OrganPanel(self.ui, self._guarded, lambda: self.parent.isEntered)
+        self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, guarded)
+        self.organPanel = OrganPanel(self.ui, guarded, lambda: self.parent.isEntered)
         self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
+        self.progressPanel = ProgressPanel(self.ui)
         self._sceneTimer = qt.QTimer()  # one refresh for many nodes added or removed in a row
         self._sceneTimer.setSingleShot(True)
         self._sceneTimer.connect("timeout()", self._onSceneChanged)
@@ -199,8 +184,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Start a run with the panel's choices."""
         if self.logic.isRunning or self._isStarting or self._parameterNode is None:
             return
-        self._say(_("Starting"))
-        self.ui.warningsLabel.setText("")
+        self.progressPanel.begin()
         self._isStarting = True  # while PyTorch is installed events are handled: clicks, even a change of module
         self._checkCanSegment()
         try:
@@ -217,7 +201,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         from AttentionUNetSegmentationLib.panels.inputs import output_for
         from AttentionUNetSegmentationLib.scene.sequences import frames_of
 
-        dependencies.ensure(self._say)
+        dependencies.ensure(self.progressPanel.say)
         self.logic.start(
             parameters.inputVolume,
             output_for(parameters.inputVolume, parameters.outputSegmentation),
@@ -226,7 +210,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             device=DEVICES[parameters.device],
             probabilities=parameters.probabilities,
             allFrames=parameters.allFrames and frames_of(parameters.inputVolume) is not None,
-            onProgress=self._onProgress,
+            onProgress=self.progressPanel.show_progress,
             onFinished=self._onFinished,
             onError=self._onError,
             onCancelled=self._onCancelled,
@@ -234,60 +218,34 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def onCancel(self) -> None:
         """Ask the run to stop."""
-        self.ui.statusLabel.setText(_("Cancelling"))
-        self.ui.cancelButton.setEnabled(False)
+        self.progressPanel.show_cancelling()
         self.logic.cancel()
 
     def onFreeMemory(self) -> None:
         """Drop the loaded network."""
         self.logic.freeMemory()
-        self.ui.statusLabel.setText(_("The network was dropped; the next run loads it again."))
-
-    def _guarded(self, action) -> None:
-        """Run an action of a button; if it fails, log the traceback and show one sentence, once."""
-        from AttentionUNetSegmentationLib.errors import one_sentence
-
-        try:
-            action()
-        except Exception as error:  # the button is a boundary
-            logging.exception("The action failed")
-            slicer.util.errorDisplay(one_sentence(error))
-
-    def _say(self, text: str) -> None:
-        """Show a text now, even if the event loop does not come to it soon."""
-        self.ui.statusLabel.setText(text)
-        self.ui.statusLabel.repaint()
-
-    def _onProgress(self, fraction: float, step: str) -> None:
-        self.ui.progressBar.setValue(round(100 * fraction))
-        self.ui.statusLabel.setText(step)
+        self.progressPanel.say(_("The network was dropped; the next run loads it again."))
 
     def _onFinished(self, segmentationNode) -> None:
-        self._showRunning(False)
         from AttentionUNetSegmentationLib.panels.dependencies import gpu_note
 
+        self._showRunning(False)
         parameters = self._parameterNode or self.logic.getParameterNode()
         parameters.outputSegmentation = segmentationNode
         self._refreshResult()
-        gpuNote = gpu_note() if parameters.device != "CPU" else ""
-        self.ui.warningsLabel.setText("\n".join(filter(None, [self.ui.warningsLabel.text, gpuNote])))
+        if parameters.device != "CPU":
+            self.progressPanel.add_warning(gpu_note())
 
     def _onCancelled(self) -> None:
         self._showRunning(False)
-        self.ui.statusLabel.setText(_("Cancelled; the scene is as it was."))
+        self.progressPanel.say(_("Cancelled; the scene is as it was."))
 
     def _onError(self, error: Exception) -> None:
-        from AttentionUNetSegmentationLib.errors import one_sentence
-
         self._showRunning(False)
-        self.ui.statusLabel.setText(one_sentence(error))
-        slicer.util.errorDisplay(one_sentence(error))
+        self.progressPanel.show_error(error)
 
     def _showRunning(self, isRunning: bool) -> None:
-        self.ui.progressBar.setVisible(isRunning)
-        self.ui.progressBar.setValue(0)
-        self.ui.cancelButton.setEnabled(isRunning)
-        self.ui.freeMemoryButton.setEnabled(not isRunning)
+        self.progressPanel.show_running(isRunning)
         self._checkCanSegment()
 
     def _onParametersModified(self, caller=None, event=None) -> None:
@@ -305,23 +263,19 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _refreshResult(self) -> None:
         """Fill the panel from the output segmentation alone."""
-        from AttentionUNetSegmentationLib.scene.mrml import result_line, result_notes
-
         node = self._parameterNode.outputSegmentation if self._parameterNode is not None else None
         self._shownSegmentation = node
         self.organPanel.refresh(node)
         self.attentionPanel.refresh(node)
         if not self.logic.isRunning:
-            self.ui.statusLabel.setText(result_line(node))
-            self.ui.warningsLabel.setText("\n".join(result_notes(node)))
+            self.progressPanel.show_result(node)
         self._checkCanSegment()
 
     def _clear(self) -> None:
         self._shownSegmentation = None
         self.organPanel.refresh(None)
         self.attentionPanel.clear()
-        self.ui.statusLabel.setText("")
-        self.ui.warningsLabel.setText("")
+        self.progressPanel.show_result(None)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
@@ -349,6 +303,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self._cache = None
         self._run = None
+        self._runTimer = None
         self._parameters = None
 
     def getParameterNode(self):
@@ -386,12 +341,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         request, inputs, work = self._prepare(volumeNode, segmentationNode, model=model, **options)
         from AttentionUNetSegmentationLib.scene.request import write
 
-        try:
-            outcomes = work(progress or (lambda fraction, step: None), cancel or (lambda: False))
-        except Exception as error:
-            self._freeOnOutOfMemory(error)
-            raise
-        return write(request, inputs, outcomes)
+        return write(request, inputs, work(progress or (lambda fraction, step: None), cancel or (lambda: False)))
 
     def start(
         self,
@@ -416,23 +366,18 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
             RuntimeError: If a run is going on already, or PyTorch is missing.
         """
         request, inputs, work = self._prepare(volumeNode, segmentationNode, **rest)
-        from AttentionUNetSegmentationLib.panels.run import Run
-        from AttentionUNetSegmentationLib.scene.job import Job
+        from AttentionUNetSegmentationLib.panels.run_timer import RunTimer
+        from AttentionUNetSegmentationLib.scene.background_run import BackgroundRun, Callbacks
 
-        def failed(error: Exception) -> None:
-            self._freeOnOutOfMemory(error)
-            self._endRun(onError, error)
-
-        self._run = Run(
-            request,
-            inputs,
-            Job(work),
+        callbacks = Callbacks(
             onProgress or (lambda fraction, step: None),
             lambda node: self._endRun(onFinished, node),
-            failed,
+            lambda error: self._endRun(onError, error),
             lambda: self._endRun(onCancelled),
         )
+        self._run = BackgroundRun(request, inputs, work, callbacks)
         self._run.start()
+        self._runTimer = RunTimer(self._run)
         return self._run
 
     def cancel(self) -> None:
@@ -482,219 +427,22 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
     def _endRun(self, callback, *arguments) -> None:
         """Let go of the run, which has ended, then tell the caller."""
         self._run = None
+        self._runTimer.stop()
         if callback is not None:
             callback(*arguments)
 
-    def _freeOnOutOfMemory(self, error: Exception) -> None:
-        from AttentionUNetSegmentationLib.errors import is_out_of_memory
-
-        if is_out_of_memory(error) and self._cache is not None:
-            self._cache.free()
-
 
 class AttentionUNetSegmentationTest(ScriptedLoadableModuleTest):
-    """Self-test; PyTorch has to be installed, else it fails. ``runTest`` and unittest both run every ``test_``."""
+    """What the button Reload and Test runs: the self-tests, which have files of their own."""
 
-    BACKGROUND_HU, BALL_HU = -100.0, 200.0
-    GATES = ("s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2")
+    def runTest(self, **options):
+        """Run all self-tests; raises an error if one fails."""
+        result = unittest.TextTestRunner(verbosity=2).run(load_tests(unittest.defaultTestLoader))
+        if not result.wasSuccessful():
+            failed = [str(test) for test, _traceback in result.failures + result.errors]
+            raise AssertionError(f"self-tests failed: {', '.join(failed)}")
 
-    def setUp(self):
-        """Begin with an empty scene."""
-        slicer.mrmlScene.Clear(False)
-        self.logic = AttentionUNetSegmentationLogic()
 
-    def tearDown(self):
-        """Stop what a failed test left running."""
-        self.logic.stop()
-
-    def test_sampleDataToOrgansAndBack(self):
-        """Sample CT -> Segment -> plausible organs, six maps in place -> save, clear, load -> the same."""
-        import SampleData
-
-        registerSampleData()
-        volumeNode = SampleData.SampleDataLogic().downloadSample(SAMPLE)
-        path = Path(__file__).resolve().parent / "Resources" / "SampleData" / f"{SAMPLE}.nrrd"
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == SAMPLE_SHA256
-        segmentationNode = self.logic.segment(volumeNode, device="cpu")
-        before = self._summary(segmentationNode)
-        for organ, low, high in (("spleen", 40, 600), ("right kidney", 50, 400), ("left kidney", 50, 400)):
-            assert low < before["ml"][organ] < high, f"{organ}: {before['ml'][organ]} ml"
-        assert 0 < before["ml"]["pancreas"] < 250, f"pancreas: {before['ml']['pancreas']} ml"
-        assert sorted(before["maps"]) == sorted(self.GATES)
-        self._checkMapsCover(segmentationNode, volumeNode)
-        with tempfile.TemporaryDirectory() as folder:
-            scene = os.path.join(folder, "scene.mrb")
-            assert slicer.util.saveScene(scene)
-            slicer.mrmlScene.Clear(False)
-            slicer.util.loadScene(scene)
-            loaded = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-            assert len(loaded) == 1
-            after = self._summary(loaded[0])
-        for part in before:
-            assert after[part] == before[part]
-
-    def test_ballUnderObliqueGeometryAndTransform(self):
-        """A ball at a known place comes back there, as segment and in every map, and follows a parent transform."""
-        import numpy as np
-
-        volumeNode, centre = self._phantom()
-        transformNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-        matrix = vtk.vtkTransform()
-        matrix.Translate(30, -20, 10)
-        matrix.RotateY(35)
-        transformNode.SetMatrixTransformToParent(matrix.GetMatrix())
-        volumeNode.SetAndObserveTransformNodeID(transformNode.GetID())
-        segmentationNode = self.logic.segment(volumeNode, device="cpu", predictor=self._predictor())
-        from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-        from AttentionUNetSegmentationLib.scene.mrml import grid_of_node
-        from AttentionUNetSegmentationLib.scene.organ_table import rows, world_centroid
-
-        pancreas = next(row for row in rows(segmentationNode) if row.name == "pancreas")
-        world = matrix.TransformPoint(*centre)
-        found = world_centroid(segmentationNode, pancreas)
-        assert np.abs(np.subtract(found, world)).max() < 2.0
-        assert abs(pancreas.volume_ml - 4 / 3 * np.pi * 18**3 / 1000) < 2.5
-        assert segmentationNode.GetTransformNodeID() == transformNode.GetID()
-        for name, node in maps_of(segmentationNode).items():
-            alpha = slicer.util.arrayFromVolume(node).astype(float)
-            ijk = (np.argwhere(alpha >= 0) * alpha.reshape(-1, 1)).sum(axis=0)[::-1] / alpha.sum()
-            assert np.abs(grid_of_node(node).ras_of(ijk) - centre).max() < 2.0, name
-            assert node.GetTransformNodeID() == transformNode.GetID()
-
-    def test_runInBackground(self):
-        """A run that was started ends while the event loop runs, and a second one is refused meanwhile."""
-        volumeNode, _centre = self._phantom()
-        ends, steps = [], []
-        self.logic.start(
-            volumeNode,
-            device="cpu",
-            predictor=self._predictor(seconds=0.3),
-            onProgress=lambda fraction, step: steps.append(fraction),
-            onFinished=ends.append,
-            onError=ends.append,
-            onCancelled=lambda: ends.append("cancelled"),
-        )
-        assert "running" in self._refusal(lambda: self.logic.start(volumeNode))
-        self._wait(lambda: ends)
-        assert [end.GetClassName() for end in ends] == ["vtkMRMLSegmentationNode"]
-        assert steps and steps == sorted(steps)
-
-    def test_cancelMidRun(self):
-        """Cancelling takes effect within two seconds and leaves the scene as it was."""
-        volumeNode, _centre = self._phantom()
-        before = self._nodeIDs()
-        ends = []
-        self.logic.start(
-            volumeNode,
-            device="cpu",
-            predictor=self._predictor(seconds=60),
-            onFinished=ends.append,
-            onError=ends.append,
-            onCancelled=lambda: ends.append("cancelled"),
-        )
-        self._wait(lambda: False, 0.5)
-        assert self.logic.isRunning
-        began = time.monotonic()
-        self.logic.cancel()
-        self._wait(lambda: ends)
-        assert time.monotonic() - began < 2.0
-        assert ends == ["cancelled"]
-        assert self._nodeIDs() == before
-
-    def test_missingModel(self):
-        """A model that is not there is an error of one sentence that names it, and nothing is left behind."""
-        volumeNode, _centre = self._phantom()
-        before = self._nodeIDs()
-        assert "no-such-model" in self._refusal(lambda: self.logic.segment(volumeNode, model="no-such-model"))
-        assert self._nodeIDs() == before
-
-    def _phantom(self):
-        """An oblique, flipped volume node with a ball of 18 mm radius, and the ball's centre in RAS."""
-        import numpy as np
-
-        shape, centre = (36, 60, 56), np.array([12.0, -25.0, 40.0])
-        a, b = np.radians(20), np.radians(-15)
-        turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-        tilt = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
-        axes = turn @ tilt @ np.diag([-1.8, -1.8, 3.0])
-        origin = centre - axes @ (np.array([26.0, 31.0, 17.0]))
-        k, j, i = np.meshgrid(*map(np.arange, shape), indexing="ij")
-        distance = np.linalg.norm(np.stack([i, j, k], axis=-1) @ axes.T + origin - centre, axis=-1)
-        inside = np.clip(0.5 + (18 - distance) / 4, 0, 1)
-        hu = self.BACKGROUND_HU + (self.BALL_HU - self.BACKGROUND_HU) * inside
-        matrix = np.eye(4)
-        matrix[:3, :3], matrix[:3, 3] = axes, origin
-        node = slicer.util.addVolumeFromArray(hu.astype(np.int16), name="Phantom")
-        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-        return node, centre
-
-    def _predictor(self, seconds=0.0):
-        """Takes the network's place: the ball is pancreas, and every gate passes what lies inside it."""
-        import torch
-
-        from AttentionUNetSegmentationLib.models.store import list_models
-
-        spec = list_models()[0].spec
-
-        def predict(x):
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline:
-                time.sleep(0.02)
-                x = x + 0  # each call of torch is a chance to cancel
-            hu = x * spec.intensity.std_hu + spec.intensity.mean_hu
-            inside = torch.clamp((hu - self.BACKGROUND_HU) / (self.BALL_HU - self.BACKGROUND_HU), 0, 1)
-            others = [torch.full_like(inside, -20.0)] * (spec.num_classes - 2)
-            logits = torch.cat([10 * (1 - inside), 10 * inside, *others], dim=1)
-            pool = torch.nn.functional.avg_pool3d
-            return logits, {name: pool(inside, 2 ** (int(name[1]) - 1)) for name in self.GATES}
-
-        return predict
-
-    def _summary(self, segmentationNode):
-        """What has to survive saving and loading."""
-        from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-        from AttentionUNetSegmentationLib.scene.mrml import result_line
-        from AttentionUNetSegmentationLib.scene.organ_table import rows
-
-        table, maps = rows(segmentationNode), maps_of(segmentationNode)
-        displays = {name: node.GetDisplayNode() for name, node in maps.items()}
-        return {
-            "ml": {row.name: row.volume_ml for row in table},
-            "colors": {row.name: tuple(round(channel, 4) for channel in row.color_rgb) for row in table},
-            "line": result_line(segmentationNode),
-            "maps": {name: round(float(slicer.util.arrayFromVolume(maps[name]).mean()), 5) for name in maps},
-            "windows": {name: (each.GetWindowLevelMin(), each.GetWindowLevelMax()) for name, each in displays.items()},
-            "palettes": {name: each.GetColorNode().GetName() for name, each in displays.items()},
-        }
-
-    def _checkMapsCover(self, segmentationNode, volumeNode):
-        """Every map's bounds enclose every organ, and lie within the CT's, by one voxel of the map."""
-        from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-
-        organs, ct = [0.0] * 6, [0.0] * 6
-        segmentationNode.GetRASBounds(organs)
-        volumeNode.GetRASBounds(ct)
-        for name, node in maps_of(segmentationNode).items():
-            bounds, voxel = [0.0] * 6, max(node.GetSpacing())
-            node.GetRASBounds(bounds)
-            for low in (0, 2, 4):
-                assert bounds[low] <= organs[low] and bounds[low + 1] >= organs[low + 1], name
-                assert bounds[low] > ct[low] - voxel and bounds[low + 1] < ct[low + 1] + voxel, name
-
-    def _refusal(self, call):
-        """What the error says that a call has to raise."""
-        try:
-            call()
-        except (ValueError, RuntimeError) as error:
-            return str(error)
-        raise AssertionError("nothing was refused")
-
-    def _nodeIDs(self):
-        return sorted(node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode"))
-
-    def _wait(self, condition, seconds=30.0):
-        """Let the event loop run until a condition holds, for a time at most."""
-        deadline = time.monotonic() + seconds
-        while not condition() and time.monotonic() < deadline:
-            slicer.app.processEvents()
-            time.sleep(0.005)
+def load_tests(loader, standardTests=None, pattern=None):
+    """Unittest's hook, by which ``slicer.testing.runUnitTest`` and CMake's tests find the self-tests."""
+    return loader.loadTestsFromNames([f"{LIB}.selftests.test_organs", f"{LIB}.selftests.test_background"])

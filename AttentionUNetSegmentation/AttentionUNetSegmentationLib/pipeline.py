@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from . import __version__
+from .imaging.measures import measure_attention, measure_organs
 from .imaging.plausibility import input_warnings, result_warnings
 from .imaging.postprocessing import (
     attention_volumes,
@@ -20,7 +21,8 @@ from .imaging.postprocessing import (
     probability_maps,
 )
 from .imaging.preprocessing import preprocess
-from .inference.backends import Predictor, choose_backend, choose_device, create_backend
+from .inference.backends import choose_backend, choose_device, create_backend
+from .inference.network import UNet
 from .inference.prediction import Prediction, predict
 from .models.loading import Model
 from .monitor import CancelCheck, Monitor, ProgressCallback
@@ -60,7 +62,6 @@ def segment(
     options: Options | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
-    predictor: Predictor | None = None,
 ) -> Segmentation:
     """Segment a CT.
 
@@ -70,7 +71,6 @@ def segment(
         options: What to do; defaults if not given.
         progress: Called with a rising fraction in [0, 1] and the current step.
         cancel: Asked often; True stops the run within two seconds.
-        predictor: Takes the network's place: a callable with the network's ``forward`` contract.
 
     Returns:
         Labels on the input's grid, attention maps, warnings, provenance.
@@ -82,7 +82,8 @@ def segment(
     """
     options = options or Options()
     spec = model.spec
-    backend = "torch" if predictor is not None else options.backend
+    is_unet = isinstance(model.network, UNet)  # anything else that is called alike runs whole, and in PyTorch
+    backend = options.backend if is_unet else "torch"
     device = choose_device(options.device, backend)
     backend = choose_backend(backend, device)
     monitor = Monitor(progress, cancel)
@@ -94,13 +95,13 @@ def segment(
     monitor.begin("running the network", 0.08, 0.85)
     prediction = predict(
         network_input.image,
-        lambda name: create_backend(predictor or model.network, backend if name == "cpu" else "torch", name),
+        lambda name: create_backend(model.network, backend if name == "cpu" else "torch", name),
         device,
         spec.architecture.widths,
         monitor,
         2 ** (len(spec.architecture.widths) - 1),
         options.tile,
-        slabs=predictor is None and backend == "torch",
+        slabs=is_unet and backend == "torch",
     )
     _check_classes(prediction, spec.num_classes)
 
@@ -121,6 +122,10 @@ def segment(
             prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
         )
     _clear_beyond_scan(result, volume)
+    monitor.check()
+    result.organ_measures = measure_organs(result, volume)
+    monitor.check()
+    result.gate_measures = measure_attention(result)
     result.warnings = [*warnings, *prediction.reports, *notes, *result_warnings(result, spec, volume)]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)

@@ -198,6 +198,42 @@ class OrganMask:
         )
 
 
+@dataclass(frozen=True)
+class OrganMeasure:
+    """What was measured of one organ.
+
+    Attributes:
+        organ: Which organ.
+        voxels: Number of voxels.
+        volume_ml: Volume in ml.
+        mean_hu: Mean of the CT inside, None if the organ was not found.
+        centroid_ras_mm: Centre of mass in mm, None if not found.
+    """
+
+    organ: OrganMask
+    voxels: int
+    volume_ml: float
+    mean_hu: float | None
+    centroid_ras_mm: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class GateMeasure:
+    """What was measured of one gate's attention map.
+
+    Attributes:
+        mean: Mean coefficient.
+        std: Its standard deviation.
+        share: Organ name -> share in [0, 1] of the map's attention mass (sum of coefficients) inside the organ.
+        volume_share: Organ name -> share of the map's volume that the organ takes: what a flat map would give.
+    """
+
+    mean: float
+    std: float
+    share: dict[str, float]
+    volume_share: dict[str, float]
+
+
 @dataclass
 class Segmentation:
     """The result of a run.
@@ -208,6 +244,8 @@ class Segmentation:
         organs: What each value means, in the model's order; an organ that was not found is listed too.
         attention: Gate name -> coefficients in [0, 1] (float32) on the gate's own grid.
         probabilities: Organ name -> probability in [0, 1] (float32) on the input's grid; empty unless asked for.
+        organ_measures: What was measured of every organ, in the order of ``organs``.
+        gate_measures: What was measured of every attention map, by the gate's name.
         warnings: What the user should know, one sentence each.
         provenance: Model, version, hash, device, backend, seconds per step ...; JSON types only.
     """
@@ -217,6 +255,8 @@ class Segmentation:
     organs: list[OrganMask]
     attention: dict[str, Volume] = field(default_factory=dict)
     probabilities: dict[str, Volume] = field(default_factory=dict)
+    organ_measures: list[OrganMeasure] = field(default_factory=list)
+    gate_measures: dict[str, GateMeasure] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from AttentionUNetSegmentationLib.atomic import sha256_of
 from AttentionUNetSegmentationLib.inference import memory
-from AttentionUNetSegmentationLib.models import loading as models
 from AttentionUNetSegmentationLib.models import store as model_store
 from AttentionUNetSegmentationLib.models.description import ModelError, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import add_model, build_network, load_model, save_model
@@ -40,7 +40,7 @@ def edit(folder: Path, **changes) -> None:
 
 
 def rehash(folder: Path) -> None:
-    edit(folder, weights={"file": "weights.pt", "sha256": models._sha256(folder / "weights.pt")})
+    edit(folder, weights={"file": "weights.pt", "sha256": sha256_of(folder / "weights.pt")})
 
 
 def zipped(folder: Path, target: Path, prefix: str = "") -> Path:

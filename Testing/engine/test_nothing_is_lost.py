@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from AttentionUNetSegmentationLib.command import batch, console
+from AttentionUNetSegmentationLib import atomic
+from AttentionUNetSegmentationLib.command import batch
 from AttentionUNetSegmentationLib.command.cases import find_cases
 from AttentionUNetSegmentationLib.command.cli import ending_in_order
 from AttentionUNetSegmentationLib.monitor import Monitor
@@ -133,7 +134,7 @@ def test_a_second_signal_does_not_disturb_the_tidying_up(second, handle_signal, 
             signal.raise_signal(getattr(signal, second))
         replace(old, new)
 
-    monkeypatch.setattr(batch.os, "replace", interrupted)
+    monkeypatch.setattr(atomic.os, "replace", interrupted)
     assert segment(tiny_model, source, "--output-dir", out, "--overwrite", "--quiet") == 128 + signal.SIGTERM
     assert len(moves) > len(FILES) + 4
     assert {name: (out / name).read_bytes() for name in tree(out)} == before
@@ -150,14 +151,14 @@ def test_an_ignored_signal_stays_ignored(handle_signal):
 
 
 def test_reports_of_finished_cases_survive_an_interruption(tiny_model, tmp_path, monkeypatch, capsys):
-    sources, run_case = [ct(tmp_path / f"{name}.nii.gz") for name in "ab"], console.run_case
+    sources, run_case = [ct(tmp_path / f"{name}.nii.gz") for name in "ab"], batch.run_case
 
     def interrupted(case, *arguments):
         if case.name == "b":
             raise KeyboardInterrupt
         return run_case(case, *arguments)
 
-    monkeypatch.setattr(console, "run_case", interrupted)
+    monkeypatch.setattr(batch, "run_case", interrupted)
     assert segment(tiny_model, *sources, "--output-dir", tmp_path / "out", "--json") == 130
     (done,) = json.loads(capsys.readouterr().out)
     assert (done["case"], done["status"]) == ("a", "done")
@@ -172,7 +173,7 @@ def test_files_that_were_moved_already_are_taken_back(fails, tiny_model, tmp_pat
             raise fails
         replace(old, new)
 
-    monkeypatch.setattr(batch.os, "replace", failing)
+    monkeypatch.setattr(atomic.os, "replace", failing)
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == (130 if fails is KeyboardInterrupt else 1)
     assert not out.exists()
 
@@ -270,6 +271,6 @@ def test_a_file_that_cannot_be_replaced_leaves_the_old_result(tiny_model, tmp_pa
             raise PermissionError(13, "The file is in use", str(new))
         replace(old, new)
 
-    monkeypatch.setattr(batch.os, "replace", locked)
+    monkeypatch.setattr(atomic.os, "replace", locked)
     assert segment(tiny_model, source, "--output-dir", out, "--overwrite", "--quiet") == 1
     assert {name: (out / name).read_bytes() for name in tree(out)} == before

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from AttentionUNetSegmentationLib.command import report
+from AttentionUNetSegmentationLib.command import overview
 from AttentionUNetSegmentationLib.formats.files import straightened
 from AttentionUNetSegmentationLib.imaging.postprocessing import class_margins, labels_on_input_grid
 from AttentionUNetSegmentationLib.models.loading import Model
@@ -32,7 +32,7 @@ def phantom(grid, offset_mm=(5.0, -3.0, 2.0), radius_mm=30.0) -> tuple[Volume, n
 def run(volume, labels=ONE_ORGAN, classes_hu=CLASSES_HU, **options):
     predictor = phantoms.ThresholdNetwork(classes_hu)
     spec = phantoms.spec(labels)
-    return segment(volume, Model(spec, predictor), Options(**options), predictor=predictor)
+    return segment(volume, Model(spec, predictor), Options(**options))
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -147,7 +147,7 @@ class OrganNetwork(phantoms.ThresholdNetwork):
 def run_abdomen(**options):
     volume, masks = abdomen()
     network = OrganNetwork(ABDOMEN_HU)
-    return segment(volume, Model(phantoms.spec(), network), Options(**options), predictor=network), masks
+    return segment(volume, Model(phantoms.spec(), network), Options(**options)), masks
 
 
 def test_organs_get_their_values_and_kidneys_their_sides():
@@ -213,7 +213,7 @@ def test_progress_rises_and_names_the_steps():
     seen = []
     network = phantoms.ThresholdNetwork(CLASSES_HU)
     model = Model(phantoms.spec(ONE_ORGAN), network)
-    segment(volume, model, progress=lambda f, step: seen.append((f, step)), predictor=network)
+    segment(volume, model, progress=lambda f, step: seen.append((f, step)))
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
@@ -241,7 +241,6 @@ def test_cancel_inside_every_step(step):
             Model(phantoms.spec(ONE_ORGAN), network),
             progress=lambda f, name: current.append(name),
             cancel=cancel,
-            predictor=network,
         )
     assert current[-1] == step
 
@@ -258,7 +257,7 @@ def test_tiles_blend_a_network_that_looks_around():
     results = []
     for tile in (None, 48):
         network = Blurring(CLASSES_HU)
-        results.append(segment(volume, Model(phantoms.spec(ONE_ORGAN), network), Options(tile=tile), predictor=network))
+        results.append(segment(volume, Model(phantoms.spec(ONE_ORGAN), network), Options(tile=tile)))
     assert phantoms.dice(results[0].labels == 1, results[1].labels == 1) > 0.99
 
 
@@ -274,17 +273,13 @@ def test_a_network_with_the_wrong_classes_is_refused():
     volume, _, _ = phantom(GRIDS["straight"])
     network = phantoms.ThresholdNetwork(CLASSES_HU)
     with pytest.raises(ValueError, match="gave 2 classes, the model describes 4"):
-        segment(volume, Model(phantoms.spec(), network), predictor=network)
+        segment(volume, Model(phantoms.spec(), network))
 
 
 def test_scores_that_are_not_numbers_are_refused():
     volume, _, _ = phantom(GRIDS["straight"])
     with pytest.raises(RuntimeError, match="not finite"):
-        segment(
-            volume,
-            Model(phantoms.spec(ONE_ORGAN), None),
-            predictor=lambda x: (torch.full((1, 2, *x.shape[2:]), torch.nan), {}),
-        )
+        segment(volume, Model(phantoms.spec(ONE_ORGAN), lambda x: (torch.full((1, 2, *x.shape[2:]), torch.nan), {})))
 
 
 def test_the_untrained_network_runs_end_to_end():
@@ -302,8 +297,8 @@ def test_the_picture_is_black_beyond_a_straightened_scan():
     grid = Grid(GRIDS["straight"].shape_kji, matrix)
     straight = straightened(Volume(np.full(grid.shape_kji, 40.0, np.float32), matrix))
     axes = Figure().subplots()
-    report._draw_ct(axes, straight, "sagittal", {"sagittal": straight.grid.corners_ras_mm().mean(axis=0)})
+    overview._draw_ct(axes, straight, "sagittal", {"sagittal": straight.grid.corners_ras_mm().mean(axis=0)})
     picture = np.asarray(axes.images[0].get_array())
-    low = report.WINDOW_HU[0]
+    low = overview.WINDOW_HU[0]
     assert picture[0, 0] == pytest.approx(40) and picture[0, -1] == low  # the bottom of the scan lies further back
     assert picture[-1, 0] == low and picture[-1, -1] == pytest.approx(40)

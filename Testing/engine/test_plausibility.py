@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from AttentionUNetSegmentationLib.command.information import describe, orientation
+from AttentionUNetSegmentationLib.imaging.measures import measure_organs
 from AttentionUNetSegmentationLib.imaging.plausibility import field_of_view_warnings, input_warnings, result_warnings
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 from support import phantoms
@@ -69,7 +70,9 @@ def test_implausible_results_are_noticed():
     ]
     organs = [organ for label in specs for organ in label.organs(split=True)]
     volume = Volume(np.where(labels == 2, 260, 100).astype(np.int16), GRID.ijk_to_ras)
-    warnings = result_warnings(Segmentation(labels, GRID.ijk_to_ras, organs), phantoms.spec(specs), volume)
+    result = Segmentation(labels, GRID.ijk_to_ras, organs)
+    result.organ_measures = measure_organs(result, volume)
+    warnings = result_warnings(result, phantoms.spec(specs), volume)
     assert warnings == [
         "pancreas: not found",
         "spleen: 27 ml lies outside the usual 50-500 ml (Somebody 1997)",
@@ -87,7 +90,9 @@ def test_a_known_weakness_is_said_where_the_organ_is_found():
     specs = [dataclasses.replace(label, caution=cautions.get(label.name, "")) for label in phantoms.LABELS]
     organs = [organ for label in specs for organ in label.organs(split=True)]
     volume = Volume(np.full(GRID.shape_kji, 100, np.int16), GRID.ijk_to_ras)
-    warnings = result_warnings(Segmentation(labels, GRID.ijk_to_ras, organs), phantoms.spec(specs), volume)
+    result = Segmentation(labels, GRID.ijk_to_ras, organs)
+    result.organ_measures = measure_organs(result, volume)
+    warnings = result_warnings(result, phantoms.spec(specs), volume)
     assert warnings == ["pancreas: not found", "spleen: its border is uncertain", "kidney: not found"]
 
 

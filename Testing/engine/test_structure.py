@@ -35,13 +35,14 @@ FOLDERS = {
     "pipeline": Rule("inference models imaging", "torch SimpleITK"),
     "formats": Rule("imaging", "SimpleITK", "nibabel pydicom"),
     "command": Rule("inference models imaging pipeline formats", "", "rich matplotlib"),
-    "scene": Rule("inference models imaging pipeline", "slicer vtk"),
+    "scene": Rule("inference models imaging pipeline", "slicer vtk", "SampleData"),
     "panels": Rule("inference models imaging pipeline scene", "slicer vtk qt ctk", "torch"),
+    "selftests": Rule("models scene", "slicer vtk", "torch SampleData AttentionUNetSegmentation"),
 }
 ROOT_MODULES = {path.stem for path in ENGINE.glob("*.py")} - {"pipeline"}
 # what the module imports before PyTorch is known to be there
 BEFORE_ANY_RUN = ["errors", "scene.sequences", *(f"panels.{path.stem}" for path in (ENGINE / "panels").glob("*.py"))]
-BEFORE_ANY_RUN.remove("panels.run")
+BEFORE_ANY_RUN.remove("panels.run_timer")
 FILES = sorted(ENGINE.rglob("*.py"))
 
 

@@ -98,7 +98,7 @@ def test_the_bundled_models_result_moves_with_the_ct(slicer, module, logic):
     import SampleData
 
     module.registerSampleData()
-    ct = SampleData.SampleDataLogic().downloadSample(module.SAMPLE)
+    ct = SampleData.SampleDataLogic().downloadSample("SyntheticAbdomenCT")
     voxels = slicer.util.arrayFromVolume(ct)[14:58, 75:135, 110:190].copy()
     results = []
     for offset, flip in (((0, 0, 0), 1), ((31, -47, 12), -1)):

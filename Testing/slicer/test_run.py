@@ -30,9 +30,9 @@ def voxels(logic, monkeypatch):
         return inputs
 
     def remembered_segment(*arguments):
-        outcomes = segment_frames(*arguments)
-        seen.extend(weakref.ref(outcome.result.labels) for outcome in outcomes)
-        return outcomes
+        results = segment_frames(*arguments)
+        seen.extend(weakref.ref(result.labels) for result in results)
+        return results
 
     monkeypatch.setattr(request, "read", remembered_read)
     monkeypatch.setattr(request, "segment_frames", remembered_segment)
@@ -96,24 +96,6 @@ def test_a_run_that_is_kept_by_a_script_keeps_nothing(logic, add_ct, network, wa
     assert len(voxels) == 2 and alive(voxels) == []
     run.cancel()
     assert run.stop() is True and not run.is_running and len(ends) == 1
-
-
-def test_a_job_hands_its_result_over_once(module, wait):
-    from AttentionUNetSegmentationLib.scene.job import Job
-
-    for work, error in ((lambda progress, cancel: "done", None), (lambda progress, cancel: 1 // 0, ZeroDivisionError)):
-        job = Job(work)
-        with pytest.raises(RuntimeError, match="still running"):
-            job.result()
-        job.start()
-        assert job.wait(5.0)
-        if error is None:
-            assert job.result() == "done"
-        else:
-            with pytest.raises(error):
-                job.result()
-        with pytest.raises(RuntimeError, match="was handed over already"):
-            job.result()
 
 
 def test_a_panel_that_is_cleaned_up_lets_go_of_its_timers(slicer, qt, module, add_ct):

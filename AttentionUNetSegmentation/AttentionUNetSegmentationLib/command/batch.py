@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..atomic import SCRATCH, move_into_place, scratch_folder, sha256_of
+from ..errors import one_sentence
 from ..formats.files import read_volume, write_segmentation, write_volume
 from ..models.loading import Model
 from ..monitor import CancelCheck, ProgressCallback
 from ..pipeline import Options, segment
 from ..volume import Segmentation, Volume
 from .cases import (
-    BACKUP,
     REPORT_FILE,
-    SCRATCH,
     Case,
     files_of_input,
     files_of_result,
@@ -34,9 +36,57 @@ from .cases import (
     read_report,
     unfinished_results,
 )
-from .report import build_report, write_overview
+from .overview import write_overview
+from .report import build_report
 
+logger = logging.getLogger("attention_unet")
 ABANDONED_SECONDS = 3600.0  # a scratch folder that is older was left by a run that was killed
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How one case ended: a report, or an error, or nothing to do."""
+
+    case: Case
+    report: dict[str, Any] | None = None
+    error: str = ""
+    skipped: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the case's results are complete."""
+        return not self.error
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        status = "skipped" if self.skipped else "done" if self.succeeded else "failed"
+        base = {
+            "case": self.case.name,
+            "source": str(self.case.source),
+            "folder": str(self.case.folder),
+            "status": status,
+        }
+        return base | ({"error": self.error} if self.error else {}) | ({"report": self.report} if self.report else {})
+
+
+def run_cases(
+    cases: Sequence[Case],
+    model: Model,
+    options: Options,
+    overwrite: bool,
+    begin: Callable[[int, Case], ProgressCallback],
+) -> Iterator[CaseResult]:
+    """Run cases one after the other, each when asked for; a failing one does not stop the others.
+
+    Args:
+        cases: What to segment.
+        model: Network and description.
+        options: What to do.
+        overwrite: Whether to segment again what is done already, and to replace what is in the way.
+        begin: Called with the number of a case, from 1, before it runs; gives the function to report progress to.
+    """
+    for number, case in enumerate(cases, start=1):
+        yield _result_of(case, model, options, overwrite, begin(number, case))
 
 
 def is_done(case: Case, model: Model, options: Options) -> bool:
@@ -59,7 +109,7 @@ def check_nothing_is_lost(case: Case) -> None:
         raise ValueError(f"{case.folder} holds the result of another input, {report['run']['input']}: {advice}")
     for name, written in (report.get("sha256") or {}).items():
         path = case.folder / name
-        if is_called_like_a_result(name) and path.is_file() and _sha256(path) != written:
+        if is_called_like_a_result(name) and path.is_file() and sha256_of(path) != written:
             raise ValueError(f"{path} was changed since it was written: {advice}")
     ours = {*files_of_result(case.folder), *unfinished_results(case.folder, case.source)}
     found = {path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name)}
@@ -94,24 +144,39 @@ def run_case(
     is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=case.folder, prefix=SCRATCH) as scratch:
+        with scratch_folder(case.folder) as scratch:
             began = time.monotonic()
-            _write_files(Path(scratch), volume, segmentation)
-            report["files"] = sorted(path.name for path in Path(scratch).iterdir())
-            report["sha256"] = {name: _sha256(Path(scratch) / name) for name in report["files"]}
+            _write_files(scratch, volume, segmentation)
+            report["files"] = sorted(path.name for path in scratch.iterdir())
+            report["sha256"] = {name: sha256_of(scratch / name) for name in report["files"]}
             report["run"] = fingerprint
             report["seconds_files"] = {"reading": round(reading, 3), "writing": round(time.monotonic() - began, 3)}
             text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-            (Path(scratch) / REPORT_FILE).write_text(text, encoding="utf-8")
+            (scratch / REPORT_FILE).write_text(text, encoding="utf-8")
             if not overwrite:
                 check_nothing_is_lost(case)  # another run may have come first
-            _move_into_place(Path(scratch), case.folder)
+            move_into_place(scratch, case.folder, files_of_result(case.folder), REPORT_FILE)
         _remove_abandoned(case.folder)
     except BaseException:
         if is_new and not any(case.folder.iterdir()):
             case.folder.rmdir()
         raise
     return report
+
+
+def _result_of(case: Case, model: Model, options: Options, overwrite: bool, progress: ProgressCallback) -> CaseResult:
+    try:
+        if not overwrite and is_done(case, model, options):
+            return CaseResult(case, skipped=True)
+        if not overwrite:
+            check_nothing_is_lost(case)
+        return CaseResult(case, report=run_case(case, model, options, overwrite, progress))
+    except Exception as error:
+        logger.debug("case %s failed", case.name, exc_info=True)
+        known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
+        message = one_sentence(error)
+        source = "" if str(case.source.name) in message else f"{case.source}: "
+        return CaseResult(case, error=source + (message if known else f"{type(error).__name__}: {message}"))
 
 
 def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:
@@ -160,40 +225,9 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
     write_overview(volume, segmentation, folder / "overview.png")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _remove_abandoned(folder: Path) -> None:
     """Delete scratch folders of runs that were killed; what they were about to replace has been replaced by now."""
     for scratch in folder.glob(f"{SCRATCH}*"):
         with suppress(FileNotFoundError):  # another run's, which has ended
             if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
                 shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _move_into_place(scratch: Path, folder: Path) -> None:
-    """Exchange an older result for the new one: the old report goes first, the new one comes last.
-
-    If a file cannot be moved (open in another program, say), or the run is interrupted, everything is put back.
-    """
-    new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == REPORT_FILE)
-    old = sorted({*files_of_result(folder), *new}, key=lambda name: name != REPORT_FILE)
-    backup = scratch / BACKUP
-    backup.mkdir()
-    moved: list[str] = []
-    try:
-        for name in old:
-            if (folder / name).is_file():
-                os.replace(folder / name, backup / name)
-        for name in new:
-            moved.append(name)
-            os.replace(scratch / name, folder / name)
-    except BaseException:
-        for name in moved:
-            if (folder / name).is_file():  # not a folder that was in the way
-                (folder / name).unlink()
-        for path in sorted(backup.iterdir(), key=lambda path: path.name == REPORT_FILE):
-            os.replace(path, folder / path.name)
-        raise

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic import BACKUP, SCRATCH
 from ..formats.dicom.series import is_dicom_file
 from ..formats.files import READABLE_ENDINGS
 from ..formats.nrrd_mha import read_header
 
 REPORT_FILE = "report.json"
-SCRATCH = ".writing-"  # what a folder's name begins with in which a run prepares its files, beside where they go
-BACKUP = "backup"  # within it: what the files replace, until all are in place
 RESULT_FILES = (
     REPORT_FILE,
     "labels.nii.gz",

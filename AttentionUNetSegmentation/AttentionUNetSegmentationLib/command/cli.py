@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import __version__
+from ..errors import one_sentence
 from ..models.description import ModelError
 
 DEFAULT_MODEL = "abdomen-ct"
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
     except (ModelError, ValueError, OSError, RuntimeError, MemoryError) as error:
         logger.debug("the command failed", exc_info=True)
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
 
 
@@ -154,7 +155,7 @@ def _segment(parsed: argparse.Namespace) -> int:
     from ..models.store import find_model
     from ..pipeline import Options
     from . import console
-    from .batch import check_writable
+    from .batch import CaseResult, check_writable, run_cases
     from .cases import find_cases
 
     check_writable(parsed.output_dir)
@@ -171,7 +172,7 @@ def _segment(parsed: argparse.Namespace) -> int:
         tile=parsed.tile,
     )
     cases = find_cases(parsed.inputs, parsed.output_dir, parsed.overwrite)
-    outcomes: list[console.Outcome] = []
+    outcomes: list[CaseResult] = []
 
     def tell() -> None:
         if parsed.json:
@@ -180,8 +181,11 @@ def _segment(parsed: argparse.Namespace) -> int:
             console.print_summary(outcomes, model.spec)
 
     try:
-        for outcome in console.run_cases(cases, model, options, parsed.overwrite, not (parsed.quiet or parsed.json)):
-            outcomes.append(outcome)
+        with console.progress_bar(len(cases), show=not (parsed.quiet or parsed.json)) as begin:
+            for outcome in run_cases(cases, model, options, parsed.overwrite, begin):
+                outcomes.append(outcome)
+                if outcome.error:
+                    print(f"error: {outcome.error}", file=sys.stderr)
     except KeyboardInterrupt:
         with suppress(OSError):
             tell()
@@ -219,7 +223,7 @@ def _info(parsed: argparse.Namespace) -> int:
             descriptions.append(describe(read_volume(source)))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed = True
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {one_sentence(error)}", file=sys.stderr)
     if parsed.json:
         print(json.dumps(descriptions, indent=2))
     else:

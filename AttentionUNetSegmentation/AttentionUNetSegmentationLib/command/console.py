@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..models.description import ModelSpec
-from ..models.loading import Model
 from ..models.store import InstalledModel
-from ..pipeline import Options
-from .batch import check_nothing_is_lost, is_done, run_case
+from ..monitor import ProgressCallback
+from .batch import CaseResult
 from .cases import Case
 
-logger = logging.getLogger("attention_unet")
 
+@contextmanager
+def progress_bar(count: int, show: bool) -> Iterator[Callable[[int, Case], ProgressCallback]]:
+    """A bar for the case that runs, on a terminal's standard error only.
 
-@dataclass(frozen=True)
-class Outcome:
-    """How one case ended: a report, or an error, or nothing to do."""
-
-    case: Case
-    report: dict[str, Any] | None = None
-    error: str = ""
-    skipped: bool = False
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the case's results are complete."""
-        return not self.error
-
-    def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
-        status = "skipped" if self.skipped else "done" if self.succeeded else "failed"
-        base = {
-            "case": self.case.name,
-            "source": str(self.case.source),
-            "folder": str(self.case.folder),
-            "status": status,
-        }
-        return base | ({"error": self.error} if self.error else {}) | ({"report": self.report} if self.report else {})
-
-
-def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: bool, show: bool) -> Iterator[Outcome]:
-    """Run cases one after the other, each when asked for; a failing one is reported and does not stop the others."""
+    Yields:
+        What ``batch.run_cases`` calls for each case, with its number from 1: it gives the function to report to.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -54,40 +28,22 @@ def run_cases(cases: Sequence[Case], model: Model, options: Options, overwrite: 
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
+        TextColumn("{task.description}"),
     )
-    columns += (TextColumn("{task.description}"),)
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
-        for number, case in enumerate(cases, start=1):
-            label = case.name if len(cases) == 1 else f"{case.name} ({number}/{len(cases)})"
+
+        def begin(number: int, case: Case) -> ProgressCallback:
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            label = case.name if count == 1 else f"{case.name} ({number}/{count})"
             task = bar.add_task("reading", total=1.0, case=label)
+            return lambda fraction, step: bar.update(task, completed=fraction, description=step)
 
-            def report_progress(fraction: float, step: str, task=task) -> None:
-                bar.update(task, completed=fraction, description=step)
-
-            outcome = _run_one(case, model, options, overwrite, report_progress)
-            bar.remove_task(task)
-            if outcome.error:
-                print(f"error: {outcome.error}", file=sys.stderr)
-            yield outcome
+        yield begin
 
 
-def _run_one(case: Case, model: Model, options: Options, overwrite: bool, progress) -> Outcome:
-    try:
-        if not overwrite and is_done(case, model, options):
-            return Outcome(case, skipped=True)
-        if not overwrite:
-            check_nothing_is_lost(case)
-        return Outcome(case, report=run_case(case, model, options, overwrite, progress))
-    except Exception as error:
-        logger.debug("case %s failed", case.name, exc_info=True)
-        known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
-        message = " ".join(str(error).split()) or type(error).__name__
-        source = "" if str(case.source.name) in message else f"{case.source}: "
-        return Outcome(case, error=source + (message if known else f"{type(error).__name__}: {message}"))
-
-
-def print_summary(outcomes: Sequence[Outcome], spec: ModelSpec) -> None:
+def print_summary(outcomes: Sequence[CaseResult], spec: ModelSpec) -> None:
     """A table of organ volumes, the warnings, and where the results are."""
     from rich.console import Console
 
@@ -114,7 +70,7 @@ def print_summary(outcomes: Sequence[Outcome], spec: ModelSpec) -> None:
         console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim", markup=False)
 
 
-def _print_case(console: Any, outcome: Outcome) -> None:
+def _print_case(console: Any, outcome: CaseResult) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -135,7 +91,7 @@ def _volume_text(organ: Mapping[str, Any]) -> str:
     return f"{organ['volume_ml']:.1f}" if organ["found"] else "not found"
 
 
-def _print_batch(console: Any, outcomes: Sequence[Outcome]) -> None:
+def _print_batch(console: Any, outcomes: Sequence[CaseResult]) -> None:
     from rich.markup import escape
     from rich.table import Table
 

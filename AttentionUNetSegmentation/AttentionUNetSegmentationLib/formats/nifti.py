@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import one_sentence
 from ..volume import Volume
 from .nrrd_mha import NO_AXES_NOTE
 
@@ -38,9 +39,9 @@ def read_nifti(path: Path) -> Volume:
         nibabel.wrapstruct.WrapStructError,
         gzip.BadGzipFile,
     ) as error:
-        raise ValueError(f"{path} is not a readable NIfTI file: {_one_line(error)}") from error
+        raise ValueError(f"{path} is not a readable NIfTI file: {one_sentence(error)}") from error
     except (EOFError, OSError, zlib.error, OverflowError, MemoryError) as error:
-        raise ValueError(f"{path} is damaged or truncated: {_one_line(error)}") from error
+        raise ValueError(f"{path} is damaged or truncated: {one_sentence(error)}") from error
     affine, notes = _affine(image)
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
@@ -103,7 +104,3 @@ def _affine(image) -> tuple[np.ndarray, tuple[str, ...]]:
     affine = np.array(image.affine, dtype=float)
     affine[:3] *= mm
     return affine, ()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

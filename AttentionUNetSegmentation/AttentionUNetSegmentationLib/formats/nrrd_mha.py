@@ -12,6 +12,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import one_sentence
+
 METAIMAGE_ENDINGS = (".mha", ".mhd")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
 BYTES_PER_ELEMENT = {
@@ -98,7 +100,7 @@ class Header:
             size = self._inflated_size(start) if self._is_gzip else self.data_file.stat().st_size - start
             expected = self._expected_bytes() if self.is_metaimage else 0  # ITK counts those of NRRD
         except (zlib.error, EOFError, KeyError, ValueError) as error:
-            raise ValueError(f"{self.path} is damaged or truncated: {' '.join(str(error).split())}") from error
+            raise ValueError(f"{self.path} is damaged or truncated: {one_sentence(error)}") from error
         if size < expected:
             raise ValueError(f"{self.path} is damaged or truncated: {size} bytes of voxels instead of {expected}")
 

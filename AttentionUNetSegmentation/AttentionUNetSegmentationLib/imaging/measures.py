@@ -1,52 +1,14 @@
-"""Figures of a result: volume and mean HU per organ, and where the attention of each gate lies."""
+"""What is measured of a result: volume and mean HU per organ, and where the attention of each gate lies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ..volume import Box, OrganMask, Segmentation, Volume, nonzero_box
-
-
-@dataclass(frozen=True)
-class OrganMeasure:
-    """One organ's figures.
-
-    Attributes:
-        organ: Which organ.
-        voxels: Number of voxels.
-        volume_ml: Volume in ml.
-        mean_hu: Mean of the CT inside, None if the organ was not found.
-        centroid_ras_mm: Centre of mass in mm, None if not found.
-    """
-
-    organ: OrganMask
-    voxels: int
-    volume_ml: float
-    mean_hu: float | None
-    centroid_ras_mm: tuple[float, float, float] | None
-
-
-@dataclass(frozen=True)
-class GateMeasure:
-    """One gate's figures.
-
-    Attributes:
-        mean: Mean coefficient.
-        std: Its standard deviation.
-        share: Organ name -> share in [0, 1] of the map's attention mass (sum of coefficients) inside the organ.
-        volume_share: Organ name -> share of the map's volume that the organ takes: what a flat map would give.
-    """
-
-    mean: float
-    std: float
-    share: dict[str, float]
-    volume_share: dict[str, float]
+from ..volume import Box, GateMeasure, OrganMeasure, Segmentation, Volume, nonzero_box
 
 
 def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeasure]:
-    """Figures of every organ, found or not, in the segmentation's order."""
+    """Measure every organ, found or not, in the segmentation's order."""
     boxes = organ_boxes(segmentation)
     measures = []
     for organ in segmentation.organs:
@@ -68,7 +30,7 @@ def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeas
 
 
 def measure_attention(segmentation: Segmentation) -> dict[str, GateMeasure]:
-    """Figures of every gate; each organ voxel counts with the coefficient of the gate's voxel that it lies in."""
+    """Measure every gate; each organ voxel counts with the coefficient of the gate's voxel that it lies in."""
     boxes = organ_boxes(segmentation)
     points = {
         organ.name: segmentation.grid.crop_to(box).ras_of(np.argwhere(segmentation.labels[box] == organ.value)[:, ::-1])

@@ -6,7 +6,6 @@ import numpy as np
 
 from ..models.description import ModelSpec
 from ..volume import Segmentation, Volume
-from .measures import measure_organs
 from .preprocessing import network_grid
 from .resampling import resample
 
@@ -32,10 +31,9 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
     What the model is known to do badly is said too, whatever the result looks like (``LabelSpec.caution``).
     """
     warnings = []
-    measures = measure_organs(result, volume)
     for label in spec.labels:
         values = [organ.value for organ in (*label.organs(split=False), *label.organs(split=True))]
-        found = [measure for measure in measures if measure.organ.value in values and measure.voxels]
+        found = [measure for measure in result.organ_measures if measure.organ.value in values and measure.voxels]
         if not found:
             warnings.append(f"{label.name}: not found")
             continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -19,15 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..monitor import Monitor
-from .network import ConvolutionBlock, UNet
+from .network import ConvolutionBlock, Predictor, UNet
 from .slabwise import SlabwiseUNet
 from .stages import SLAB_WORK, StageGuard, network_work
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BACKENDS = ("auto", "torch", "openvino")
-
-Predictor = Callable[[Tensor], tuple[Tensor, Mapping[str, Tensor]]]
-"""What a network is to the engine: (N, 1, D, H, W) -> logits (N, C, D, H, W), name -> coefficients (N, 1, d, h, w)."""
 
 Output = tuple[np.ndarray, dict[str, np.ndarray]]
 

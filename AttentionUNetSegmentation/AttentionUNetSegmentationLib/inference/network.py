@@ -11,11 +11,14 @@ resolution); scale s has 1 / 2^(s-1) of the resolution.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Predictor = Callable[[Tensor], tuple[Tensor, Mapping[str, Tensor]]]
+"""What a network is to the engine: (N, 1, D, H, W) -> logits (N, C, D, H, W), name -> coefficients (N, 1, d, h, w)."""
 
 DEFAULT_WIDTHS = (16, 32, 64, 128, 256)
 PSI_BIAS_AT_START = 3.0  # sigmoid(3) = 0.95: gates pass features at the start and still have a gradient

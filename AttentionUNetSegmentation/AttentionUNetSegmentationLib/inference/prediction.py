@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from ..errors import is_out_of_memory
 from ..monitor import Monitor
 from .backends import Backend
 from .memory import forward_bytes, free_bytes
@@ -222,9 +223,7 @@ def _region(sizes: Sequence[int]) -> tuple[slice, ...]:
 
 def _reason_to_fall_back(error: BaseException, device: str) -> str:
     """Why the next smaller way may help, or "" if the error has nothing to do with memory or the device."""
-    text = str(error).lower()
-    phrases = ("out of memory", "not enough memory", "can't allocate memory")
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in text for phrase in phrases):
+    if is_out_of_memory(error) or isinstance(error, torch.OutOfMemoryError):
         return "out of memory"
     if device != "cpu" and isinstance(error, NotImplementedError):
         return "the device lacks an operation"

@@ -7,26 +7,31 @@ file never executes code. They may be stored in half precision and are always lo
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..inference.network import AttentionUNet, UNet
+from ..atomic import move_into_place, scratch_folder, sha256_of
+from ..errors import one_sentence
+from ..inference.network import AttentionUNet, Predictor, UNet
 from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
 from .store import InstalledModel, list_models, read_spec, unpacked_model, user_model_folder
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its weights, in evaluation mode on the CPU, and its description."""
+    """A network with its weights, in evaluation mode on the CPU, and its description.
+
+    Attributes:
+        spec: The description.
+        network: The network, or anything else with its ``forward`` contract.
+        folder: Where it was loaded from; None if it was a zip, or was not loaded.
+    """
 
     spec: ModelSpec
-    network: UNet
+    network: Predictor
     folder: Path | None = None
 
 
@@ -60,7 +65,7 @@ def load_model(folder: Path | str) -> Model:
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     except (RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_sentence(error)[:300]
         raise ModelError(f"{path} does not fit the architecture in {SPEC_FILE}: {reason}") from error
     unusable = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
     if unusable:
@@ -90,14 +95,11 @@ def save_model(folder: Path | str, network: UNet, spec: ModelSpec, half_precisio
     if half_precision:
         state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-        weights = Path(scratch) / WEIGHTS_FILE
-        torch.save(state, weights)
-        spec = dataclasses.replace(spec, weights=WeightsSpec(WEIGHTS_FILE, _sha256(weights)))
-        (Path(scratch) / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
-        for name in (WEIGHTS_FILE, SPEC_FILE):
-            os.replace(Path(scratch) / name, folder / name)
+    with scratch_folder(folder) as scratch:
+        torch.save(state, scratch / WEIGHTS_FILE)
+        spec = dataclasses.replace(spec, weights=WeightsSpec(WEIGHTS_FILE, sha256_of(scratch / WEIGHTS_FILE)))
+        (scratch / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        move_into_place(scratch, folder, last=SPEC_FILE)
     return spec
 
 
@@ -121,21 +123,18 @@ def add_model(source: Path | str) -> InstalledModel:
     base = user_model_folder()
     target = base / model.spec.name
     base.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base, prefix=".adding-") as scratch:
+    with scratch_folder(base) as scratch:
+        (scratch / target.name).mkdir()
         for name in (SPEC_FILE, model.spec.weights.file):
-            shutil.copyfile(source / name, Path(scratch) / name)
-        complete = Path(scratch) / "complete"
-        complete.mkdir()
-        for name in (SPEC_FILE, model.spec.weights.file):
-            os.replace(Path(scratch) / name, complete / name)
-        os.replace(complete, target)
+            shutil.copyfile(source / name, scratch / target.name / name)
+        move_into_place(scratch, base)
     return InstalledModel(model.spec.name, target, False, model.spec)
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model has no weights")
-    if _sha256(path) != sha256:
+    if sha256_of(path) != sha256:
         raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SPEC_FILE}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -145,8 +144,3 @@ def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise ModelError(f"{path} is not a file of plain weights: a state dict is needed")
     return state
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import one_sentence
 from .description import SPEC_FILE, ModelError, ModelSpec
 
 PACKAGED_MODELS = Path(__file__).parent
@@ -135,7 +136,7 @@ def unpacked_model(archive: Path) -> Iterator[Path]:
         try:
             _unpack(archive, Path(scratch))
         except _ZIP_ERRORS as error:
-            raise ModelError(f"{archive} is not a readable zip: {' '.join(str(error).split())}") from error
+            raise ModelError(f"{archive} is not a readable zip: {one_sentence(error)}") from error
         try:
             yield Path(scratch)
         except ModelError as error:

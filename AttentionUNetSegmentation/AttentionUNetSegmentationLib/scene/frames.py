@@ -1,32 +1,14 @@
-"""One CT, or every frame of a sequence of CTs, through the pipeline, with the figures that are kept of each."""
+"""One CT, or every frame of a sequence of CTs, through the pipeline."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from ..imaging.measures import GateMeasure, OrganMeasure, measure_attention, measure_organs
-from ..inference.backends import Predictor
 from ..models.loading import Model
-from ..monitor import CancelCheck, Monitor, ProgressCallback
+from ..monitor import CancelCheck, ProgressCallback
 from ..pipeline import Options, segment
 from ..volume import Segmentation, Volume
-
-
-@dataclass
-class Outcome:
-    """A frame's result and its figures.
-
-    Attributes:
-        result: The segmentation, on the frame's grid.
-        organs: Figures of every organ, in the result's order.
-        gates: Figures of every gate, by name.
-    """
-
-    result: Segmentation
-    organs: list[OrganMeasure]
-    gates: dict[str, GateMeasure] = field(default_factory=dict)
 
 
 def segment_frames(
@@ -36,8 +18,7 @@ def segment_frames(
     current: int = 0,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
-    predictor: Predictor | None = None,
-) -> list[Outcome]:
+) -> list[Segmentation]:
     """Segment frames one after the other.
 
     Args:
@@ -47,33 +28,20 @@ def segment_frames(
         current: Index of the frame whose maps are wanted.
         progress: Called with a rising fraction in [0, 1] of all frames, and the current step.
         cancel: Asked often; True stops the run.
-        predictor: Takes the network's place.
 
     Returns:
-        An outcome per frame, in order.
+        A result for each frame, in order.
 
     Raises:
         Cancelled: When asked to stop.
         ValueError: If a frame cannot be used; the message names it.
         RuntimeError: If memory does not suffice.
     """
-    outcomes = []
+    results = []
     for n, volume in enumerate(volumes):
-        wanted = options if n == current else _without_maps(options)
-        report = _part_of(progress, n, len(volumes))
-        result = segment(volume, model, wanted, report, cancel, predictor)
-        monitor = Monitor(cancel=cancel)
-        monitor.check()
-        organs = measure_organs(result, volume)
-        monitor.check()
-        gates = measure_attention(result)
-        monitor.check()
-        outcomes.append(Outcome(result, organs, gates))
-    return outcomes
-
-
-def _without_maps(options: Options) -> Options:
-    return dataclasses.replace(options, attention=False, probabilities=False)
+        wanted = options if n == current else dataclasses.replace(options, attention=False, probabilities=False)
+        results.append(segment(volume, model, wanted, _part_of(progress, n, len(volumes)), cancel))
+    return results
 
 
 def _part_of(progress: ProgressCallback | None, index: int, count: int) -> Callable[[float, str], None] | None:

@@ -13,8 +13,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from ..imaging.measures import GateMeasure
-from ..volume import Segmentation, Volume
+from ..volume import GateMeasure, Segmentation, Volume
 from .mrml import MAP_ATTRIBUTE, PREFIX, matrix_to_vtk, read_json, write_provenance
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
@@ -42,10 +41,11 @@ class MapImage:
     figures: dict[str, Any]
 
 
-def map_images(result: Segmentation, gates: dict[str, GateMeasure]) -> list[MapImage]:
+def map_images(result: Segmentation) -> list[MapImage]:
     """The maps of a result: nothing of the scene is touched."""
     attention = [
-        map_image(name, volume, figures_of(gates[name], volume.voxels)) for name, volume in result.attention.items()
+        map_image(name, volume, figures_of(result.gate_measures[name], volume.voxels))
+        for name, volume in result.attention.items()
     ]
     return attention + [map_image(PROBABILITY + organ, volume, {}) for organ, volume in result.probabilities.items()]
 

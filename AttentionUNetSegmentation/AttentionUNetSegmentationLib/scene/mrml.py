@@ -17,8 +17,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from ..imaging.measures import OrganMeasure, organ_boxes
-from ..volume import Box, Grid, OrganMask, Segmentation, Volume
+from ..imaging.measures import organ_boxes
+from ..volume import Box, Grid, OrganMask, OrganMeasure, Segmentation, Volume
 
 PREFIX = "AttentionUNet."  # of the attributes, tags and reference roles that mark what belongs to a result
 ORGAN_TAG = PREFIX + "Organ"
@@ -185,20 +185,19 @@ def _hierarchy_items() -> list[int]:
 
 def write_segments(
     result: Segmentation,
-    measures: Sequence[OrganMeasure],
     volume_node: slicer.vtkMRMLScalarVolumeNode,
     node: slicer.vtkMRMLSegmentationNode,
 ) -> None:
     """Put the organs into a segmentation node, in place of those of an earlier run; other segments stay.
 
     Args:
-        result: The engine's result; its grid may be a part of the volume's.
-        measures: Figures of the result's organs; kept in the segments' tags.
+        result: The engine's result; its grid may be a part of the volume's. Its measures go to the segments' tags.
         volume_node: The CT, whose transform and geometry the node gets.
         node: The segmentation node to fill; if filling fails, it gets its old organs back.
     """
     boxes = organ_boxes(result)
-    replace_organs(node, [_segment(result, measure, boxes.get(measure.organ.value)) for measure in measures])
+    new = [_segment(result, measure, boxes.get(measure.organ.value)) for measure in result.organ_measures]
+    replace_organs(node, new)
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())

@@ -5,21 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import slicer
 
-from ..inference.backends import Predictor
+from ..errors import is_out_of_memory
 from ..inference.memory import take_large_pages
+from ..inference.network import Predictor
 from ..models.cache import ModelCache
 from ..models.description import ModelError
 from ..models.loading import Model
 from ..models.store import find_model, list_models, read_spec
+from ..monitor import CancelCheck, ProgressCallback
 from ..pipeline import Options
-from ..volume import Volume
-from .frames import Outcome, segment_frames
-from .job import Work
+from ..volume import Segmentation, Volume
+from .frames import segment_frames
 from .map_volumes import map_images, write_maps
 from .mrml import (
     LABELMAP,
@@ -34,6 +35,9 @@ from .mrml import (
     write_segments,
 )
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
+
+Work = Callable[[ProgressCallback, CancelCheck], list[Segmentation]]
+"""What a run does on its worker thread: a result for each frame."""
 
 FRAME_TABLE_ROLE = PREFIX + "FrameTable"
 
@@ -105,8 +109,8 @@ def read(request: Request) -> Inputs:
 
 def work(
     inputs: Inputs, options: Options, cache: ModelCache, predictor: Predictor | None = None
-) -> Work[list[Outcome]]:
-    """The work of a run, for a ``Job`` or for the caller's own thread; asked for on the main thread.
+) -> Work:
+    """The work of a run, for a background run or the caller's own thread; asked for on the main thread.
 
     Args:
         inputs: Of ``read``.
@@ -116,18 +120,20 @@ def work(
     """
     take_large_pages()
 
-    def run(progress, cancel) -> list[Outcome]:
+    def run(progress, cancel) -> list[Segmentation]:
         progress(0.0, "loading the model")
-        if predictor is not None:
-            model = Model(read_spec(find_model(inputs.model)), predictor)
-        else:
-            model = cache.get(inputs.model)
-        return segment_frames(inputs.volumes, model, options, inputs.current, progress, cancel, predictor)
+        model = cache.get(inputs.model) if predictor is None else Model(read_spec(find_model(inputs.model)), predictor)
+        try:
+            return segment_frames(inputs.volumes, model, options, inputs.current, progress, cancel)
+        except Exception as error:
+            if is_out_of_memory(error):  # what is kept for the next run stands in its way
+                cache.free()
+            raise
 
     return run
 
 
-def write(request: Request, inputs: Inputs, outcomes: Sequence[Outcome]) -> slicer.vtkMRMLSegmentationNode:
+def write(request: Request, inputs: Inputs, results: Sequence[Segmentation]) -> slicer.vtkMRMLSegmentationNode:
     """Write the results into the scene; if that fails, the scene is as it was before.
 
     Raises:
@@ -138,16 +144,16 @@ def write(request: Request, inputs: Inputs, outcomes: Sequence[Outcome]) -> slic
         raise RuntimeError("the input volume was removed during the run")
     if node is not None and slicer.mrmlScene.GetNodeByID(node.GetID() or "") is not node:
         node = None  # removed during the run
-    outcome = outcomes[inputs.current]
-    outcome.result.warnings.extend(_changes(request, inputs, outcome))
-    images = map_images(outcome.result, outcome.gates)
+    result = results[inputs.current]
+    result.warnings.extend(_changes(request, inputs, result))
+    images = map_images(result)
     with nodes_removed_on_error():
         node = node or _new_segmentation(volume_node)
         old = [segment for _, segment in organ_segments(node)]
         attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
         try:
-            _write_frames(inputs, outcomes, volume_node, node)
-            write_maps(images, outcome.result, volume_node, node)
+            _write_frames(inputs, results, volume_node, node)
+            write_maps(images, result, volume_node, node)
         except BaseException:
             replace_organs(node, old)
             for name in node.GetAttributeNames():
@@ -158,33 +164,34 @@ def write(request: Request, inputs: Inputs, outcomes: Sequence[Outcome]) -> slic
 
 def _write_frames(
     inputs: Inputs,
-    outcomes: Sequence[Outcome],
+    results: Sequence[Segmentation],
     volume_node: slicer.vtkMRMLScalarVolumeNode,
     node: slicer.vtkMRMLSegmentationNode,
 ) -> None:
     """Write the organs: of the current frame into the node, of all frames into a sequence."""
     frames = frames_of(volume_node)
-    outcome = outcomes[inputs.current]
     if not inputs.values or frames is None:
-        write_segments(outcome.result, outcome.organs, volume_node, node)
+        write_segments(results[inputs.current], volume_node, node)
         if frames is not None and frames.browser.GetSequenceNode(node) is not None:
             keep_frame(frames.browser.GetSequenceNode(node), node, frames.values[frames.current])
         return
     sequence = result_sequence(frames, node)
     last = inputs.values.index(frames.values[frames.current]) if frames.values[frames.current] in inputs.values else 0
-    for n in [*(n for n in range(len(outcomes)) if n != last), last]:
-        write_segments(outcomes[n].result, outcomes[n].organs, volume_node, node)
+    for n in [*(n for n in range(len(results)) if n != last), last]:
+        write_segments(results[n], volume_node, node)
         keep_frame(sequence, node, inputs.values[n])
     connect(frames, sequence, node)
-    _write_table(frames, inputs, outcomes, node)
+    _write_table(frames, inputs, results, node)
 
 
 def _write_table(
-    frames: Frames, inputs: Inputs, outcomes: Sequence[Outcome], node: slicer.vtkMRMLSegmentationNode
+    frames: Frames, inputs: Inputs, results: Sequence[Segmentation], node: slicer.vtkMRMLSegmentationNode
 ) -> None:
-    by_value = dict(zip(inputs.values, outcomes, strict=True))
+    by_value = dict(zip(inputs.values, results, strict=True))
     volumes = [
-        {measure.organ.name: measure.volume_ml for measure in by_value[value].organs} if value in by_value else {}
+        {measure.organ.name: measure.volume_ml for measure in by_value[value].organ_measures}
+        if value in by_value
+        else {}
         for value in frames.values
     ]
     write_frame_table(frames, node, volumes, FRAME_TABLE_ROLE)
@@ -228,15 +235,15 @@ def _cropped(volume: Volume, request: Request, like: Volume | None = None) -> Vo
     return crop_volume(volume, roi_box(request.roi, request.volume_node))
 
 
-def _changes(request: Request, inputs: Inputs, outcome: Outcome) -> list[str]:
+def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str]:
     """What the user should know of the input's frames and changes during the run, one sentence each."""
     node, changes = request.volume_node, []
     frames = frames_of(node)
-    if inputs.values and (outcome.result.attention or outcome.result.probabilities):
+    if inputs.values and (result.attention or result.probabilities):
         changes.append(f"the maps are of frame {inputs.shown} only")
     if frames is not None and inputs.shown and not inputs.values and frames.values[frames.current] != inputs.shown:
         changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
     comparable = request.roi is None and not request.all_frames and node.GetImageData() is not None
-    if comparable and not grid_of_node(node).same_as(outcome.result.grid):
+    if comparable and not grid_of_node(node).same_as(result.grid):
         changes.append("the volume was changed during the run; the result fits what it was before")
     return changes

@@ -14,7 +14,6 @@ from torch import nn
 
 from AttentionUNetSegmentationLib import __version__
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
-from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
@@ -85,8 +84,7 @@ class NetworkSystem:
 
     def run(self, ct: Volume, progress: ProgressCallback | None = None) -> Labelled:
         """Segment a CT; both sides of a paired organ belong to the organ."""
-        foreign = None if isinstance(self.model.network, UNet) else self.model.network
-        result = segment(ct, self.model, self.options, progress, predictor=foreign)
+        result = segment(ct, self.model, self.options, progress)
         values = {
             label.name: tuple(organ.value for split in (False, True) for organ in label.organs(split))
             for label in self.model.spec.labels

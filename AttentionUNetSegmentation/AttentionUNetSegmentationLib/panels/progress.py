@@ -1,0 +1,76 @@
+"""The panel's lines about a run: the button to cancel it, progress, how it ended, warnings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import one_sentence
+from ..scene.mrml import result_line, result_notes
+
+logger = logging.getLogger(__name__)
+
+
+def guarded(action: Callable[[], object]) -> None:
+    """Run an action of a button; if it fails, log the traceback and show one sentence, once."""
+    try:
+        action()
+    except Exception as error:  # the button is a boundary
+        logger.exception("the action failed")
+        slicer.util.errorDisplay(one_sentence(error))
+
+
+class ProgressPanel:
+    """Shows how a run goes.
+
+    Args:
+        ui: The widgets of the .ui file, by name.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+
+    def say(self, text: str) -> None:
+        """Show a text now, even if the event loop does not come to it soon."""
+        self._ui.statusLabel.setText(text)
+        self._ui.statusLabel.repaint()
+
+    def begin(self) -> None:
+        """A run was asked for."""
+        self.say(_("Starting"))
+        self._ui.warningsLabel.setText("")
+
+    def show_progress(self, fraction: float, step: str) -> None:
+        """How much is done, in [0, 1], and what is being done."""
+        self._ui.progressBar.setValue(round(100 * fraction))
+        self._ui.statusLabel.setText(step)
+
+    def show_running(self, is_running: bool) -> None:
+        """Whether there is a run that can be cancelled."""
+        self._ui.progressBar.setVisible(is_running)
+        self._ui.progressBar.setValue(0)
+        self._ui.cancelButton.setEnabled(is_running)
+        self._ui.freeMemoryButton.setEnabled(not is_running)
+
+    def show_cancelling(self) -> None:
+        """The run was asked to stop."""
+        self._ui.statusLabel.setText(_("Cancelling"))
+        self._ui.cancelButton.setEnabled(False)
+
+    def show_error(self, error: Exception) -> None:
+        """What went wrong, in the panel and in a message box."""
+        self._ui.statusLabel.setText(one_sentence(error))
+        slicer.util.errorDisplay(one_sentence(error))
+
+    def show_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """How a result came about, and its warnings; nothing without one."""
+        self._ui.statusLabel.setText(result_line(node))
+        self._ui.warningsLabel.setText("\n".join(result_notes(node)))
+
+    def add_warning(self, text: str) -> None:
+        """One more warning, unless it is empty."""
+        self._ui.warningsLabel.setText("\n".join(filter(None, [self._ui.warningsLabel.text, text])))

@@ -1,0 +1,140 @@
+"""A segmentation that goes on in a thread of its own while the scene can be used."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import slicer
+
+from ..monitor import Cancelled, ProgressCallback
+from ..volume import Segmentation
+from .request import Inputs, Request, Work, write
+
+STOP_SECONDS = 4.0  # cancelling takes effect within two
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Whom a run tells, on the thread that polls it; one of the last three is called, once, as the last thing.
+
+    Attributes:
+        on_progress: Called with the fraction done in [0, 1] and the current step.
+        on_finished: Called with the segmentation node.
+        on_error: Called with the exception.
+        on_cancelled: Called after a run that was cancelled.
+    """
+
+    on_progress: ProgressCallback
+    on_finished: Callable[[slicer.vtkMRMLSegmentationNode], None]
+    on_error: Callable[[Exception], None]
+    on_cancelled: Callable[[], None]
+
+
+class BackgroundRun:
+    """Does the work on a worker thread; whoever owns the scene polls it, and writes the result by that.
+
+    The worker touches neither the scene nor the callbacks. The scene is touched by ``poll`` only, and only while the
+    input volume is in it: closing the scene or removing the input cancels the run. A run that ended keeps nothing:
+    neither the volumes, nor the results, nor the callbacks.
+
+    Args:
+        request: What was asked for.
+        inputs: What was copied out of the scene for it.
+        work: Does it; reports its progress, and raises ``Cancelled`` when asked to stop.
+        callbacks: Whom to tell.
+    """
+
+    def __init__(self, request: Request, inputs: Inputs, work: Work, callbacks: Callbacks) -> None:
+        self._request: Request | None = request
+        self._inputs: Inputs | None = inputs
+        self._work: Work | None = work
+        self._callbacks: Callbacks | None = callbacks
+        self._cancel = threading.Event()
+        self._done = threading.Event()
+        self._progress = self._shown = (0.0, "")
+        self._results: list[Segmentation] | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._do_work, name="AttentionUNet", daemon=True)
+        self.is_running = False
+
+    def start(self) -> None:
+        """Start the thread; from now on ``poll`` has to be called often."""
+        self.is_running = True
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop; ``on_cancelled`` follows within two seconds. Nothing happens after the end."""
+        self._cancel.set()
+
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Cancel, and wait for the thread; nothing is written any more. True if the thread ended in time."""
+        if not self.is_running:
+            return True
+        self._cancel.set()
+        ended = self._done.wait(seconds)
+        if not ended:
+            logger.warning("the segmentation has not stopped after %.0f s; its result will be dropped", seconds)
+        self._end()[2].on_cancelled()
+        return ended
+
+    def poll(self) -> None:
+        """Report progress, and when the work is done write its results; for the thread that owns the scene."""
+        if not self.is_running:
+            return
+        if not _is_in_scene(self._request.volume_node):
+            self._cancel.set()
+        if self._progress != self._shown and not self._cancel.is_set():
+            self._shown = self._progress
+            self._callbacks.on_progress(*self._shown)
+        if self._done.is_set() and self.is_running:  # a callback may have stopped it
+            self._finish()
+
+    def _finish(self) -> None:
+        results, error = self._results, self._error
+        request, inputs, callbacks = self._end()
+        try:
+            if error is not None:
+                raise error
+            if self._cancel.is_set():
+                raise Cancelled
+            node = write(request, inputs, results)
+        except Cancelled:
+            callbacks.on_cancelled()
+        except Exception as failure:  # a boundary: reported to the user by the callback
+            logger.error("the segmentation failed", exc_info=failure)
+            callbacks.on_error(failure)
+        else:
+            callbacks.on_finished(node)
+        finally:
+            del error  # its traceback refers to this frame, and the frames of the work to its voxels
+
+    def _end(self) -> tuple[Request, Inputs, Callbacks]:
+        """Let go of everything; what is still needed is the caller's now."""
+        self.is_running = False
+        kept = self._request, self._inputs, self._callbacks
+        self._request = self._inputs = self._callbacks = self._results = self._error = None
+        return kept
+
+    def _report(self, fraction: float, step: str) -> None:
+        self._progress = (fraction, step)
+
+    def _do_work(self) -> None:
+        try:
+            results = self._work(self._report, self._cancel.is_set)
+            if self.is_running:  # else it was given up, and nobody will ask
+                self._results = results
+        except BaseException as error:  # a boundary: raised again by the thread that polls
+            logger.debug("the work ended early", exc_info=True)
+            if self.is_running:
+                self._error = error
+        finally:
+            self._work = None  # lets go of the voxels
+            self._done.set()
+
+
+def _is_in_scene(node: slicer.vtkMRMLNode) -> bool:
+    return slicer.mrmlScene.GetNodeByID(node.GetID() or "") is node

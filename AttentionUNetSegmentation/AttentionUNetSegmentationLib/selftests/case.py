@@ -1,0 +1,40 @@
+"""What the self-tests share."""
+
+import time
+import unittest
+
+import slicer
+
+
+class SelfTest(unittest.TestCase):
+    """Begins with an empty scene and a logic of its own."""
+
+    def setUp(self):
+        """Empty the scene."""
+        from AttentionUNetSegmentation import AttentionUNetSegmentationLogic
+
+        slicer.mrmlScene.Clear(False)
+        self.logic = AttentionUNetSegmentationLogic()
+
+    def tearDown(self):
+        """Stop what a failed test left running."""
+        self.logic.stop()
+
+    def refusal(self, call):
+        """What the error says that a call has to raise."""
+        try:
+            call()
+        except (ValueError, RuntimeError) as error:
+            return str(error)
+        raise AssertionError("nothing was refused")
+
+    def node_ids(self):
+        """IDs of all nodes in the scene."""
+        return sorted(node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode"))
+
+    def wait(self, condition, seconds=30.0):
+        """Let the event loop run until a condition holds, for a time at most."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            slicer.app.processEvents()
+            time.sleep(0.005)
