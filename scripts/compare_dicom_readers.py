@@ -166,7 +166,7 @@ def judged(read: Callable[[Path], Reading], folder: Path, truths: tuple[Truth, .
         if reading.remark:
             return f"**wrong**, with a remark: {wrong} ({_shortened(reading.remark)})"
         return f"**wrong**, in silence: {wrong}"
-    grids = [grid for grid in (reading.volume.grid, reading.volume.scanned) if grid is not None]
+    grids = [grid for grid in (reading.volume.grid, reading.volume.valid_region) if grid is not None]
     if not any(truth.is_grid(grid) for truth in truths for grid in grids):
         return "right, on another grid"
     return "right" if reading.has_instances else "right, no UIDs"

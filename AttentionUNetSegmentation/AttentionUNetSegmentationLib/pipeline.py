@@ -116,7 +116,7 @@ def segment(
     labels = labels_on_input_grid(margins, values, network_input.grid, volume.grid, monitor)
     result = Segmentation(labels, volume.ijk_to_ras, organs)
     if options.attention:
-        result.attention = attention_volumes(prediction.attention, prediction.factors, network_input.grid)
+        result.attention = attention_volumes(prediction.attention, prediction.strides, network_input.grid)
     if options.probabilities:
         result.probabilities = probability_maps(
             prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
@@ -134,9 +134,9 @@ def segment(
 
 def _clear_beyond_scan(result: Segmentation, volume: Volume) -> None:
     """Take organs away where a straightened scan only repeats its edge, which helps the network at the border."""
-    if volume.scanned is None:
+    if volume.valid_region is None:
         return
-    beyond = ~volume.scanned.holds(volume.grid)
+    beyond = ~volume.valid_region.contains(volume.grid)
     for voxels in (result.labels, *(organ.voxels for organ in result.probabilities.values())):
         voxels[beyond] = 0
 

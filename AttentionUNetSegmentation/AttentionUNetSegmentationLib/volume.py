@@ -86,7 +86,7 @@ class Grid:
         corners = np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3)
         return self.ras_of(corners)
 
-    def holds(self, other: Grid, margin_vox: float = 0.5) -> np.ndarray:
+    def contains(self, other: Grid, margin_vox: float = 0.5) -> np.ndarray:
         """Which voxel centres of another grid lie among this grid's voxels.
 
         Args:
@@ -138,7 +138,7 @@ class Volume:
         name: Where it came from, for messages.
         modality: DICOM modality ("CT", "MR", "PT" ...), empty if unknown.
         notes: What was done or noticed on reading, one sentence each.
-        scanned: Where voxels were measured, if not everywhere: a straightened scan repeats its edges beyond.
+        valid_region: Where voxels were measured, if not everywhere: a straightened scan repeats its edges beyond.
 
     Raises:
         ValueError: If the voxels are not a 3D scalar array or the matrix is unusable.
@@ -149,7 +149,7 @@ class Volume:
     name: str = "volume"
     modality: str = ""
     notes: tuple[str, ...] = ()
-    scanned: Grid | None = None
+    valid_region: Grid | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3:

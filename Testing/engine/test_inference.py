@@ -44,7 +44,7 @@ def test_any_size_constant_in_constant_out(shape, tile):
     np.testing.assert_allclose(result.logits, 1.5, rtol=1e-6)
     assert result.attention["a"].shape == tuple(-(-size // 4) for size in shape)
     np.testing.assert_allclose(result.attention["a"], 0.25, rtol=1e-6)
-    assert result.factors["a"] == (4, 4, 4)
+    assert result.strides["a"] == (4, 4, 4)
 
 
 def test_small_tiles_are_warned_about_where_they_are_used():

@@ -64,7 +64,7 @@ def test_no_organ_is_found_beyond_a_straightened_scan():
     assert truth[:, 0].any()  # it is cut by the anterior or posterior face
     straight = straightened(volume)
     result = run(straight, probabilities=True)
-    organ, real = result.labels == 1, grid.holds(straight.grid)
+    organ, real = result.labels == 1, grid.contains(straight.grid)
     assert np.count_nonzero(organ) > 1000
     assert not (organ & ~real).any()
     assert not result.probabilities["pancreas"].voxels[~real].any()

@@ -156,6 +156,18 @@ def test_the_module_file_imports_only_what_slicer_always_has():
             assert package in {"slicer", "qt", "ctk", "vtk"} or package in sys.stdlib_module_names, name
 
 
+def test_the_package_offers_its_public_names_and_imports_them_when_asked():
+    code = (
+        f"import sys, {NAME}; assert 'torch' not in sys.modules and '{NAME}.volume' not in sys.modules;"
+        f"from {NAME} import Volume, load_model, read_volume, segment;"
+        f"assert {{'Volume', 'segment'}} <= set(dir({NAME}));"
+        "print(Volume.__module__, load_model.__module__, read_volume.__module__, segment.__module__)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = result.stdout.split()
+    assert modules == [f"{NAME}.{name}" for name in ("volume", "models.loading", "formats.files", "pipeline")]
+
+
 def test_importing_the_engine_does_not_import_optional_packages():
     code = (
         f"import sys, {NAME}.pipeline, {NAME}.formats.files;"

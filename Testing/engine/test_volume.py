@@ -70,19 +70,19 @@ def test_a_grid_holds_the_centres_that_lie_among_its_voxels():
     finer = Grid((4, 1, 6), np.diag([1.0, 2.0, 1.5, 1.0]))
     expected = np.zeros((4, 1, 6), dtype=bool)
     expected[:3, :, :4] = True  # k: 0, 0.5, 1 of the outer grid; 1.5 lies on the edge; i: 0 to 3
-    np.testing.assert_array_equal(outer.holds(finer), expected)
+    np.testing.assert_array_equal(outer.contains(finer), expected)
 
 
 def test_a_grid_holds_itself_and_with_a_negative_margin_its_inside():
     oblique = phantoms.grid((4, 5, 6), (1, 2, 3), phantoms.rotation(10, 20, 30), (7, 8, 9))
-    assert oblique.holds(oblique).all()
+    assert oblique.contains(oblique).all()
     inside = np.zeros((4, 5, 6), dtype=bool)
     inside[1:-1, 1:-1, 1:-1] = True
-    np.testing.assert_array_equal(oblique.holds(oblique, margin_vox=-0.5), inside)
+    np.testing.assert_array_equal(oblique.contains(oblique, margin_vox=-0.5), inside)
 
 
 def test_a_grid_holds_what_lies_within_its_slant():
     matrix = np.eye(4)
     matrix[0, 2] = 1.0  # i moves by one voxel per slice
-    held = Grid((3, 1, 3), matrix).holds(Grid((3, 1, 5), np.eye(4)))
+    held = Grid((3, 1, 3), matrix).contains(Grid((3, 1, 5), np.eye(4)))
     np.testing.assert_array_equal(held[:, 0], [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1]])

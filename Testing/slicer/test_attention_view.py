@@ -178,29 +178,29 @@ def test_explanations(result):
 )
 def test_a_flat_gate_is_called_flat(result, low, high, said):
     from AttentionUNetSegmentationLib.scene.attention_view import explanation, map_node
-    from AttentionUNetSegmentationLib.scene.map_volumes import FIGURES_ATTRIBUTE, map_figures
+    from AttentionUNetSegmentationLib.scene.map_volumes import MEASURES_ATTRIBUTE, map_measures
 
     node = map_node(result, "s2-1")
-    figures = map_figures(node) | {"mean": (low + high) / 2, "std": 0.004, "low": low, "high": high}
-    node.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(figures))
+    measures = map_measures(node) | {"mean": (low + high) / 2, "std": 0.004, "low": low, "high": high}
+    node.SetAttribute(MEASURES_ATTRIBUTE, json.dumps(measures))
     assert f"This gate hardly varies: {said}" in explanation("s2-1", node)
 
 
 def test_shares_say_how_much_of_the_attention_lies_in_an_organ(result):
     from AttentionUNetSegmentationLib.scene.attention_view import map_node, share_text
-    from AttentionUNetSegmentationLib.scene.map_volumes import map_figures
+    from AttentionUNetSegmentationLib.scene.map_volumes import map_measures
 
     node = map_node(result, "s2-1")
-    figures = map_figures(node)
+    measures = map_measures(node)
     # the gate passes the ball only; its soft edge, blurred by voxels of 4 mm, lies partly outside the organ
-    assert 0.8 < figures["share"]["pancreas"] < 0.9
+    assert 0.8 < measures["share"]["pancreas"] < 0.9
     text = share_text(node)
-    assert text.startswith(f"Share of the attention inside: pancreas {100 * figures['share']['pancreas']:.1f} %")
-    assert f"takes {100 * figures['volume_share']['pancreas']:.1f} % of the volume" in text
+    assert text.startswith(f"Share of the attention inside: pancreas {100 * measures['share']['pancreas']:.1f} %")
+    assert f"takes {100 * measures['volume_share']['pancreas']:.1f} % of the volume" in text
     assert "spleen" not in text
     assert share_text(None) == "" and share_text(map_node(result, "probability spleen")) == ""
-    mean = map_figures(map_node(result, "mean s2"))
-    assert mean["share"]["pancreas"] == pytest.approx(figures["share"]["pancreas"])
+    mean = map_measures(map_node(result, "mean s2"))
+    assert mean["share"]["pancreas"] == pytest.approx(measures["share"]["pancreas"])
 
 
 def test_everything_survives_saving_and_loading(slicer, result, tmp_path):

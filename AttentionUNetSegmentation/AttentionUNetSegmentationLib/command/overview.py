@@ -84,7 +84,7 @@ def _plane_grid(source: Grid, plane: str, centre: dict[str, np.ndarray]) -> Grid
 def _draw_ct(axes: Axes, volume: Volume, plane: str, centre: dict[str, np.ndarray]) -> None:
     grid = _plane_grid(volume.grid, plane, centre)
     picture = resample(volume.voxels, volume.grid, grid)[0]
-    picture[~(volume.scanned or volume.grid).holds(grid)[0]] = WINDOW_HU[0]
+    picture[~(volume.valid_region or volume.grid).contains(grid)[0]] = WINDOW_HU[0]
     axes.imshow(picture, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower", interpolation="bilinear")
     axes.set_axis_off()
     if plane != "sagittal":  # radiological view: the patient's right on the left

@@ -102,7 +102,7 @@ def _resampled_straight(volume: Volume) -> Volume:
     )
     voxels = resample(volume.voxels, grid, straight, antialias=False)
     notes = (*volume.notes, note)
-    return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=notes, scanned=grid)
+    return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=notes, valid_region=grid)
 
 
 def _read_itk(path: Path) -> Volume:

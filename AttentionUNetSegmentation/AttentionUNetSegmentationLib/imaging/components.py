@@ -25,7 +25,7 @@ def keep_largest(mask: np.ndarray, count: int = 1) -> np.ndarray:
     return kept
 
 
-def grow(mask: np.ndarray, radius_vox: int) -> np.ndarray:
+def dilate(mask: np.ndarray, radius_vox: int) -> np.ndarray:
     """Dilate a boolean mask by a ball."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8))
     return sitk.GetArrayFromImage(sitk.BinaryDilate(image, [radius_vox] * 3)).astype(bool)

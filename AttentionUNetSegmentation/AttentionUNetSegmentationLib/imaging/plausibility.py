@@ -89,8 +89,8 @@ def _geometry_warnings(volume: Volume) -> list[str]:
 
 
 def _touches_edge(labels: np.ndarray, values: list[int], volume: Volume) -> bool:
-    if volume.scanned is not None:
-        rim = ~volume.scanned.holds(volume.grid, margin_vox=-0.5)
+    if volume.valid_region is not None:
+        rim = ~volume.valid_region.contains(volume.grid, margin_vox=-0.5)
         return bool(np.isin(labels[rim], values).any())
     faces = (labels.take(index, axis=axis) for axis in range(3) for index in (0, -1))
     return any(bool(np.isin(face, values).any()) for face in faces)

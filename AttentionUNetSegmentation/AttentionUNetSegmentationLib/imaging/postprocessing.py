@@ -10,7 +10,7 @@ import torch
 from ..models.description import LabelSpec
 from ..monitor import Monitor
 from ..volume import Box, Grid, OrganMask, Volume, nonzero_box
-from .components import grow, keep_largest, split_sides
+from .components import dilate, keep_largest, split_sides
 from .preprocessing import NetworkInput
 from .resampling import resample
 
@@ -64,7 +64,7 @@ def organ_scores(
             warnings.append(f"{spec.name}: not split into right and left, {reason}")
         organs += spec.organs(split=spec.sides is not None and split and (sides is not None or not mask.any()))
         if sides is not None:
-            channels += [np.where(grow(side, SIDE_MARGIN_VOX), logits[channel], floor) for side in sides]
+            channels += [np.where(dilate(side, SIDE_MARGIN_VOX), logits[channel], floor) for side in sides]
         else:
             channels += [logits[channel]] * (len(organs) - len(channels))
     return np.stack([logits[0], *channels]), organs, warnings
@@ -153,7 +153,7 @@ def probability_maps(
 
 
 def attention_volumes(
-    attention: dict[str, np.ndarray], factors: dict[str, tuple[int, int, int]], network_grid: Grid
+    attention: dict[str, np.ndarray], strides: dict[str, tuple[int, int, int]], network_grid: Grid
 ) -> dict[str, Volume]:
     """Coefficient maps with their own geometry.
 
@@ -162,7 +162,7 @@ def attention_volumes(
     """
     volumes = {}
     for name, alpha in attention.items():
-        f = np.array(factors[name][::-1], dtype=float)  # i, j, k
+        f = np.array(strides[name][::-1], dtype=float)  # i, j, k
         matrix = network_grid.ijk_to_ras.copy()
         matrix[:3, :3] = network_grid.ijk_to_ras[:3, :3] * f
         matrix[:3, 3] = network_grid.ras_of((f - 1) / 2)

@@ -65,7 +65,7 @@ def _why_unavailable(device: str) -> str:
 
 
 def choose_backend(wanted: str, device: str) -> str:
-    """Turn "auto" into a backend's name: PyTorch, which gives the same figures on every device.
+    """Turn "auto" into a backend's name: PyTorch, which gives the same results on every device.
 
     Raises:
         ValueError: If the backend is unknown, not installed, or cannot use the device.

@@ -54,7 +54,7 @@ class Prediction:
     Attributes:
         logits: (C, D, H, W) float32, cropped to the unpadded size.
         attention: Name -> (d, h, w) float32 in [0, 1] on the coarser grids, cropped likewise.
-        factors: Name -> voxels of the input per voxel of the coefficient map, along D, H, W.
+        strides: Name -> voxels of the input per voxel of the coefficient map, along D, H, W.
         how: The attempt that succeeded.
         backend: Name of the backend.
         reports: Steps that were taken because memory ran out, one sentence each.
@@ -62,7 +62,7 @@ class Prediction:
 
     logits: np.ndarray
     attention: dict[str, np.ndarray]
-    factors: dict[str, tuple[int, int, int]]
+    strides: dict[str, tuple[int, int, int]]
     how: Attempt
     backend: str
     reports: list[str] = field(default_factory=list)
@@ -125,12 +125,12 @@ def _cropped(
     reports: list[str],
 ) -> Prediction:
     """Take the padding away again: from the logits, and from each coefficient map on its coarser grid."""
-    factors = {name: _factors(padded, alpha.shape, name) for name, alpha in attention.items()}
+    strides = {name: _strides(padded, alpha.shape, name) for name, alpha in attention.items()}
     cropped = {}
     for name, alpha in attention.items():
-        sizes = [-(-size // factor) for size, factor in zip(shape, factors[name], strict=True)]
+        sizes = [-(-size // stride) for size, stride in zip(shape, strides[name], strict=True)]
         cropped[name] = np.ascontiguousarray(alpha[_region(sizes)])
-    return Prediction(logits[(slice(None), *_region(shape))], cropped, factors, how, backend, reports)
+    return Prediction(logits[(slice(None), *_region(shape))], cropped, strides, how, backend, reports)
 
 
 def plan(
@@ -187,10 +187,10 @@ def _run(
         logits, attention = backend.run(part, _TileMonitor(monitor, n, len(starts)), attempt.in_slabs)
         outputs = {"": logits, **{name: alpha[None] for name, alpha in attention.items()}}
         for name, output in outputs.items():
-            factor = _factors(tiling.tile, output.shape[1:], name)
+            stride = _strides(tiling.tile, output.shape[1:], name)
             if name not in blends:
-                blends[name] = Blend(len(output), [size // f for size, f in zip(padded.shape, factor, strict=True)])
-            blends[name].add(output, [first // f for first, f in zip(start, factor, strict=True)])
+                blends[name] = Blend(len(output), [size // f for size, f in zip(padded.shape, stride, strict=True)])
+            blends[name].add(output, [first // f for first, f in zip(start, stride, strict=True)])
     results = {name: blend.result() for name, blend in blends.items()}
     return results.pop(""), {name: alpha[0] for name, alpha in results.items()}
 
@@ -210,11 +210,11 @@ class _TileMonitor(Monitor):
         self._outer.update(done, f"tile {self._index + 1} of {self._count}")
 
 
-def _factors(shape: Sequence[int], coarse: Sequence[int], name: str) -> tuple[int, int, int]:
-    factors = tuple(size // small for size, small in zip(shape, coarse, strict=True))
-    if any(size != small * f for size, small, f in zip(shape, coarse, factors, strict=True)):
+def _strides(shape: Sequence[int], coarse: Sequence[int], name: str) -> tuple[int, int, int]:
+    strides = tuple(size // small for size, small in zip(shape, coarse, strict=True))
+    if any(size != small * f for size, small, f in zip(shape, coarse, strides, strict=True)):
         raise ValueError(f"the map {name!r} of shape {tuple(coarse)} does not divide the input {tuple(shape)}")
-    return factors
+    return strides
 
 
 def _region(sizes: Sequence[int]) -> tuple[slice, ...]:

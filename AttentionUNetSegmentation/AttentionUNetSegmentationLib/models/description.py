@@ -141,7 +141,7 @@ class LabelSpec:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured figure, with what it was measured on: nothing else is shown as a model's quality."""
+    """One measured value of a metric, with what it was measured on: nothing else is shown as a model's quality."""
 
     data: str
     organ: str
@@ -218,14 +218,14 @@ class ModelSpec:
         return len(self.labels) + 1
 
     def quality(self) -> str:
-        """One line of measured figures, grouped by the data they were measured on."""
+        """One line of measured metrics, grouped by the data they were measured on."""
         groups: dict[tuple[str, int, str], list[str]] = {}
-        for figure in self.measured:
-            key = (figure.metric, figure.cases, figure.data)
-            groups.setdefault(key, []).append(f"{figure.organ} {figure.value:.2f}")
+        for metric_value in self.measured:
+            key = (metric_value.metric, metric_value.cases, metric_value.data)
+            groups.setdefault(key, []).append(f"{metric_value.organ} {metric_value.value:.2f}")
         lines = [
-            f"{metric}: {', '.join(figures)} ({data}, {cases} case{'s' if cases > 1 else ''})"
-            for (metric, cases, data), figures in groups.items()
+            f"{metric}: {', '.join(values)} ({data}, {cases} case{'s' if cases > 1 else ''})"
+            for (metric, cases, data), values in groups.items()
         ]
         return "; ".join(lines) or "no figures were measured"
 

@@ -17,7 +17,7 @@ from ..atomic import move_into_place, scratch_folder, sha256_of
 from ..errors import one_sentence
 from ..inference.network import AttentionUNet, Predictor, UNet
 from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
-from .store import InstalledModel, list_models, read_spec, unpacked_model, user_model_folder
+from .store import InstalledModel, find_model, list_models, read_spec, unpacked_model, user_model_folder
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,15 @@ def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
     )
 
 
-def load_model(folder: Path | str) -> Model:
-    """Load a model folder or zip.
+def load_model(name_or_path: Path | str) -> Model:
+    """Load a model: an installed one by its name, or any folder or zip.
 
     Raises:
-        ModelError: If a file is missing, truncated, tampered with or does not fit its description.
+        ModelError: If there is none, or a file is missing, truncated, tampered with or does not fit its description.
     """
-    folder = Path(folder)
+    folder = Path(name_or_path)
+    if not folder.exists():
+        folder = find_model(name_or_path)
     if folder.is_file():
         with unpacked_model(folder) as unpacked:
             return dataclasses.replace(load_model(unpacked), folder=None)

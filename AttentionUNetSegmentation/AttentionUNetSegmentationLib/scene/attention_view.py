@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 
 from ..volume import Volume
-from .map_volumes import PROBABILITY, add_map, are_missing, ensure_display, map_figures, map_image, maps_of
+from .map_volumes import PROBABILITY, add_map, are_missing, ensure_display, map_image, map_measures, maps_of
 from .mrml import INPUT_ROLE, MAP_ATTRIBUTE, PREFIX, grid_of_node
 
 NOTHING = "none"
@@ -88,47 +88,47 @@ def map_node(
     if not parts or input_node is None:
         return None
     voxels = np.mean([slicer.util.arrayFromVolume(part) for part in parts], axis=0, dtype=np.float32)
-    figures = _mean_figures(parts, voxels)
-    entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), figures)
+    measures = _mean_measures(parts, voxels)
+    entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), measures)
     return add_map(entry, input_node, segmentation_node)
 
 
 def share_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """Share of a map's attention inside each organ, against the share of the volume that the organ takes."""
-    figures = map_figures(node) if node is not None else {}
-    if not figures:
+    measures = map_measures(node) if node is not None else {}
+    if not measures:
         return ""
     parts = [
-        f"{organ} {100 * figures['share'][organ]:.1f} % (takes {100 * of_volume:.1f} % of the volume)"
-        for organ, of_volume in figures["volume_share"].items()
+        f"{organ} {100 * measures['share'][organ]:.1f} % (takes {100 * of_volume:.1f} % of the volume)"
+        for organ, of_volume in measures["volume_share"].items()
         if of_volume > 0
     ]
     return "Share of the attention inside: " + ", ".join(parts) if parts else "No organ was found inside the map."
 
 
 def _flatness(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
-    figures = map_figures(node) if node is not None else {}
-    if not figures:
+    measures = map_measures(node) if node is not None else {}
+    if not measures:
         return ""
-    reach = f"({figures['low']:.2f} to {figures['high']:.2f})"
-    if figures["std"] >= FLAT_STD:
+    reach = f"({measures['low']:.2f} to {measures['high']:.2f})"
+    if measures["std"] >= FLAT_STD:
         return f"Coefficients {reach}."
-    passed = "nearly everything" if figures["mean"] >= NEARLY_ALL else "about the same everywhere"
+    passed = "nearly everything" if measures["mean"] >= NEARLY_ALL else "about the same everywhere"
     return f"This gate hardly varies: it passes {passed} {reach}."
 
 
-def _mean_figures(nodes: list[slicer.vtkMRMLScalarVolumeNode], voxels: np.ndarray) -> dict:
+def _mean_measures(nodes: list[slicer.vtkMRMLScalarVolumeNode], voxels: np.ndarray) -> dict:
     """Figures of the mean map: shares are those of its gates, weighted by their attention mass."""
-    all_figures = [map_figures(node) for node in nodes]
-    total = sum(figures["mean"] for figures in all_figures) or 1.0
-    first = all_figures[0]
+    of_parts = [map_measures(node) for node in nodes]
+    total = sum(measures["mean"] for measures in of_parts) or 1.0
+    first = of_parts[0]
     return {
         "mean": float(voxels.mean(dtype=np.float64)),
         "std": float(voxels.std(dtype=np.float64)),
         "low": float(voxels.min()),
         "high": float(voxels.max()),
         "share": {
-            organ: sum(figures["mean"] * figures["share"][organ] for figures in all_figures) / total
+            organ: sum(measures["mean"] * measures["share"][organ] for measures in of_parts) / total
             for organ in first["share"]
         },
         "volume_share": first["volume_share"],

@@ -17,7 +17,7 @@ from ..volume import GateMeasure, Segmentation, Volume
 from .mrml import MAP_ATTRIBUTE, PREFIX, matrix_to_vtk, read_json, write_provenance
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
-FIGURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
+MEASURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
 COLORS_ATTRIBUTE = PREFIX + "Colors"
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
@@ -32,26 +32,26 @@ class MapImage:
         name: "s2-1" ..., "mean s2" ..., "probability pancreas" ...
         image: The voxels.
         ijk_to_ras: (4, 4) matrix in mm.
-        figures: What ``FIGURES_ATTRIBUTE`` keeps, JSON types only; empty for probabilities.
+        measures: What ``MEASURES_ATTRIBUTE`` keeps, JSON types only; empty for probabilities.
     """
 
     name: str
     image: vtk.vtkImageData
     ijk_to_ras: np.ndarray
-    figures: dict[str, Any]
+    measures: dict[str, Any]
 
 
 def map_images(result: Segmentation) -> list[MapImage]:
     """The maps of a result: nothing of the scene is touched."""
     attention = [
-        map_image(name, volume, figures_of(result.gate_measures[name], volume.voxels))
+        map_image(name, volume, measures_of(result.gate_measures[name], volume.voxels))
         for name, volume in result.attention.items()
     ]
     return attention + [map_image(PROBABILITY + organ, volume, {}) for organ, volume in result.probabilities.items()]
 
 
-def figures_of(gate: GateMeasure, voxels: np.ndarray) -> dict[str, Any]:
-    """A gate's figures as JSON types."""
+def measures_of(gate: GateMeasure, voxels: np.ndarray) -> dict[str, Any]:
+    """A gate's measures as JSON types."""
     return {
         "mean": gate.mean,
         "std": gate.std,
@@ -62,14 +62,14 @@ def figures_of(gate: GateMeasure, voxels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def map_image(name: str, volume: Volume, figures: dict[str, Any]) -> MapImage:
+def map_image(name: str, volume: Volume, measures: dict[str, Any]) -> MapImage:
     """One map, ready for the scene."""
     image = vtk.vtkImageData()
     image.SetDimensions(*volume.voxels.shape[::-1])
     scalars = numpy_to_vtk(np.ascontiguousarray(volume.voxels, dtype=np.float32).ravel(), deep=True)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
-    return MapImage(name, image, volume.ijk_to_ras, figures)
+    return MapImage(name, image, volume.ijk_to_ras, measures)
 
 
 def write_maps(
@@ -101,19 +101,19 @@ def write_maps(
 
 @contextmanager
 def _restored_on_error(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> Iterator[None]:
-    """Gives volumes their voxels, place and figures back if the block fails."""
+    """Gives volumes their voxels, place and measures back if the block fails."""
     before = []
     for node in nodes:
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
-        before.append((node.GetImageData(), matrix, node.GetAttribute(FIGURES_ATTRIBUTE)))
+        before.append((node.GetImageData(), matrix, node.GetAttribute(MEASURES_ATTRIBUTE)))
     try:
         yield
     except BaseException:
-        for node, (image, matrix, figures) in zip(nodes, before, strict=True):
+        for node, (image, matrix, measures) in zip(nodes, before, strict=True):
             node.SetAndObserveImageData(image)
             node.SetIJKToRASMatrix(matrix)
-            node.SetAttribute(FIGURES_ATTRIBUTE, figures)
+            node.SetAttribute(MEASURES_ATTRIBUTE, measures)
         raise
 
 
@@ -140,9 +140,9 @@ def maps_of(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> dict[st
     return {node.GetAttribute(MAP_ATTRIBUTE): node for node in nodes if node is not None}
 
 
-def map_figures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
-    """What ``FIGURES_ATTRIBUTE`` keeps of a map; empty if nothing."""
-    return read_json(node, FIGURES_ATTRIBUTE, {})
+def map_measures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
+    """What ``MEASURES_ATTRIBUTE`` keeps of a map; empty if nothing."""
+    return read_json(node, MEASURES_ATTRIBUTE, {})
 
 
 def attention_colors() -> slicer.vtkMRMLColorTableNode:
@@ -216,7 +216,7 @@ def _map_node(
     node.SetAndObserveImageData(entry.image)
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    node.SetAttribute(FIGURES_ATTRIBUTE, json.dumps(entry.figures))
+    node.SetAttribute(MEASURES_ATTRIBUTE, json.dumps(entry.measures))
     ensure_display(node)
     return node
 

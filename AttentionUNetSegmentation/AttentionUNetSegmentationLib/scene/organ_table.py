@@ -65,14 +65,14 @@ def rows(node: slicer.vtkMRMLSegmentationNode | None) -> list[OrganRow]:
         count = _voxel_count(segment)
         if str(count) == tag(segment, VOXELS_TAG):
             mean_hu, centroid = tag(segment, MEAN_HU_TAG), tag(segment, CENTROID_TAG)
-            figures = (
+            measures = (
                 float(tag(segment, VOLUME_TAG)),
                 float(mean_hu) if mean_hu else None,
                 tuple(float(x) for x in centroid.split()) if centroid else None,
             )
         else:
-            figures = _measure(node, segment, count)
-        result.append(OrganRow(segment_id, segment.GetName(), segment.GetColor(), *figures))
+            measures = _measure(node, segment, count)
+        result.append(OrganRow(segment_id, segment.GetName(), segment.GetColor(), *measures))
     return result
 
 
