@@ -22,7 +22,7 @@ from statistics import fmean
 
 import numpy as np
 
-from AttentionUNetSegmentationLib.command.report import write_overview
+from AttentionUNetSegmentationLib.command.overview import write_overview
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.models.store import find_model
