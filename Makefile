@@ -43,7 +43,7 @@ slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-t
 		--additional-module-paths "$(CURDIR)/AttentionUNetSegmentation" --python-code "import slicer.testing; \
 		slicer.testing.runUnitTest(['$(CURDIR)/AttentionUNetSegmentation'], 'AttentionUNetSegmentation')"
 
-screenshots: $(STAMP)  ## Draw the README's pictures off screen with the headless host, into docs/
+screenshots: $(STAMP)  ## Draw docs/panel.png off screen with the headless host
 	PYTHONPATH=Testing $(BIN)/python scripts/screenshots.py
 
 # What MODEL_CARD.md cites. DATA holds the CTs and label maps (real CTs: not part of this repository); MODEL any model.
