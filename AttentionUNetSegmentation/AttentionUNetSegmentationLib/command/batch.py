@@ -24,7 +24,7 @@ from ..atomic import SCRATCH, move_into_place, scratch_folder, sha256_of
 from ..errors import one_sentence
 from ..formats.files import read_volume, write_segmentation, write_volume
 from ..models.loading import Model
-from ..monitor import CancelCheck, ProgressCallback
+from ..monitor import ProgressCallback
 from ..pipeline import Options, segment
 from ..volume import Segmentation, Volume
 from .cases import (
@@ -123,7 +123,6 @@ def run_case(
     options: Options,
     overwrite: bool = False,
     progress: ProgressCallback | None = None,
-    cancel: CancelCheck | None = None,
 ) -> dict[str, Any]:
     """Segment one case, write its files and return its report.
 
@@ -131,7 +130,6 @@ def run_case(
         ValueError: If the input cannot be used, or, unless ``overwrite`` is set, something would be lost
             (``check_nothing_is_lost``), by now.
         OSError: If the results cannot be written; what was there before is untouched.
-        Cancelled: When asked to stop.
     """
     if case.source.resolve().parent == case.folder.resolve() and is_called_like_a_result(case.source.name):
         raise ValueError(f"the result would replace {case.source} itself: choose another output folder")
@@ -139,7 +137,7 @@ def run_case(
     began = time.monotonic()
     volume = read_volume(case.source)
     reading = time.monotonic() - began
-    segmentation = segment(volume, model, options, progress, cancel)
+    segmentation = segment(volume, model, options, progress)
     report = build_report(volume, segmentation, model.spec)
     is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
