@@ -22,7 +22,6 @@ _STAND_IN_MODULES = {
     "slicer.packaging": "package_installer",
     "slicer.ScriptedLoadableModule": "scripted_loadable_module",
     "slicer.parameterNodeWrapper": "parameter_node",
-    "slicer.parameterNodeWrapper.parameterPack": "parameter_node.pack",
     "SampleData": "sample_data",
     "sitkUtils": "simpleitk_exchange",
 }
