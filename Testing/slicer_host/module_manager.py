@@ -7,7 +7,7 @@ from pathlib import Path
 import slicer
 
 from .pythonqt.binding import QtCore, QtGui, QtWidgets
-from .widgets.mrml_widget import qSlicerWidget
+from .widgets.mrml_widget import qMRMLWidget
 from .widgets.stand_in import stand_in, stored
 
 
@@ -52,7 +52,7 @@ class qSlicerLoadableModule(QtCore.QObject):
 
 
 @stand_in
-class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     """The C++ widget around a module's <Name>Widget; `self()` is the Python object."""
 
     _source = ""

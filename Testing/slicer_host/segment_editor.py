@@ -4,7 +4,7 @@ import slicer
 
 from .module_manager import qSlicerLoadableModule
 from .pythonqt.binding import QtCore
-from .widgets.mrml_widget import qSlicerWidget
+from .widgets.mrml_widget import qMRMLWidget
 from .widgets.stand_in import stand_in
 
 
@@ -31,7 +31,7 @@ class qMRMLSegmentEditorWidget(QtCore.QObject):
 
 
 @stand_in
-class qSlicerSegmentEditorModuleWidget(qSlicerWidget):
+class qSlicerSegmentEditorModuleWidget(qMRMLWidget):
     """The module's panel: `editor` is what other modules use."""
 
     _editor = None

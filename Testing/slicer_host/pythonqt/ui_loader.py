@@ -1,7 +1,5 @@
 """Loads .ui files with the host's widgets, and refuses what 3D Slicer's Qt would ignore or not know."""
 
-import functools
-import operator
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
@@ -14,14 +12,11 @@ STAND_INS: dict[str, type] = {}
 
 _READERS = {
     "string": lambda node: node.text or "",
-    "cstring": lambda node: node.text or "",
     "bool": lambda node: node.text == "true",
     "number": lambda node: int(node.text),
     "double": lambda node: float(node.text),
     "stringlist": lambda node: [item.text or "" for item in node.findall("string")],
 }
-
-_CONSTANTS = ("enum", "set")  # tags whose text names constants of the widget's class
 
 
 class QUiLoader(QtUiTools.QUiLoader):
@@ -78,20 +73,11 @@ def _take_stand_in_properties(element: ElementTree.Element) -> list[tuple[str, A
         if node.get("stdset") == "0" or (name not in _stand_in_names(cls) and has_property(cls, name)):
             continue
         value = next(iter(node))
-        if element.get("class") not in STAND_INS or value.tag not in (*_READERS, *_CONSTANTS):
+        if element.get("class") not in STAND_INS or value.tag not in _READERS:
             raise RuntimeError(f"'{element.get('name')}': {element.get('class')} has no property '{name}'")
-        taken.append((name, _constant(cls, value.text) if value.tag in _CONSTANTS else _READERS[value.tag](value)))
+        taken.append((name, _READERS[value.tag](value)))
         element.remove(node)
     return taken
-
-
-def _constant(cls: type, text: str) -> int:
-    """The value of `Class::A|Class::B`."""
-    names = [part.rpartition("::")[2] for part in text.split("|")]
-    unknown = [name for name in names if not hasattr(cls, name)]
-    if unknown:
-        raise RuntimeError(f"{cls.__name__} has no constant '{unknown[0]}'")
-    return functools.reduce(operator.or_, [int(getattr(cls, name)) for name in names])
 
 
 def _stand_in_names(cls: type) -> set[str]:

@@ -24,18 +24,6 @@ def test_an_unknown_property_in_a_ui_file_raises(slicer, tmp_path, class_name):
         slicer.util.loadUI(write_ui(tmp_path, odd))
 
 
-def test_constants_in_a_ui_file(slicer, tmp_path):
-    def load(names):
-        body = f'<property name="filters"><set>{names}</set></property>'
-        root = slicer.util.loadUI(write_ui(tmp_path, f'<widget class="ctkPathLineEdit" name="path">{body}</widget>'))
-        return slicer.util.childWidgetVariables(root).path
-
-    path = load("ctkPathLineEdit::Dirs|ctkPathLineEdit::NoDot")
-    assert path.filters == path.Dirs | path.NoDot == 0x2001
-    with pytest.raises(RuntimeError, match="no constant 'Folders'"):
-        load("ctkPathLineEdit::Folders")
-
-
 def test_an_unknown_signal_in_a_ui_file_raises(slicer, tmp_path):
     link = "<sender>w</sender><signal>pressd()</signal><receiver>w</receiver><slot>click()</slot>"
     body = f"</layout></widget><connections><connection>{link}</connection></connections><widget><layout>"

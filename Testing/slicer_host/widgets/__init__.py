@@ -1,6 +1,6 @@
-"""Stand-ins for the few CTK and qMRML widgets that scripted modules use, on PySide6 and the real MRML scene.
+"""Stand-ins for the few CTK and qMRML widgets that the module shows, on PySide6 and the real MRML scene.
 
-Each has the documented properties, slots and signals of its namesake, and no more: what is missing raises.
+Each has those documented properties, slots and signals of its namesake that the module uses: what is missing raises.
 """
 
 import sys
@@ -10,16 +10,10 @@ import slicer
 
 from ..pythonqt.ui_loader import STAND_INS
 from . import (  # noqa: F401  (importing a file registers its widgets)
-    boxes,
     collapsible_button,
-    color_table_combo_box,
-    mrml_number_widgets,
     mrml_widget,
     node_combo_box,
-    path_line_edit,
     range_widget,
-    segments_table_view,
-    show_3d_button,
     slider_widget,
 )
 

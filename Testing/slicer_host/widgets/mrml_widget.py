@@ -1,4 +1,4 @@
-"""Widgets that hold a scene: the usual top level of a module's .ui file."""
+"""qMRMLWidget: the top level of a module's .ui file."""
 
 from ..pythonqt.binding import QtCore, QtWidgets
 from .stand_in import stand_in
@@ -12,15 +12,7 @@ class qMRMLWidget(QtWidgets.QWidget):
     CPP_SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
     _scene = None
 
-    def mrmlScene(self):
-        return self._scene
-
     def setMRMLScene(self, scene) -> None:
         if scene is not self._scene:
             self._scene = scene
             self.mrmlSceneChanged.emit(scene)
-
-
-@stand_in
-class qSlicerWidget(qMRMLWidget):
-    """The older base class of module widgets."""

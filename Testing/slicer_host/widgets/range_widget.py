@@ -5,14 +5,11 @@ from .stand_in import stand_in, stored
 
 
 @stand_in
-@stored(tracking=True, singleStep=1.0, decimals=2, prefix="", suffix="", minimum=0.0, maximum=99.0)
+@stored(singleStep=1.0, decimals=2, minimum=0.0, maximum=99.0)
 class ctkRangeWidget(QtWidgets.QWidget):
-    """Two number fields and a bar between them; the bar shows the range and cannot be dragged."""
+    """Two number fields and a bar between them, which show the range; only code changes it."""
 
     valuesChanged = QtCore.Signal(float, float)
-    minimumValueChanged = QtCore.Signal(float)
-    maximumValueChanged = QtCore.Signal(float)
-    rangeChanged = QtCore.Signal(float, float)
     _boxes = ()
     _bar = None
     _values = (0.0, 99.0)
@@ -26,8 +23,6 @@ class ctkRangeWidget(QtWidgets.QWidget):
         for part, stretch in ((self._boxes[0], 0), (self._bar, 1), (self._boxes[1], 0)):
             layout.addWidget(part, stretch)
         self._property_changed("decimals")
-        self._boxes[0].valueChanged.connect(lambda value: self.setMinimumValue(value))
-        self._boxes[1].valueChanged.connect(lambda value: self.setMaximumValue(value))
 
     minimumValue = property(lambda self: self._values[0], lambda self, value: self.setMinimumValue(value))
     maximumValue = property(lambda self: self._values[1], lambda self, value: self.setMaximumValue(value))
@@ -50,31 +45,19 @@ class ctkRangeWidget(QtWidgets.QWidget):
         )
         old, self._values = self._values, new
         self._show()
-        if new[0] != old[0]:
-            self.minimumValueChanged.emit(new[0])
-        if new[1] != old[1]:
-            self.maximumValueChanged.emit(new[1])
         if new != old:
             self.valuesChanged.emit(*new)
 
     def _show(self) -> None:
         for box, value in zip(self._boxes, self._values, strict=True):
-            blocker = QtCore.QSignalBlocker(box)
             box.setValue(value)
-            blocker.unblock()
         self._bar.update()
 
     def _property_changed(self, name: str) -> None:
         for box in self._boxes:
-            blocker = QtCore.QSignalBlocker(box)
             box.setDecimals(self._decimals)
             box.setSingleStep(self._singleStep)
             box.setRange(self._minimum, self._maximum)
-            box.setPrefix(self._prefix)
-            box.setSuffix(self._suffix)
-            blocker.unblock()
-        if name in ("minimum", "maximum"):
-            self.rangeChanged.emit(self._minimum, self._maximum)
         self.setValues(*self._values)
 
 

@@ -7,13 +7,12 @@ _STEPS = 1000
 
 
 @stand_in
-@stored(tracking=True, spinBoxVisible=True, tickInterval=0.0, pageStep=10.0)
-@forwarded("_box", "value", "minimum", "maximum", "singleStep", "decimals", "prefix", "suffix")
+@stored(pageStep=10.0)
+@forwarded("_box", "value", "minimum", "maximum", "singleStep", "decimals")
 class ctkSliderWidget(QtWidgets.QWidget):
-    """Slider with a number field; the value is rounded to `decimals` and kept between `minimum` and `maximum`."""
+    """Number field, and a slider that shows its value; rounded to `decimals`, between `minimum` and `maximum`."""
 
     valueChanged = QtCore.Signal(float)
-    valueIsChanging = QtCore.Signal(float)
     _box = None
     _slider = None
 
@@ -28,25 +27,15 @@ class ctkSliderWidget(QtWidgets.QWidget):
         layout.addWidget(self._slider, 1)
         layout.addWidget(self._box)
         self._box.valueChanged.connect(lambda value: self._on_value(value))
-        self._slider.valueChanged.connect(lambda step: self._on_slider(step))
 
     def setRange(self, minimum: float, maximum: float) -> None:
         self._box.setRange(minimum, maximum)
         self._show_value()
 
-    def _on_slider(self, step: int) -> None:
-        self._box.setValue(self.minimum + (self.maximum - self.minimum) * step / _STEPS)
-
     def _on_value(self, value: float) -> None:
         self._show_value()
-        self.valueIsChanging.emit(value)
         self.valueChanged.emit(value)
 
     def _show_value(self) -> None:
         extent = self.maximum - self.minimum
-        blocker = QtCore.QSignalBlocker(self._slider)
         self._slider.setValue(round(_STEPS * (self.value - self.minimum) / extent) if extent > 0 else 0)
-        blocker.unblock()
-
-    def _property_changed(self, name: str) -> None:
-        self._box.setVisible(self._spinBoxVisible)
