@@ -4,8 +4,8 @@ Real: the MRML scene, nodes, logics, storage and displayable managers (slicer-co
 Stand-ins: PythonQt, CTK, qMRML widgets, the application and module objects, layouts.
 """
 
-from .faults import HostFault, check, checked, expected
-from .messages import ShownMessage, answering, clear_messages, shown_messages
+from .faults import HostFault, check
+from .messages import answering, shown_messages
 from .session import (
     enter,
     leave,
@@ -23,13 +23,9 @@ from .session import (
 
 __all__ = [
     "HostFault",
-    "ShownMessage",
     "answering",
     "check",
-    "checked",
-    "clear_messages",
     "enter",
-    "expected",
     "leave",
     "load_module",
     "missing_packages",

@@ -7,8 +7,6 @@ An exception in a slot, a timer, a VTK observer or a thread reaches no caller: i
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class HostFault(AssertionError):
@@ -29,26 +27,6 @@ def check() -> None:
     _recorded.clear()
     if found:
         raise HostFault(f"{len(found)} fault(s) while running in the host:\n\n" + "\n\n".join(found))
-
-
-@contextmanager
-def checked() -> Iterator[None]:
-    """Fails the block if a fault was recorded before or inside it."""
-    check()
-    yield
-    check()
-
-
-@contextmanager
-def expected() -> Iterator[list[str]]:
-    """For tests of failing code: yields the list that receives the block's faults; `check` does not see them."""
-    check()
-    seen: list[str] = []
-    try:
-        yield seen
-    finally:
-        seen.extend(_recorded)
-        _recorded.clear()
 
 
 def _on_exception(kind, value, trace) -> None:

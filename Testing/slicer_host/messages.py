@@ -10,19 +10,17 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """One dialog: kind (error, warning, info, confirm, message, dialog, input, file, menu), text and title."""
+    """One dialog: kind (error, confirm, file, install) and text."""
 
     kind: str
     text: str
-    title: str = ""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """How dialogs are answered: OK or Cancel, the text typed, the path chosen."""
+    """How dialogs are answered: OK or Cancel, and the path chosen."""
 
     accept: bool = True
-    text: str = ""
     path: str = ""
 
 
@@ -37,9 +35,9 @@ class _Desk:
 _desk = _Desk()
 
 
-def record_message(kind: str, text: str, title: str = "") -> Answers:
+def record_message(kind: str, text: str) -> Answers:
     """Notes that a dialog was shown, and returns how to answer it."""
-    _desk.shown.append(ShownMessage(kind, str(text), str(title or "")))
+    _desk.shown.append(ShownMessage(kind, text))
     return _desk.answers
 
 
