@@ -1,4 +1,4 @@
-"""The extensions manager: knows no extension and installs none."""
+"""The extensions manager and pip, which install nothing here."""
 
 from .faults import record
 from .messages import record_message
@@ -14,26 +14,14 @@ class qSlicerExtensionsManagerModel(QtCore.QObject):
     A request that would make 3D Slicer quit at once is a fault: the user's unsaved scene would be gone.
     """
 
-    installedExtensions = property(lambda self: [])
-    managedExtensions = property(lambda self: [])
-
-    def isExtensionInstalled(self, name: str) -> bool:
-        return False
-
-    def isExtensionEnabled(self, name: str) -> bool:
-        return False
-
-    def updateExtensionsMetadataFromServer(self, *_) -> bool:
-        return False
-
-    def downloadAndInstallExtensionByName(
-        self, name: str, installDependencies: bool = True, waitForCompletion: bool = False
-    ) -> bool:
-        record_message("install", name)
-        return False
-
     def installExtensionFromServer(self, name: str, restart: bool = True, update: bool = False) -> bool:
         """Restarts 3D Slicer by default, without asking where `interactive` is off."""
         if restart:
             record(f"installExtensionFromServer({name!r}, restart=True) quits 3D Slicer, whatever is unsaved")
-        return self.downloadAndInstallExtensionByName(name)
+        record_message("install", name)
+        return False
+
+
+def refuse_packages(requirements) -> None:
+    """Stands in for slicer.util.pip_install and pip_uninstall; raises RuntimeError."""
+    raise RuntimeError(f"the host installs nothing; asked for: {requirements}")

@@ -19,11 +19,9 @@ from . import faults
 # Names under which modules import the host's Python files.
 _STAND_IN_MODULES = {
     "slicer.i18n": "translation",
-    "slicer.packaging": "package_installer",
     "slicer.ScriptedLoadableModule": "scripted_loadable_module",
     "slicer.parameterNodeWrapper": "parameter_node",
     "SampleData": "sample_data",
-    "sitkUtils": "simpleitk_exchange",
 }
 _REQUIRED = {"slicer_core": "slicer-core", "trame_slicer": "trame-slicer", "PySide6": "PySide6-Essentials"}
 
@@ -98,6 +96,7 @@ def _is_folder_named_slicer(folder: Path) -> bool:
 def _start_application(slicer: types.ModuleType, testing: bool) -> None:
     from . import dialogs, qt_messages, widgets
     from .application import qSlicerApplication
+    from .extensions import refuse_packages
     from .main_window import qSlicerMainWindow
     from .segment_editor import SegmentEditorModule
 
@@ -111,13 +110,11 @@ def _start_application(slicer: types.ModuleType, testing: bool) -> None:
     _session.main_window = qSlicerMainWindow()
     dialogs.install()
     for name, file_name in _STAND_IN_MODULES.items():
-        if file_name == "simpleitk_exchange" and importlib.util.find_spec("SimpleITK") is None:
-            continue
         sys.modules[name] = importlib.import_module(f"{__package__}.{file_name}")
         parent, _, child = name.rpartition(".")
         if parent == "slicer":
             setattr(slicer, child, sys.modules[name])
-    slicer.util.pip_install = slicer.util.pip_uninstall = slicer.packaging.pip_install
+    slicer.util.pip_install = slicer.util.pip_uninstall = refuse_packages
 
 
 def stop() -> None:
