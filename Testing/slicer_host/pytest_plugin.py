@@ -4,7 +4,6 @@ The topmost conftest.py says `pytest_plugins = ["slicer_host.pytest_plugin"]`.
 """
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -35,10 +34,3 @@ def slicer(slicer_session):
 def qt(slicer):
     """The `qt` module of the host."""
     return sys.modules["qt"]
-
-
-@pytest.fixture
-def host_example(slicer):
-    """The widget of the host's example module, shown."""
-    slicer_host.load_module(Path(__file__).parent / "example" / "HostExample.py")
-    return slicer_host.enter("HostExample")
