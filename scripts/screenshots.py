@@ -59,7 +59,7 @@ def _draw(widget, path: Path) -> None:
     slicer_host.process_events(0.2)
     panel = widget.parent
     panel.resize(520, panel.sizeHint.height())
-    render.grab_widget(panel, path)
+    render.save_widget(panel, path)
     print(f"wrote {path}")
 
 

@@ -1,7 +1,5 @@
 """`slicer.app`: the application object, over a real scene and real logics."""
 
-import os
-import types
 from pathlib import Path
 
 from . import logics, subject_hierarchy
@@ -12,17 +10,12 @@ from .module_manager import qSlicerModuleManager
 from .pythonqt.binding import QtCore, QtWidgets
 from .widgets.stand_in import stand_in
 
-VERSION = "5.12.0"  # the version whose documented behaviour the stand-ins follow
-
 
 @stand_in
 class qSlicerApplication(QtWidgets.QApplication):
-    """The application; its folders lie in `home`, which is temporary."""
+    """The application, in testing mode; its folders lie in `home`, which is temporary."""
 
     startupCompleted = QtCore.Signal()
-    mrmlSceneChanged = QtCore.Signal(object)
-    CPP_SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
-    _home = None
     _scene = None
     _logic = None
     _kept_alive = ()
@@ -33,18 +26,10 @@ class qSlicerApplication(QtWidgets.QApplication):
     _io_manager = None
     _extensions = None
 
-    def __init__(self, home: Path, testing: bool):
+    def __init__(self, home: Path):
         super().__init__(["SlicerHost"])
-        self._home = home
-        self._testing = testing
         for folder in ("tmp", "cache", "share/ColorFiles"):
             (home / folder).mkdir(parents=True)
-        QtCore.QCoreApplication.setOrganizationName("slicer_host")
-        QtCore.QCoreApplication.setApplicationName("Slicer")
-        QtCore.QCoreApplication.setApplicationVersion(VERSION)
-        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
-        scope = QtCore.QSettings.Scope.UserScope
-        QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, scope, str(home / "settings"))
         self._scene = logics.create_scene(home)
         self._logic, self._kept_alive = logics.create_application_logic(self._scene, home)
         self._module_manager = qSlicerModuleManager()
@@ -58,13 +43,6 @@ class qSlicerApplication(QtWidgets.QApplication):
         subject_hierarchy.observe(self._scene)
         self._layout_manager = qSlicerLayoutManager(self._logic, self._scene)
 
-    temporaryPath = property(lambda self: str(self._home / "tmp"))
-    cachePath = property(lambda self: str(self._home / "cache"))
-    slicerHome = property(lambda self: str(self._home))
-    majorVersion = property(lambda self: int(VERSION.split(".")[0]))
-    minorVersion = property(lambda self: int(VERSION.split(".")[1]))
-    documentationBaseUrl = property(lambda self: "https://slicer.readthedocs.io/en/latest/")
-
     def mrmlScene(self):
         return self._scene
 
@@ -74,13 +52,8 @@ class qSlicerApplication(QtWidgets.QApplication):
     def moduleManager(self):
         return self._module_manager
 
-    def moduleLogic(self, name: str):
-        return self._module_manager.module(name).logic()
-
     def coreIOManager(self):
         return self._io_manager
-
-    ioManager = coreIOManager
 
     def layoutManager(self):
         """None without a main window, as in `Slicer --no-main-window`."""
@@ -99,23 +72,3 @@ class qSlicerApplication(QtWidgets.QApplication):
     def setTestingEnabled(self, enabled: bool) -> None:
         """The host's own: in 3D Slicer the command line decides."""
         self._testing = enabled
-
-    def commandOptions(self) -> types.SimpleNamespace:
-        return types.SimpleNamespace(noMainWindow=not self._layout_visible, testingEnabled=self._testing)
-
-    def moduleDocumentationUrl(self, name: str) -> str:
-        return self.documentationBaseUrl + "user_guide/modules/" + name.lower() + ".html"
-
-    def settings(self) -> QtCore.QSettings:
-        return QtCore.QSettings()
-
-    userSettings = revisionUserSettings = settings
-
-    def startupEnvironment(self) -> dict[str, str]:
-        return dict(os.environ)
-
-    def pauseRender(self) -> None:
-        self._logic.PauseRender()
-
-    def resumeRender(self) -> None:
-        self._logic.ResumeRender()

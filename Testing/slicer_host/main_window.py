@@ -10,11 +10,8 @@ from .widgets.stand_in import stand_in
 class qSlicerModuleSelectorToolBar(QtCore.QObject):
     """What slicer.util.selectModule calls."""
 
-    moduleSelected = QtCore.Signal(str)
-
     def selectModule(self, name: str) -> None:
         slicer.app.moduleManager().enterModule(name)
-        self.moduleSelected.emit(name)
 
     selectedModule = property(lambda self: slicer.app.moduleManager().enteredModuleName())
 

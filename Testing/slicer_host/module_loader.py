@@ -9,8 +9,8 @@ import slicer
 from .module_manager import qSlicerScriptedLoadableModule
 
 
-def load_module(path: str | Path, widget: bool = True) -> qSlicerScriptedLoadableModule:
-    """Loads <Name>.py as the application does at start: class <Name>, then, if asked for, its widget.
+def load_module(path: str | Path) -> qSlicerScriptedLoadableModule:
+    """Loads <Name>.py as the application does at start: class <Name>, then its widget.
 
     A module that is loaded already is returned as it is.
 
@@ -23,8 +23,7 @@ def load_module(path: str | Path, widget: bool = True) -> qSlicerScriptedLoadabl
         known = _load(path)
     elif known.path != str(path):
         raise RuntimeError(f"module {path.stem} has been loaded from {known.path}, not from {path}")
-    if widget:
-        known.widgetRepresentation()
+    known.widgetRepresentation()
     return known
 
 
@@ -36,8 +35,7 @@ def _load(path: Path) -> qSlicerScriptedLoadableModule:
     sys.modules[path.stem] = python_module
     spec.loader.exec_module(python_module)
     module = qSlicerScriptedLoadableModule(path.stem, str(path))
-    instance = getattr(python_module, path.stem)(module)
-    setattr(slicer.modules, path.stem + "Instance", instance)
+    setattr(slicer.modules, path.stem + "Instance", getattr(python_module, path.stem)(module))
     slicer.app.moduleManager().addModule(module)
     slicer.app.startupCompleted.emit()
     return module

@@ -1,12 +1,11 @@
 """Modules: their descriptions, their widgets, and the manager that knows them by name."""
 
 import sys
-import types
 from pathlib import Path
 
 import slicer
 
-from .pythonqt.binding import QtCore, QtGui, QtWidgets
+from .pythonqt.binding import QtCore, QtWidgets
 from .widgets.mrml_widget import qMRMLWidget
 from .widgets.stand_in import stand_in, stored
 
@@ -17,14 +16,9 @@ from .widgets.stand_in import stand_in, stored
     categories=(),
     dependencies=(),
     contributors=(),
-    associatedNodeTypes=(),
     helpText="",
     acknowledgementText="",
-    hidden=False,
-    index=-1,
     icon=None,
-    defaultDocumentationLink="",
-    widgetRepresentationCreationEnabled=True,
 )
 class qSlicerLoadableModule(QtCore.QObject):
     """A module without a widget: a name and a logic."""
@@ -35,8 +29,7 @@ class qSlicerLoadableModule(QtCore.QObject):
 
     def __init__(self, name: str, path: str = "", logic=None):
         super().__init__()
-        self._name, self._path, self._logic, self._title = name, path, logic, name
-        self._icon = QtGui.QIcon()
+        self._name, self._path, self._logic = name, path, logic
 
     name = property(lambda self: self._name)
     path = property(lambda self: self._path)
@@ -45,9 +38,6 @@ class qSlicerLoadableModule(QtCore.QObject):
         return self._logic
 
     def widgetRepresentation(self):
-        return None
-
-    def createNewWidgetRepresentation(self):
         return None
 
 
@@ -68,16 +58,12 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     def self(self):
         return self._python_self
 
-    def pythonSource(self) -> str:
-        return self._source
-
-    def setPythonSource(self, path: str) -> bool:
+    def setPythonSource(self, path: str) -> None:
         """Makes a new <Name>Widget from the module as it is in sys.modules now."""
         self._source = path
         name = Path(path).stem
         self._python_self = getattr(sys.modules[name], name + "Widget")(self)
         setattr(slicer.modules, name + "Widget", self._python_self)
-        return True
 
     def setup(self) -> None:
         self._python_self.setup()
@@ -103,15 +89,11 @@ class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
 
     def widgetRepresentation(self):
         if self._widget is None:
-            self._widget = self.createNewWidgetRepresentation()
+            self._widget = qSlicerScriptedLoadableModuleWidget()
+            self._widget.setPythonSource(self._path)
+            self._widget.setMRMLScene(slicer.mrmlScene)
+            self._widget.setup()
         return self._widget
-
-    def createNewWidgetRepresentation(self):
-        widget = qSlicerScriptedLoadableModuleWidget()
-        widget.setPythonSource(self._path)
-        widget.setMRMLScene(slicer.mrmlScene)
-        widget.setup()
-        return widget
 
     def hasWidget(self) -> bool:
         """The host's own: whether the widget has been made."""
@@ -120,9 +102,8 @@ class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
 
 @stand_in
 class qSlicerModuleManager(QtCore.QObject):
-    """Modules by name; also fills `slicer.modules` and `slicer.moduleNames`."""
+    """Modules by name; also fills `slicer.modules`."""
 
-    moduleLoaded = QtCore.Signal(str)
     moduleAboutToBeUnloaded = QtCore.Signal(str)
     _modules = None
     _entered = ""
@@ -134,8 +115,6 @@ class qSlicerModuleManager(QtCore.QObject):
     def addModule(self, module: qSlicerLoadableModule) -> None:
         self._modules[module.name] = module
         setattr(slicer.modules, module.name.lower(), module)
-        setattr(slicer.moduleNames, module.name, module.name)
-        self.moduleLoaded.emit(module.name)
 
     def addLoadableModule(self, name: str, logic) -> None:
         self.addModule(qSlicerLoadableModule(name, logic=logic))
@@ -145,9 +124,6 @@ class qSlicerModuleManager(QtCore.QObject):
 
     def modulesNames(self) -> list[str]:
         return list(self._modules)
-
-    def factoryManager(self) -> types.SimpleNamespace:
-        return types.SimpleNamespace(loadedModuleNames=self.modulesNames)
 
     def enteredModuleName(self) -> str:
         """The host's own: the module that the user would see, empty for none."""

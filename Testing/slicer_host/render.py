@@ -26,7 +26,6 @@ _THREE_D_MANAGERS = (
     "vtkMRMLSegmentationsDisplayableManager3D",
     "vtkMRMLMarkupsDisplayableManager",
 )
-_DEFAULT_SIZE = (600, 600)
 _SKY = ((0.76, 0.76, 0.91), (0.45, 0.47, 0.76))  # the 3D view's default background, bottom and top
 
 
@@ -70,13 +69,12 @@ class _OffScreenView:
         return rgb
 
 
-def render_slice(view_name: str = "Red", size: tuple[int, int] = _DEFAULT_SIZE, fit: bool = True) -> np.ndarray:
+def render_slice(view_name: str, size: tuple[int, int]) -> np.ndarray:
     """Renders one slice view with its background, foreground and label volumes, segments and markups.
 
     Args:
         view_name: Red, Yellow or Green.
-        size: width and height in pixels.
-        fit: whether the background volume is fitted into the view; the slice's offset is kept in either case.
+        size: width and height in pixels; the background volume is fitted into them.
 
     Returns:
         RGB, uint8, (height, width, 3), the top row first.
@@ -85,9 +83,8 @@ def render_slice(view_name: str = "Red", size: tuple[int, int] = _DEFAULT_SIZE, 
     node = logic.GetSliceNode()
     offset_mm = logic.GetSliceOffset()
     logic.ResizeSliceNode(*size)
-    if fit:
-        logic.FitSliceToBackground()
-        logic.SetSliceOffset(offset_mm)
+    logic.FitSliceToBackground()
+    logic.SetSliceOffset(offset_mm)
     mapper = vtk.vtkImageMapper()
     mapper.SetColorWindow(255)
     mapper.SetColorLevel(127.5)
@@ -100,12 +97,11 @@ def render_slice(view_name: str = "Red", size: tuple[int, int] = _DEFAULT_SIZE, 
     return view.grab()
 
 
-def render_3d(size: tuple[int, int] = _DEFAULT_SIZE, direction: str = "Anterior") -> np.ndarray:
-    """Renders the 3D view, the camera looking at everything from one side.
+def render_3d(size: tuple[int, int]) -> np.ndarray:
+    """Renders the 3D view, the camera looking at everything from the front.
 
     Args:
         size: width and height in pixels.
-        direction: Anterior, Posterior, Left, Right, Superior or Inferior.
 
     Returns:
         RGB, uint8, (height, width, 3), the top row first.
@@ -117,7 +113,7 @@ def render_3d(size: tuple[int, int] = _DEFAULT_SIZE, direction: str = "Anterior"
     node.SetBackgroundColor2(*_SKY[1])
     view = _OffScreenView(slicer.vtkMRMLThreeDViewDisplayableManagerFactory, _THREE_D_MANAGERS, node, size)
     camera = view.group.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager").GetCameraNode()
-    camera.RotateTo(getattr(slicer.vtkMRMLCameraNode, direction))
+    camera.RotateTo(slicer.vtkMRMLCameraNode.Anterior)
     view.renderer.ResetCamera()
     view.renderer.ResetCameraClippingRange()
     return view.grab()
@@ -132,13 +128,9 @@ def save_png(rgb: np.ndarray, path: str | Path) -> None:
         raise RuntimeError(f"could not write {path}")
 
 
-def grab_widget(widget, path: str | Path | None = None) -> np.ndarray:
-    """Returns a picture of a widget as RGB, uint8, (height, width, 3), and writes it to a PNG file if given."""
+def save_widget(widget, path: str | Path) -> None:
+    """Writes a picture of a widget to a PNG file."""
     widget.show()
     slicer.app.processEvents()
-    image = widget.grab().toImage().convertToFormat(qt.QImage.Format_RGB888)
-    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
-    rgb = rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
-    if path is not None:
-        save_png(rgb, path)
-    return rgb
+    if not widget.grab().toImage().save(str(path)):
+        raise RuntimeError(f"could not write {path}")

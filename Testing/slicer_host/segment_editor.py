@@ -24,8 +24,6 @@ class qMRMLSegmentEditorWidget(QtCore.QObject):
     def setSourceVolumeNode(self, node) -> None:
         self._source = node
 
-    setMasterVolumeNode = setSourceVolumeNode
-
     def sourceVolumeNode(self):
         return self._source
 

@@ -43,11 +43,8 @@ def missing_packages() -> list[str]:
     return [package for name, package in _REQUIRED.items() if importlib.util.find_spec(name) is None]
 
 
-def start(testing: bool = True) -> types.ModuleType:
+def start() -> types.ModuleType:
     """Starts the host and returns the `slicer` module; a second call returns the same.
-
-    Args:
-        testing: what `slicer.app.testingEnabled()` says.
 
     Raises:
         RuntimeError: a package is missing.
@@ -63,7 +60,7 @@ def start(testing: bool = True) -> types.ModuleType:
     from . import widgets
 
     widgets.install()
-    _start_application(slicer, testing)
+    _start_application(slicer)
     faults.start_listening()
     _session.slicer = slicer
     atexit.register(stop)  # a process that ends without stop would crash while it exits
@@ -81,10 +78,7 @@ def _import_slicer() -> types.ModuleType:
         sys.path = full_path
     for name in [name for name in vars(slicer.util) if getattr(slicer, name, None) is vars(slicer.util)[name]]:
         delattr(slicer, name)  # slicer-core copies slicer.util into slicer: slicer.getNode would work here only
-    for name in ("modules", "moduleNames"):
-        namespace = types.ModuleType(f"slicer.{name}")
-        sys.modules[f"slicer.{name}"] = namespace
-        setattr(slicer, name, namespace)
+    slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
     return slicer
 
 
@@ -93,7 +87,7 @@ def _is_folder_named_slicer(folder: Path) -> bool:
     return folder.is_dir() and not (folder / "__init__.py").exists()
 
 
-def _start_application(slicer: types.ModuleType, testing: bool) -> None:
+def _start_application(slicer: types.ModuleType) -> None:
     from . import dialogs, qt_messages, widgets
     from .application import qSlicerApplication
     from .extensions import refuse_packages
@@ -102,7 +96,7 @@ def _start_application(slicer: types.ModuleType, testing: bool) -> None:
 
     qt_messages.install()
     _session.home = tempfile.TemporaryDirectory(prefix="slicer-host-")
-    slicer.app = qSlicerApplication(Path(_session.home.name), testing)
+    slicer.app = qSlicerApplication(Path(_session.home.name))
     slicer.mrmlScene = slicer.app.mrmlScene()
     slicer.app.startModules()
     slicer.app.moduleManager().addModule(SegmentEditorModule("SegmentEditor"))
@@ -138,11 +132,11 @@ def stop() -> None:
     _session.home.cleanup()
 
 
-def load_module(path: str | Path, widget: bool = True):
+def load_module(path: str | Path):
     """Loads <Name>.py as a scripted module; see module_loader.load_module."""
     from .module_loader import load_module as load
 
-    return load(path, widget)
+    return load(path)
 
 
 def reload_module(name: str):

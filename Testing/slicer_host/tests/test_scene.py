@@ -16,7 +16,7 @@ def test_scene_events_and_clearing(slicer):
     for tag in tags:
         scene.RemoveObserver(tag)
     assert heard == ["start", "end"]
-    assert slicer.app.layoutManager().threeDWidget(0).mrmlViewNode().GetLayoutName() == "1"
+    assert slicer.util.getNode("vtkMRMLViewNode*").GetLayoutName() == "1"
     assert scene.GetFirstNodeByName("m") is None
     assert scene.GetNodeByID("vtkMRMLSliceNodeRed") is not None
 
@@ -90,8 +90,8 @@ def test_a_removed_segmentation_takes_its_items_along_and_a_loaded_one_brings_th
 def test_slice_views_show_the_layers(slicer):
     volume = slicer.util.addVolumeFromArray(np.zeros((4, 6, 8), np.int16), name="bg")
     overlay = slicer.util.addVolumeFromArray(np.ones((4, 6, 8), np.float32), name="fg")
-    slicer.util.setSliceViewerLayers(background=volume, foreground=overlay, foregroundOpacity=0.5, fit=True)
-    for name in slicer.app.layoutManager().sliceViewNames():
+    slicer.util.setSliceViewerLayers(background=volume, foreground=overlay, foregroundOpacity=0.5)
+    for name in ("Red", "Yellow", "Green"):
         composite = slicer.app.layoutManager().sliceWidget(name).mrmlSliceCompositeNode()
         assert composite.GetBackgroundVolumeID() == volume.GetID()
         assert composite.GetForegroundVolumeID() == overlay.GetID()
