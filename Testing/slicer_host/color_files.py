@@ -1,6 +1,6 @@
 """Colour tables that 3D Slicer reads from files in its share folder, and that slicer-core does not bring.
 
-The perceptual maps are matplotlib's, as they are in 3D Slicer; the label colours are the host's own.
+Inferno is matplotlib's, as it is in 3D Slicer; the label colours are the host's own.
 """
 
 import colorsys
@@ -9,7 +9,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-_MAPS = ("Inferno", "Magma", "Plasma", "Viridis")
 _GOLDEN_RATIO = 0.618  # steps of hue that keep neighbouring labels apart
 
 
@@ -21,10 +20,8 @@ def _write(path: Path, rgba: np.ndarray, names: list[str]) -> None:
 
 
 def write_color_files(folder: Path) -> None:
-    """Writes GenericColors.txt, which label maps use by default, and four perceptual maps of 256 colours."""
+    """Writes GenericColors.txt, which label maps use by default, and Inferno.txt, of 256 colours each."""
     hues = np.arange(1, 256) * _GOLDEN_RATIO % 1
     labels = [(0.0, 0.0, 0.0, 0.0)] + [(*colorsys.hsv_to_rgb(hue, 0.6, 0.9), 1.0) for hue in hues]
     _write(folder / "GenericColors.txt", np.array(labels), [f"label_{index}" for index in range(256)])
-    for name in _MAPS:
-        rgba = matplotlib.colormaps[name.lower()](np.arange(256))
-        _write(folder / f"{name}.txt", rgba, [str(index) for index in range(256)])
+    _write(folder / "Inferno.txt", matplotlib.colormaps["inferno"](np.arange(256)), [str(n) for n in range(256)])

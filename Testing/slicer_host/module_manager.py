@@ -37,9 +37,6 @@ class qSlicerLoadableModule(QtCore.QObject):
     def logic(self):
         return self._logic
 
-    def widgetRepresentation(self):
-        return None
-
 
 @stand_in
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
@@ -74,11 +71,11 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
     def enter(self) -> None:
         self._entered = True
-        getattr(self._python_self, "enter", lambda: None)()
+        self._python_self.enter()
 
     def exit(self) -> None:
         self._entered = False
-        getattr(self._python_self, "exit", lambda: None)()
+        self._python_self.exit()
 
 
 @stand_in
@@ -94,10 +91,6 @@ class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
             self._widget.setMRMLScene(slicer.mrmlScene)
             self._widget.setup()
         return self._widget
-
-    def hasWidget(self) -> bool:
-        """The host's own: whether the widget has been made."""
-        return self._widget is not None
 
 
 @stand_in
@@ -137,17 +130,16 @@ class qSlicerModuleManager(QtCore.QObject):
         """
         if name and name not in self._modules:
             raise RuntimeError(f"no module named {name}")
-        for module_name, call in ((self._entered, "exit"), (name, "enter")):
-            widget = self._modules[module_name].widgetRepresentation() if module_name else None
-            if widget is not None:
-                getattr(widget, call)()
-            if call == "exit":
-                self._entered = ""
-        self._entered = name
+        if self._entered:
+            self._modules[self._entered].widgetRepresentation().exit()
+            self._entered = ""
+        if name:
+            self._modules[name].widgetRepresentation().enter()
+            self._entered = name
 
     def deleteWidgets(self) -> None:
         """The host's own, for its end: deletes the widgets of all modules, which have to be cleaned up before."""
         for name, module in self._modules.items():
             vars(slicer.modules).pop(name + "Widget", None)
-            if isinstance(module, qSlicerScriptedLoadableModule) and module.hasWidget():
+            if isinstance(module, qSlicerScriptedLoadableModule):
                 module.widgetRepresentation().delete()

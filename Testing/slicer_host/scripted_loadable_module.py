@@ -81,16 +81,11 @@ class ScriptedLoadableModuleLogic:
         """The module's parameter node, a singleton; made if the scene has none."""
         node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
         if node is None:
-            return slicer.mrmlScene.AddNode(self.createParameterNode())
-        node.SetAttribute("ModuleName", self.moduleName)
-        return node
-
-    def createParameterNode(self):
-        """Returns a new parameter node, not yet in the scene."""
-        node = slicer.vtkMRMLScriptedModuleNode()
-        node.SetSingletonTag(self.moduleName)
-        node.SetAttribute("ModuleName", self.moduleName)
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+            node = slicer.vtkMRMLScriptedModuleNode()
+            node.SetSingletonTag(self.moduleName)
+            node.SetAttribute("ModuleName", self.moduleName)
+            node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+            node = slicer.mrmlScene.AddNode(node)
         return node
 
 

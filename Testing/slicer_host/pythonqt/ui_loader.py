@@ -32,14 +32,11 @@ class QUiLoader(QtUiTools.QUiLoader):
         return widget
 
     def load(self, device, parent=None):
-        """Loads a .ui file from an open QIODevice or a path.
+        """Loads a .ui file from an open QIODevice.
 
         Raises:
             RuntimeError: the file is not valid, or names a widget class, property or object that does not exist.
         """
-        if isinstance(device, str):
-            device = QtCore.QFile(device)
-            device.open(QtCore.QIODevice.ReadOnly)
         tree = ElementTree.fromstring(bytes(device.readAll()).decode())
         elements = list(tree.iter("widget"))
         for element in elements:

@@ -139,7 +139,7 @@ def test_terminologies_are_loaded(slicer):
 
 
 def test_default_color_nodes(slicer):
-    for name in ("Grey", "Rainbow", "Inferno", "Viridis"):
+    for name in ("Grey", "Rainbow", "Inferno"):
         assert slicer.mrmlScene.GetFirstNodeByName(name).IsA("vtkMRMLColorNode"), name
     label_map = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
     label_map.CreateDefaultDisplayNodes()
@@ -159,15 +159,6 @@ def test_sequences_show_their_frames(slicer):
     proxy = browser.GetProxyNode(sequence)
     assert slicer.util.arrayFromVolume(proxy).max() == 2
     assert slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(proxy) is browser
-
-
-def test_roi_nodes_give_their_bounds(slicer):
-    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
-    roi.SetCenter(1, 2, 3)
-    roi.SetSize(10, 20, 30)
-    bounds_mm = [0.0] * 6
-    roi.GetRASBounds(bounds_mm)
-    np.testing.assert_allclose(bounds_mm, [-4, 6, -8, 12, -12, 18])
 
 
 def test_the_segment_editor_takes_a_segmentation(slicer):
