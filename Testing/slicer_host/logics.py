@@ -1,6 +1,5 @@
 """The real C++ logics of the loadable modules, and the scene that they work on."""
 
-import importlib.util
 from pathlib import Path
 
 import slicer
@@ -15,7 +14,6 @@ _LOGIC_CLASSES = {
     "Data": "vtkSlicerDataModuleLogic",
     "Markups": "vtkSlicerMarkupsLogic",
     "Models": "vtkSlicerModelsLogic",
-    "Terminologies": "vtkSlicerTerminologiesModuleLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "Sequences": "vtkSlicerSequencesLogic",
     "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
@@ -58,10 +56,6 @@ def create_module_logics(application_logic, scene) -> dict[str, object]:
     logics = {}
     for name, class_name in _LOGIC_CLASSES.items():
         logic = getattr(slicer, class_name)()
-        if name == "Terminologies":
-            # slicer-core brings no terminology files; trame-slicer does.
-            [package] = importlib.util.find_spec("trame_slicer").submodule_search_locations
-            logic.SetModuleShareDirectory(str(Path(package) / "resources" / "terminologies"))
         logic.SetMRMLApplicationLogic(application_logic)
         logic.SetMRMLScene(scene)
         if name == "Colors":

@@ -23,7 +23,7 @@ _STAND_IN_MODULES = {
     "slicer.parameterNodeWrapper": "parameter_node",
     "SampleData": "sample_data",
 }
-_REQUIRED = {"slicer_core": "slicer-core", "trame_slicer": "trame-slicer", "PySide6": "PySide6-Essentials"}
+_REQUIRED = {"slicer_core": "slicer-core", "PySide6": "PySide6-Essentials"}
 
 
 class _Session:

@@ -122,22 +122,6 @@ def test_segments_and_their_arrays(slicer):
     np.testing.assert_array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume), labels)
 
 
-def test_terminologies_are_loaded(slicer):
-    logic = slicer.modules.terminologies.logic()
-    name = "Segmentation category and type - 3D Slicer General Anatomy list"
-    names = []
-    logic.GetLoadedTerminologyNames(names)
-    assert name in names
-    entry = slicer.vtkSlicerTerminologyEntry()
-    text = (
-        f"{name}~SCT^123037004^Anatomical Structure~SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^"
-    )
-    assert logic.DeserializeTerminologyEntry(text, entry)
-    assert logic.UpdateEntryFromLoadedTerminologies(entry, [name], [])
-    assert entry.GetTypeObject().GetCodeMeaning() == "Pancreas"
-    assert entry.GetTypeObject().GetRecommendedDisplayRGBValue() == (249, 180, 111)
-
-
 def test_default_color_nodes(slicer):
     for name in ("Grey", "Rainbow", "Inferno"):
         assert slicer.mrmlScene.GetFirstNodeByName(name).IsA("vtkMRMLColorNode"), name
