@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench overfit model-figures comparison slicer-test screenshots clean
+.PHONY: help setup demo test test-fast lint bench overfit model-figures comparison slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -27,11 +27,15 @@ demo: $(STAMP)  ## Segment the bundled sample CT: organ volumes, attention maps 
 	$(BIN)/attention-unet segment AttentionUNetSegmentation/Resources/SampleData/SyntheticAbdomenCT.nrrd \
 		--output-dir demo_output --overwrite
 
-test: $(STAMP) lint  ## Run the linter and all tests
+test: $(STAMP) lint  ## Run ruff, mypy and all tests
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)  ## Run ruff
+test-fast: $(STAMP)  ## Run the tests that are not marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)  ## Run ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 overfit: $(STAMP)  ## Does training learn two cases by heart? Minutes on a CPU, not one of the tests
 	PYTHONPATH=Testing $(BIN)/python scripts/overfit.py
@@ -94,4 +98,4 @@ bench: $(STAMP)  ## Measure a 512 x 512 x 240 CT end to end: seconds per step an
 	PYTHONPATH=Testing $(BIN)/python scripts/benchmark.py
 
 clean:  ## Remove the environment, caches and demo output
-	rm -rf $(VENV) demo_output build .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo_output build .pytest_cache .ruff_cache .mypy_cache
