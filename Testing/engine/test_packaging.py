@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "AttentionUNetSegmentation"
-HOMEPAGE = "https://github.com/OWNER/SlicerAttentionUNet"
 
 
 def cmake_values(path: Path, name: str) -> list[str]:
@@ -19,6 +18,12 @@ def cmake_values(path: Path, name: str) -> list[str]:
     (text,) = re.findall(rf"set\({name}\s+([^)]*)\)", path.read_text(encoding="utf-8"))
     values = re.findall(r'"[^"]*"|\S+', text)
     return [value.strip('"').replace("${MODULE_NAME}", "AttentionUNetSegmentation") for value in values]
+
+
+def homepage() -> str:
+    """The repository's address, from the one place where it stands."""
+    (address,) = cmake_values(ROOT / "CMakeLists.txt", "EXTENSION_HOMEPAGE")
+    return address
 
 
 def test_cmake_lists_every_shipped_file_and_no_other():
@@ -43,7 +48,7 @@ def test_scripts_and_resources_are_told_apart():
 
 def test_the_extension_says_what_it_is():
     top = ROOT / "CMakeLists.txt"
-    assert cmake_values(top, "EXTENSION_HOMEPAGE") == [HOMEPAGE]
+    assert homepage().startswith("https://")
     assert cmake_values(top, "EXTENSION_DEPENDS") == ["PyTorch"]
     assert "add_subdirectory(AttentionUNetSegmentation)" in top.read_text(encoding="utf-8")
     (pictures,) = cmake_values(top, "EXTENSION_SCREENSHOTURLS")
@@ -59,11 +64,16 @@ def test_the_extension_says_what_it_is():
 
 def test_the_entry_for_the_extensions_index_agrees():
     entry = json.loads((ROOT / "docs" / "ExtensionsIndex" / "AttentionUNet.json").read_text(encoding="utf-8"))
-    assert entry["scm_url"] == f"{HOMEPAGE}.git"
+    assert entry["scm_url"] == f"{homepage()}.git"
     assert entry["build_dependencies"] == ["PyTorch"]
     assert (entry["category"], entry["tier"]) == ("Segmentation", 3)
     allowed = {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
     assert set(entry) == allowed
+
+
+def test_the_citation_names_the_same_repository():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^repository-code: (\S+)$", text, re.MULTILINE) == [homepage()]
 
 
 @pytest.mark.parametrize(
