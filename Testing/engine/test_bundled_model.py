@@ -15,11 +15,11 @@ from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 from support import phantoms
+from support.shared_data import DATA, reason
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "AttentionUNetSegmentation" / "Resources" / "SampleData"
-SHARED = ROOT.parent / "shared" / "data"
-needs_real_ct = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the real CTs in {SHARED}")
+needs_real_ct = pytest.mark.skipif(not DATA.is_dir(), reason=reason(DATA))
 
 
 @cache
@@ -49,7 +49,7 @@ def sample_result() -> Segmentation:
 
 def real_part() -> Volume:
     """The part of the real CT around the kidneys, so that tests stay fast."""
-    return part_of(read_volume(SHARED / "ct_abdomen_3mm" / "ct.nii.gz"), (66, 18, 6), (46, 62, 98))
+    return part_of(read_volume(DATA / "ct_abdomen_3mm" / "ct.nii.gz"), (66, 18, 6), (46, 62, 98))
 
 
 def test_the_bundled_model_is_small_and_says_what_it_is():
@@ -117,8 +117,8 @@ def test_the_result_moves_with_a_real_ct():
 @needs_real_ct
 def test_real_labels_survive_resampling_and_writing(tmp_path):
     """Reference labels of a real CT, through an oblique 2 mm grid and back, as a file on the DICOM's grid."""
-    ct = read_volume(SHARED / "ct_dicom_slab" / "dicom")
-    reference = read_volume(SHARED / "ct_dicom_slab" / "labels.nii.gz")
+    ct = read_volume(DATA / "ct_dicom_slab" / "dicom")
+    reference = read_volume(DATA / "ct_dicom_slab" / "labels.nii.gz")
     assert ct.voxels.shape == (20, 512, 512)
     assert ct.modality == "CT"
     assert ct.voxels.min() == -1024
@@ -144,7 +144,7 @@ def test_real_labels_survive_resampling_and_writing(tmp_path):
 
 @needs_real_ct
 def test_a_real_dicom_slab_is_segmented_with_honest_warnings():
-    ct = read_volume(SHARED / "ct_dicom_slab" / "dicom")
+    ct = read_volume(DATA / "ct_dicom_slab" / "dicom")
     result = segment(ct, bundled(), Options(device="cpu"))
     assert result.labels.shape == (20, 512, 512)
     assert any("only 40 mm from top to bottom" in warning for warning in result.warnings)

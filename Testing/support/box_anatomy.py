@@ -14,8 +14,9 @@ from attention_unet_training.synthetic_ct import prepare_anatomy
 from attention_unet_training.synthetic_ct.config import AcquisitionConfig, DeformationConfig, SyntheticCTConfig
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import STRUCTURES, number_of
+from support.shared_data import DATA
 
-REAL_ATLAS = Path(__file__).parents[3] / "shared" / "data" / "atlas"
+REAL_ATLAS = DATA / "atlas"
 RAS_2MM = np.diag([2.0, 2.0, 2.0, 1.0])
 SHAPE = (32, 40, 48)
 

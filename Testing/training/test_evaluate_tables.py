@@ -24,8 +24,8 @@ from attention_unet_training.task.segmentation_task import SegmentationTask
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from support import evaluation_cases, phantoms
+from support.shared_data import PAPER, reason
 
-PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper" / "attention_unet.txt"
 CPU = Options(device="cpu")
 
 
@@ -130,7 +130,7 @@ def test_titles_cannot_break_the_table(tmp_path):
     assert "| a\\|b | c\\*d |" in text
 
 
-@pytest.mark.skipif(not PAPER.is_file(), reason=f"needs the paper's text, {PAPER}")
+@pytest.mark.skipif(not PAPER.is_file(), reason=reason(PAPER))
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_published_figures_are_the_papers(name):
     """Every figure and no other, in the paper's order, bold where it is bold there."""

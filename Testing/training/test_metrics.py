@@ -1,7 +1,6 @@
 """Metrics against values computed by hand, and against an independent library."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from attention_unet_training.evaluation.surfaces import Surface, distances_mm, s
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 from support import phantoms
+from support.shared_data import DATA, reason
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # in surface-distance
 OBLIQUE = phantoms.rotation(10, -20, 30)
 
@@ -217,10 +216,10 @@ def test_dice_precision_and_recall_by_hand():
     assert dice(predicted & ~predicted, predicted & ~predicted) == 1.0
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the label maps in {SHARED}")
+@pytest.mark.skipif(not DATA.is_dir(), reason=reason(DATA))
 @pytest.mark.parametrize("values", [[1], [2], [3, 4]], ids=["pancreas", "spleen", "kidneys"])
 def test_real_organs_against_shifted_copies(values):
-    reference = read_volume(SHARED / "ct_abdomen_3mm" / "labels.nii.gz")
+    reference = read_volume(DATA / "ct_abdomen_3mm" / "labels.nii.gz")
     organ = np.isin(reference.voxels, values)
     shifted = np.roll(organ, 1, axis=1)
     measured = measure_organ(shifted, organ, reference.grid)

@@ -15,10 +15,11 @@ from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support import prepare_phantoms as made
+from support.shared_data import DATA, reason
 
 ORGANS = ("pancreas", "spleen", "kidney")
 SAMPLE = Path(__file__).parents[2] / "AttentionUNetSegmentation" / "Resources" / "SampleData"
-SLAB = Path(__file__).parents[3] / "shared" / "data" / "ct_dicom_slab"
+SLAB = DATA / "ct_dicom_slab"
 ELSEWHERE = np.diag([1.0, 1, 1, 1])
 
 
@@ -98,7 +99,7 @@ def test_flips_of_the_sample_cts_labels_are_found(sample, flip, organs):
             assert "labels flipped" not in told
 
 
-@pytest.mark.skipif(not SLAB.is_dir(), reason=f"needs the real CT in {SLAB}")
+@pytest.mark.skipif(not SLAB.is_dir(), reason=reason(SLAB))
 @pytest.mark.parametrize("organ", [1, 2])
 def test_flips_of_a_real_cts_labels_are_found(organ):
     """DICOM whose label file has another order of rows; pancreas and spleen are cut by the field of view."""

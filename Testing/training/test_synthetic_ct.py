@@ -18,6 +18,7 @@ from attention_unet_training.synthetic_ct.preview import contact_sheet
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import TARGET_OF_STRUCTURE, number_of
+from support import shared_data
 from support.box_anatomy import (
     BOXES,
     CLEAN,
@@ -246,7 +247,7 @@ def test_contact_sheet_is_a_picture(anatomy, tmp_path):
 
 def test_real_label_map(tmp_path):
     if not (REAL_ATLAS / "s0001.nii.gz").is_file():
-        pytest.skip(f"needs the label maps in {REAL_ATLAS}")
+        pytest.skip(shared_data.reason(REAL_ATLAS))
     (real,) = load_atlas(REAL_ATLAS, tmp_path, include=["s0001"])
     assert real.organs["liver"].centroid_mm[2] > real.organs["spleen"].centroid_mm[2]
     volume_ml = {
