@@ -11,16 +11,18 @@ import SimpleITK as sitk
 import torch
 
 from attention_unet_training.cli import main
-from attention_unet_training.commands.evaluate import dice, evaluate_case
 from attention_unet_training.commands.export import export
 from attention_unet_training.data.sampling import EpochSampler
 from attention_unet_training.data.synthetic_data import SyntheticCTData
+from attention_unet_training.evaluation.metrics import dice
+from attention_unet_training.evaluation.runner import measure
+from attention_unet_training.evaluation.systems import NetworkSystem
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
-from attention_unet_training.synthetic_ct.structures import AUXILIARY_GROUPS, number_of
 from attention_unet_training.task.segmentation_task import SegmentationTask, read_network_state
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support.box_anatomy import BOXES, write_atlas
@@ -65,24 +67,6 @@ def test_patches_are_the_same_however_few_maps_are_held_in_memory(atlas, tmp_pat
     for number in range(4):
         assert all(map(torch.equal, first[number], second[number]))
     assert not (tmp_path / "cache" / "d.npz").exists()
-
-
-def test_targets_of_training_patches_can_hold_the_structures_around_the_organs(atlas, tmp_path):
-    module = data(atlas, tmp_path, structures=True, replicate_edges=False)
-    patches, plain = (d.train_dataloader().dataset for d in (module, data(atlas, tmp_path, replicate_edges=False)))
-    shown = set()
-    for number in range(8):
-        (image, target), (plain_image, plain_target) = patches[number], plain[number]
-        assert torch.equal(image, plain_image)
-        assert torch.equal(target[:1], plain_target)
-        sample = generate(patches._anatomies[0], patches._config, number, (16, 32, 32), 3.0)
-        labels = sample.labels[sample.slab.first : sample.slab.last + 1]
-        for group, names in enumerate(AUXILIARY_GROUPS, start=1):
-            expected = np.isin(labels, [number_of(name) for name in names])
-            assert np.array_equal(target[1].numpy() == group, expected)
-            shown |= set(names) if expected.any() else set()
-    assert {"liver", "spleen", "vertebrae_L1"} <= shown
-    assert all(target.shape[1] == 1 for _, target in module.val_dataloader())
 
 
 def test_validation_alone_prepares_the_held_out_maps_only(atlas, tmp_path):
@@ -249,8 +233,6 @@ def checkpoint(atlas, tmp_path_factory) -> Path:
     arguments += ["--trainer.callbacks", "lightning.pytorch.callbacks.ModelCheckpoint"]
     arguments += ["--trainer.callbacks.dirpath", str(folder), "--trainer.callbacks.save_last", "true"]
     arguments += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
-    # heads that exist in training only must not hinder what comes after it
-    arguments += ["--data.structures", "true", "--model.structure_weight", "0.3"]
     # on feature maps of a few voxels, bfloat16 convolutions on CPUs (oneDNN, torch 2.13) give gradients full of noise
     arguments += ["--trainer.precision", "32-true"]
     assert main(arguments) == 0
@@ -339,11 +321,9 @@ def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
     labels[phantoms.ball(reference_grid, (0, 10, 0), 14) > 0.5] = 7
     reference = Volume(labels, reference_grid.ijk_to_ras)
     ct = Volume(hu, grid.ijk_to_ras)
-    scores = evaluate_case(model, ct, reference, {"pancreas": [7, 8], "spleen": [9]})
-    assert scores["pancreas"] > 0.9
-    assert scores["spleen"] == 0.0
-    with pytest.raises(ValueError, match="the model has no organ 'liver'"):
-        evaluate_case(model, ct, reference, {"liver": [1]})
+    scores = measure(NetworkSystem(model, Options()).run(ct), reference, {"pancreas": [7, 8], "spleen": [9]})
+    assert scores["pancreas"].dice > 0.9
+    assert scores["spleen"].dice == 0.0
 
 
 def test_dice_by_hand():

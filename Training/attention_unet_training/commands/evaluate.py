@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device
-from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.pipeline import Options
-from AttentionUNetSegmentationLib.volume import Volume
 
 from ..evaluation.cases import PARTS, EvaluationCase, cases_of_dataset, cases_of_files
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.files import cases_csv, evaluation_json, measurements, merge_measurements, read_measurements
 from ..evaluation.markdown import render
-from ..evaluation.metrics import dice as dice
 from ..evaluation.published import TABLES
 from ..evaluation.results import ResultStore, write_text
-from ..evaluation.runner import measure, run
-from ..evaluation.systems import Column, NetworkSystem, label_map_column, model_column
+from ..evaluation.runner import run
+from ..evaluation.systems import Column, label_map_column, model_column
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
 ORGAN = "NAME=VALUE[,VALUE]"
@@ -40,25 +37,6 @@ def main(arguments: list[str]) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 1 if evaluation.failures else 0
-
-
-def evaluate_case(model: Model, ct: Volume, reference: Volume, organs: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Dice of each organ class of the model, both sides of a paired organ together.
-
-    Args:
-        model: The model.
-        ct: The CT.
-        reference: Label map, on any grid.
-        organs: Name of an organ class -> its values in the reference.
-
-    Raises:
-        ValueError: If an organ is not one of the model's.
-    """
-    system = NetworkSystem(model, Options())
-    unknown = sorted(set(organs) - set(system.organs))
-    if unknown:
-        raise ValueError(f"the model has no organ {unknown[0]!r}; it has {', '.join(system.organs)}")
-    return {organ: figures.dice for organ, figures in measure(system.run(ct), reference, organs).items()}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -24,7 +23,6 @@ from ..synthetic_ct.atlas_cache import fill_cache
 from ..synthetic_ct.config import SyntheticCTConfig
 from ..synthetic_ct.generator import generate
 from ..synthetic_ct.preparation import PREPARED_SPACING_MM
-from ..synthetic_ct.structures import auxiliary_table
 from .sampling import shared_sampler
 
 VALIDATION_SEED = 1 << 40  # far from every training seed
@@ -43,10 +41,8 @@ class SyntheticPatches(Dataset):
         first_seed: int,
         count: int,
         replicate_edges: bool = True,
-        structures: bool = False,
     ) -> None:
         self._replicate_edges = replicate_edges
-        self._groups = auxiliary_table().numpy() if structures else None
         self._anatomies, self._config, self._intensity = anatomies, config, intensity
         self._shape, self._spacing_mm = tuple(shape_kji), spacing_mm
         self._first_seed, self._count = first_seed, count
@@ -55,7 +51,7 @@ class SyntheticPatches(Dataset):
         return self._count
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image (1, D, H, W) float32, scaled, and target (1, D, H, W) of class numbers; with structures (2, D, H, W).
+        """Image (1, D, H, W) float32, scaled, and target (1, D, H, W) of class numbers.
 
         Without replicated edges D is the number of slices that the scan covers, else that of the patch.
         """
@@ -64,10 +60,7 @@ class SyntheticPatches(Dataset):
         sample = generate(anatomy, self._config, seed, self._shape, self._spacing_mm)
         kept = slice(None) if self._replicate_edges else slice(sample.slab.first, sample.slab.last + 1)
         image = scale_intensity(sample.image_hu[kept], self._intensity)
-        target = sample.target[kept][None]
-        if self._groups is not None:
-            target = np.concatenate([target, self._groups[sample.labels[kept]][None]])
-        return torch.from_numpy(image)[None], torch.from_numpy(target).long()
+        return torch.from_numpy(image)[None], torch.from_numpy(sample.target[kept])[None].long()
 
 
 class SyntheticCTData(pl.LightningDataModule):
@@ -94,8 +87,6 @@ class SyntheticCTData(pl.LightningDataModule):
         replicate_edges: Whether patches of which the scan covers a part along z are filled with copies of its first
             and last slice. Without them such patches are lower, as a CT of that height is at inference, and neither
             loss nor validation counts copies; ``batch_size`` must then be 1.
-        structures: Whether targets of training patches get a second channel, the groups of structures around the organs
-            (``synthetic_ct.structures.AUXILIARY_GROUPS``), for the task's ``structure_weight``.
         workers: Background processes that generate.
         clip_hu: Intensity rule: clipping range.
         mean_hu: Intensity rule: what becomes 0.
@@ -123,7 +114,6 @@ class SyntheticCTData(pl.LightningDataModule):
         mass_probability: float | None = None,
         elastic_strength: float = 1.0,
         replicate_edges: bool = True,
-        structures: bool = False,
         workers: int = 1,
         clip_hu: tuple[float, float] = (-200.0, 300.0),
         mean_hu: float = 0.0,
@@ -167,7 +157,6 @@ class SyntheticCTData(pl.LightningDataModule):
         config: SyntheticCTConfig,
         first_seed: int,
         count: int,
-        structures: bool = False,
     ) -> SyntheticPatches:
         options = self.hparams
         return SyntheticPatches(
@@ -179,7 +168,6 @@ class SyntheticCTData(pl.LightningDataModule):
             first_seed,
             count,
             options.replicate_edges,
-            structures,
         )
 
     def train_dataloader(self) -> DataLoader:
@@ -188,7 +176,7 @@ class SyntheticCTData(pl.LightningDataModule):
         processes = self.trainer.world_size if self.trainer else 1
         per_epoch = options.steps_per_epoch * options.batch_size * processes
         return DataLoader(
-            self._patches(self._train, self.training_config, options.first_seed, per_epoch, options.structures),
+            self._patches(self._train, self.training_config, options.first_seed, per_epoch),
             batch_size=options.batch_size,
             sampler=shared_sampler(self, per_epoch, every_epoch_anew=True),
             num_workers=options.workers,

@@ -14,13 +14,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from ..data.sampling import begin_resumed_epoch
-from ..synthetic_ct.structures import AUXILIARY_GROUPS
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
 from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
 from .starting_weights import read_starting_weights, start_from
-from .structure_heads import StructureHeads
 
 Batch = Sequence[Tensor]
 MAX_STEPS_LOST = 20  # in a row, as their gradients are not finite
@@ -31,7 +29,6 @@ class SegmentationTask(pl.LightningModule):
 
     Batches hold an image (N, 1, D, H, W), scaled by the model's intensity rule, a target (N, 1, D, H, W) of class
     numbers and, if some cases label only some organs, which: (N, organs) bool. Validation batches may have any size.
-    For ``structure_weight`` a training target has a second channel, the groups of ``structures.AUXILIARY_GROUPS``.
 
     Args:
         organs: Names of the classes 1, 2, ... in order.
@@ -46,8 +43,6 @@ class SegmentationTask(pl.LightningModule):
         cross_entropy: Weight of the cross-entropy against the Dice loss in "dice_ce".
         auxiliary_weight: Weight of the loss on each scale's own scores (deep supervision), averaged over scales,
             beside the loss on the mixed scores.
-        structure_weight: Weight of the loss of telling apart the structures around the organs, too, by heads that exist
-            in training only (``StructureHeads``); needs synthetic CT with ``structures``.
         active_organs: Organs that are trained; the others are left out of the softmax for good (the paper's AFT).
             None: all.
         optimizer: "adam" (the paper's) or "adamw".
@@ -77,7 +72,6 @@ class SegmentationTask(pl.LightningModule):
         dice_smooth: float = 50.0,
         cross_entropy: float = 1.0,
         auxiliary_weight: float = 0.0,
-        structure_weight: float = 0.0,
         active_organs: Sequence[str] | None = None,
         optimizer: Literal["adam", "adamw"] = "adamw",
         learning_rate: float = 2e-3,
@@ -105,9 +99,6 @@ class SegmentationTask(pl.LightningModule):
         self._frozen = frozen_modules(self.network, frozen)
         self.network.to(memory_format=torch.channels_last_3d)
         self.loss = SegmentationLoss(loss, class_weights or [1.0] * (len(organs) + 1), dice_smooth, cross_entropy)
-        self.structure_heads = None
-        if structure_weight:
-            self.structure_heads = StructureHeads(self.network, len(AUXILIARY_GROUPS) + 1, dice_smooth)
         self._counts = self._no_counts()
         self._steps_lost = 0
 
@@ -120,9 +111,8 @@ class SegmentationTask(pl.LightningModule):
             raise ValueError(f"active_organs must be some of {list(options.organs)}, got {list(options.active_organs)}")
         if options.auxiliary_weight and not hasattr(self.network, "scores_per_scale"):
             raise ValueError(f"auxiliary_weight needs AttentionUNet or UNet, got {options.architecture}")
-        for key in ("auxiliary_weight", "structure_weight"):
-            if not 0 <= options[key] < math.inf:
-                raise ValueError(f"{key} must not be negative, got {options[key]}")
+        if not 0 <= options.auxiliary_weight < math.inf:
+            raise ValueError(f"auxiliary_weight must not be negative, got {options.auxiliary_weight}")
         for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batch_norm", ("train", "frozen"))):
             if options[key] not in known:
                 raise ValueError(f"{key} must be one of {', '.join(known)}, got {options[key]!r}")
@@ -159,20 +149,12 @@ class SegmentationTask(pl.LightningModule):
         """One step's loss; what the network needs as padding does not count."""
         image, target, labelled = self._parts(batch)
         padded = pad_for_training(image, self.network)
-        if self.structure_heads is None:
-            loss = self._organ_loss(padded, target, labelled)
-        else:
-            with self.structure_heads.watch(self.network) as features:
-                organs = self._organ_loss(padded, target, labelled)
-            structures = self.structure_heads(features, self._structures(batch))
-            self.log("loss_organs", organs, batch_size=len(image))
-            self.log("loss_structures", structures, batch_size=len(image))
-            loss = organs + self.hparams.structure_weight * structures
+        loss = self._loss_of(padded, target, labelled)
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
 
-    def _organ_loss(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
-        """The loss of the organs' scores, and of each scale's own if these count."""
+    def _loss_of(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
+        """The loss of the mixed scores, and of each scale's own if these count."""
         kept = (..., *(slice(0, size) for size in target.shape[2:]))
         if not self.hparams.auxiliary_weight:
             return self.loss(self(padded)[0][kept], target, self._with_background(labelled))
@@ -258,23 +240,11 @@ class SegmentationTask(pl.LightningModule):
     def _parts(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Image, target, and (N, organs) which organs are labelled and active; None for all."""
         image, target, *rest = batch
-        target, labelled = target[:, :1], rest[0] if rest else None
+        labelled = rest[0] if rest else None
         if not self._active.all():
             active = self._active.to(image.device)
             labelled = active.expand(len(image), -1) if labelled is None else labelled & active
         return image, target, None if labelled is None or labelled.all() else labelled
-
-    @staticmethod
-    def _structures(batch: Batch) -> Tensor:
-        """(N, 1, D, H, W) groups of structures.
-
-        Raises:
-            ValueError: If the batch has none.
-        """
-        target = batch[1]
-        if target.shape[1] < 2:
-            raise ValueError("structure_weight needs synthetic CT whose data.structures is true")
-        return target[:, 1:]
 
     @staticmethod
     def _with_background(labelled: Tensor | None) -> Tensor | None:
