@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from attention_unet_training.commands.export import half_rounded
+from attention_unet_training.export.half_precision import half_rounded
 from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 from AttentionUNetSegmentationLib.models.loading import build_network

@@ -7,7 +7,7 @@ import torch
 from attention_unet_training.cli import main
 from attention_unet_training.commands import calibrate as calibrate_module
 from attention_unet_training.commands.calibrate import Scored, calibrate, offsets_for_volumes
-from attention_unet_training.commands.export import read_source
+from attention_unet_training.task.checkpoints import load_network
 from support.box_anatomy import write_atlas
 from support.training_checkpoints import tiny_network, write_checkpoint
 
@@ -74,7 +74,7 @@ def test_an_organ_that_was_not_asked_for_stays():
 def test_the_checkpoint_differs_in_one_bias_only_and_finds_the_right_volume(options, tmp_path):
     before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), step=7)
     rows = calibrate(before, tmp_path / "after.ckpt", organs=["kidney"], **options)
-    first, second = read_source(before), read_source(tmp_path / "after.ckpt")
+    first, second = load_network(before), load_network(tmp_path / "after.ckpt")
     assert second.known == first.known
     states = [source.network.state_dict() for source in (first, second)]
     changed = [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from attention_unet_training.cli import main
-from attention_unet_training.commands.export import export, half_rounded
+from attention_unet_training.commands.export import export
+from attention_unet_training.export.half_precision import half_rounded
 from attention_unet_training.staging import Output, staged
 from AttentionUNetSegmentationLib.models.loading import load_model, save_model
 from support import phantoms

@@ -19,7 +19,8 @@ from attention_unet_training.evaluation.runner import measure
 from attention_unet_training.evaluation.systems import NetworkSystem
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
-from attention_unet_training.task.segmentation_task import SegmentationTask, read_network_state
+from attention_unet_training.task.segmentation_task import SegmentationTask
+from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.pipeline import Options
@@ -250,7 +251,7 @@ def test_fit_then_export_gives_a_model_that_loads(checkpoint, tmp_path):
     assert model.spec.intensity.mean_hu == -25.0
     assert model.spec.architecture.widths == tuple(WIDTHS)
     assert model.spec.quality() == "Dice: spleen 0.50 (x, 1 case)"
-    trained = read_network_state(str(checkpoint))
+    trained = read_starting_weights(checkpoint).state
     for name, tensor in model.network.state_dict().items():
         torch.testing.assert_close(tensor.float(), trained[name].half().float())
 
@@ -280,7 +281,7 @@ def test_export_refuses_other_organs(checkpoint, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_training_can_start_from_a_checkpoint(checkpoint):
     task = SegmentationTask(widths=WIDTHS, init_from=str(checkpoint))
-    for name, tensor in read_network_state(str(checkpoint)).items():
+    for name, tensor in read_starting_weights(checkpoint).state.items():
         torch.testing.assert_close(task.network.state_dict()[name], tensor)
 
 

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.backends import choose_device
 
 from ..attention_analysis.analysis import Analysis, analyse
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
             analysis = analyse(case, parsed.model, parsed.control_seeds, device, lambda step: print(step, flush=True))
             write(analysis, draft)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote tables and pictures to {parsed.output}")
     return 0

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from ..data.synthetic_data import SyntheticPatches
@@ -26,9 +27,9 @@ from ..evaluation.metrics import dice
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.config import SyntheticCTConfig
+from ..task.checkpoints import LoadedNetwork, load_network, read_training_options, write_weights
 from ..task.networks import pad_as_engine
-from .average import write_weights
-from .export import CHECKPOINT_ENDING, Source, read_source
+from ..task.starting_weights import CHECKPOINT_ENDING
 
 FIRST_SEED = 1 << 42  # far from every seed of training and validation
 MAX_SWEEPS = 50  # an organ's constant depends a little on its neighbours' constants: usually 2 or 3 are enough
@@ -86,7 +87,7 @@ def main(arguments: list[str]) -> int:
             overwrite=parsed.overwrite,
         )
     except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print("| organ | offset | Dice before | after | volume ratio before | after |\n|---|---|---|---|---|---|")
     for row in done:
@@ -158,24 +159,24 @@ def calibrate(
     if patches < 1:
         raise ValueError(f"patches must be at least 1, got {patches}")
     with staged([Output(output)], overwrite) as (draft,):
-        source = read_source(checkpoint)
-        strangers = set(organs or ()) - set(source.organs)
+        loaded = load_network(checkpoint)
+        strangers = set(organs or ()) - set(loaded.organs)
         if strangers:
-            raise ValueError(f"organs must be some of {', '.join(source.organs)}, got {', '.join(sorted(strangers))}")
-        data = torch.load(checkpoint, map_location="cpu", weights_only=True)["datamodule_hyper_parameters"]
+            raise ValueError(f"organs must be some of {', '.join(loaded.organs)}, got {', '.join(sorted(strangers))}")
+        data = read_training_options(checkpoint).data
         _check_held_out(checkpoint, data, subjects)
         replicate_edges = data.get("replicate_edges", True)  # what it learnt to expect
-        scored = _score(source, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
-        chosen = [n for n, organ in enumerate(source.organs, start=1) if organs is None or organ in organs]
+        scored = _score(loaded, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
+        chosen = [n for n, organ in enumerate(loaded.organs, start=1) if organs is None or organ in organs]
         for channel in chosen:
             if not any((patch.target == channel).any() for patch in scored):
-                raise ValueError(f"no patch shows the {source.organs[channel - 1]}: take more patches")
+                raise ValueError(f"no patch shows the {loaded.organs[channel - 1]}: take more patches")
         offsets = offsets_for_volumes(scored, chosen)
-        network = source.network
+        network = loaded.network
         with torch.no_grad():
             network.mix.bias += torch.from_numpy(offsets).to(network.mix.bias)
         write_weights(draft, checkpoint, network.state_dict())
-    return _rows(source.organs, scored, offsets)
+    return _rows(loaded.organs, scored, offsets)
 
 
 def _check_held_out(checkpoint: Path, data: Mapping[str, Any], subjects: Sequence[str]) -> None:
@@ -224,7 +225,7 @@ def _lead_over(logits: np.ndarray, offsets: np.ndarray, channel: int) -> np.ndar
 
 
 def _score(
-    source: Source,
+    loaded: LoadedNetwork,
     atlas: Path,
     subjects: Sequence[str],
     patches: int,
@@ -234,9 +235,9 @@ def _score(
     replicate_edges: bool,
 ) -> list[Scored]:
     """Run the network on synthetic patches of the held-out label maps; padding is taken away again."""
-    if any(size < 1 or size % source.network.size_divisor for size in shape_kji):
-        raise ValueError(f"a patch's sizes must be multiples of {source.network.size_divisor}, got {shape_kji}")
-    known = source.known
+    if any(size < 1 or size % loaded.network.size_divisor for size in shape_kji):
+        raise ValueError(f"a patch's sizes must be multiples of {loaded.network.size_divisor}, got {shape_kji}")
+    known = loaded.known
     rule = known["intensity"]
     intensity = IntensitySpec(tuple(rule["clip_hu"]), rule["mean_hu"], rule["std_hu"])
     anatomies = load_atlas(atlas, cache, include=subjects)
@@ -253,7 +254,7 @@ def _score(
     scored = []
     for image, target in (made[n] for n in range(patches)):
         with torch.inference_mode():
-            logits, _ = source.network(pad_as_engine(image[None], source.network))
+            logits, _ = loaded.network(pad_as_engine(image[None], loaded.network))
         scored.append(Scored(logits[0, :, : target.shape[1]].numpy(), target[0].numpy()))
     return scored
 

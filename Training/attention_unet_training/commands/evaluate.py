@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from AttentionUNetSegmentationLib.command.batch import check_writable
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device
 from AttentionUNetSegmentationLib.pipeline import Options
 
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
         print("cancelled; finished cases are kept if --report-dir was given", file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     return 1 if evaluation.failures else 0
 

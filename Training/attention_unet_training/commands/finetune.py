@@ -17,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import ModelSpec
 from AttentionUNetSegmentationLib.models.store import find_model, read_spec, unpacked_model
 
@@ -26,7 +27,6 @@ from ..data.cases_data import CasesData
 from ..preparation.prepared import PreparedDataset
 from ..task.freezing import PARTS
 from ..task.segmentation_task import SegmentationTask
-from .fit import one_line
 
 AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=())
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     try:
         best = finetune(options)
     except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote {best}\nexport it: attention-unet-train export {best} FOLDER --description JSON --measured JSON")
     return 0

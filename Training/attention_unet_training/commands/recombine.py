@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.volume import Volume
 
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
             parsed.atlas, parsed.output, parsed.count, parsed.held_out, parsed.seed, parsed.cache, parsed.overwrite
         )
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote {len(record)} new label maps beside the originals to {parsed.output}")
     return 0

@@ -23,6 +23,7 @@ from statistics import fmean
 import numpy as np
 
 from AttentionUNetSegmentationLib.command.report import write_overview
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.models.store import find_model
@@ -159,7 +160,7 @@ def main(arguments: list[str]) -> int:
             print(_row(scores[-1]), flush=True)
         write_table(scores, parsed.output, parsed.seeds)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     return 0
 

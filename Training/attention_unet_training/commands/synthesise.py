@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
         if parsed.output:
             _write_ct(parsed)
     except (OSError, ValueError, KeyError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -11,7 +11,7 @@ import sys
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from .fit import FitCLI, make_cli, status_of
+from ..command_line import FitCLI, make_cli, status_of
 
 
 class ValidateCLI(FitCLI):
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _validate(arguments: list[str]) -> None:
-    cli = make_cli(arguments, ValidateCLI, "validate", __doc__)
+    cli = make_cli(arguments, "validate", __doc__, ValidateCLI)
     (figures,) = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     if not cli.trainer.is_global_zero:
         return

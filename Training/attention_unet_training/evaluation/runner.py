@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -160,7 +161,7 @@ def _measure(title: str, system: System, case: EvaluationCase, store: ResultStor
         return Outcome(title, case, result)
     except CASE_ERRORS as error:
         logger.debug("case %s failed", case.id, exc_info=True)
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_sentence(error)
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         return Outcome(title, case, error=f"{case.id}: {message if known else f'{type(error).__name__}: {message}'}")
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from AttentionUNetSegmentationLib import __version__
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.imaging.plausibility import input_warnings
 from AttentionUNetSegmentationLib.imaging.preprocessing import check_volume, preprocess
@@ -103,7 +104,7 @@ def run_case(task: CaseTask) -> Outcome:
     except Exception as error:
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         logger.log(logging.DEBUG if known else logging.ERROR, "case %s failed", case.id, exc_info=True)
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_sentence(error)
         return Outcome(case.id, reason=message if known else f"{type(error).__name__}: {message}")
 
 

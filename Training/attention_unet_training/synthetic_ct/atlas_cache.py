@@ -18,6 +18,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from AttentionUNetSegmentationLib.errors import one_sentence
+
 from .label_files import LabelSource, read_labels
 from .preparation import PREPARATION_VERSION, OrganPosition, PreparedAnatomy, prepare_anatomy
 
@@ -120,7 +122,7 @@ def _fill(source: LabelSource, cache_folder: Path, spacing_mm: float) -> str | N
     try:
         anatomy = prepare(source, spacing_mm)
     except (ValueError, RuntimeError, OSError) as error:
-        return f"{source.name} ({' '.join(str(error).split())})"
+        return f"{source.name} ({one_sentence(error)})"
     _write_cache(_path(source, cache_folder), key, anatomy)
     return None
 

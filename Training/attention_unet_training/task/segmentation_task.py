@@ -249,8 +249,3 @@ class SegmentationTask(pl.LightningModule):
     @staticmethod
     def _with_background(labelled: Tensor | None) -> Tensor | None:
         return None if labelled is None else torch.cat([torch.ones_like(labelled[:, :1]), labelled], dim=1)
-
-
-def read_network_state(path: str) -> dict[str, Tensor]:
-    """The network's weights in a Lightning checkpoint (averaged ones if it has them) or a model folder."""
-    return read_starting_weights(path).state
