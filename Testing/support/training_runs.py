@@ -28,12 +28,9 @@ class KillAt(pl.Callback):
 
 
 MODEL = {
-    "widths": [4, 8, 8],
-    "loss": "dice",
-    "dice_smooth": 1.0,
-    "optimizer": "adam",
-    "learning_rate": 0.02,
-    "warm_up_steps": 2,
+    "network": {"widths": [4, 8, 8]},
+    "loss": {"kind": "dice", "dice_smooth": 1.0},
+    "optimisation": {"optimizer": "adam", "learning_rate": 0.02, "warm_up_steps": 2},
 }
 DATA = {
     "shape_kji": [16, 16, 16],
@@ -63,7 +60,7 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
     data = {"dataset": str(dataset)} | DATA | sections.get("data", {})
     config = {
         "seed_everything": 3,
-        "model": MODEL | sections.get("model", {}),
+        "model": MODEL | {key: MODEL.get(key, {}) | group for key, group in sections.get("model", {}).items()},
         "data": {"class_path": "CasesData", "init_args": data},
         "trainer": trainer,
     }

@@ -122,7 +122,7 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_written(options, tm
 @pytest.mark.parametrize("replicate_edges", [True, False])
 @pytest.mark.usefixtures("one_thread")
 def test_patches_are_as_high_as_those_of_training(options, tmp_path, monkeypatch, replicate_edges):
-    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), replicate_edges=replicate_edges)
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), patches={"replicate_edges": replicate_edges})
     tall, seen = (64, 32, 32), []  # taller than the label map, 80 mm
     monkeypatch.setattr(
         calibrate_module,
@@ -137,7 +137,7 @@ def test_patches_are_as_high_as_those_of_training(options, tmp_path, monkeypatch
 
 
 def test_label_maps_of_training_are_refused(options, tmp_path):
-    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a"])
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), anatomies={"held_out": ["a"]})
     with pytest.raises(ValueError, match="was trained on b; held out of its training: a"):
         calibrate(before, tmp_path / "after.ckpt", **options)
     assert not (tmp_path / "after.ckpt").exists()
@@ -145,7 +145,7 @@ def test_label_maps_of_training_are_refused(options, tmp_path):
 
 @pytest.mark.usefixtures("one_thread")
 def test_label_maps_that_were_held_out_are_taken(options, tmp_path):
-    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a", "b"])
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), anatomies={"held_out": ["a", "b"]})
     calibrate(before, tmp_path / "after.ckpt", organs=["kidney"], **options)
     assert (tmp_path / "after.ckpt").exists()
 

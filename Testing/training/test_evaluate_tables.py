@@ -21,6 +21,7 @@ from attention_unet_training.evaluation.runner import ColumnInfo, Outcome, measu
 from attention_unet_training.evaluation.systems import NetworkSystem, model_column
 from attention_unet_training.evaluation.timing import ForwardTime, forward_time
 from attention_unet_training.task.segmentation_task import SegmentationTask
+from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from support import evaluation_cases, phantoms
@@ -165,8 +166,9 @@ def test_forward_time_names_its_device(tmp_path):
 def write_checkpoint(path: Path, **options) -> SegmentationTask:
     """What ``fit`` leaves of a task that was not trained."""
     torch.manual_seed(0)
-    task = SegmentationTask(**({"widths": [2, 4, 4, 4, 4]} | options))
-    data = {"spacing_mm": 2.0, "clip_hu": [-200.0, 300.0], "mean_hu": 50.0, "std_hu": 250.0}
+    task = SegmentationTask(**({"network": {"widths": [2, 4, 4, 4, 4]}} | options))
+    intensity = {"clip_hu": [-200.0, 300.0], "mean_hu": 50.0, "std_hu": 250.0}
+    data = {"spacing_mm": 2.0, "intensity": intensity}
     content = {"hyper_parameters": dict(task.hparams), "datamodule_hyper_parameters": data, "global_step": 1}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content | {"state_dict": task.state_dict()}, path)
@@ -204,7 +206,8 @@ def test_organs_left_out_of_training_are_not_measured(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_networks_of_monai_are_measured_too(tmp_path):
     options = {"init_filters": 4, "blocks_down": [1, 1], "blocks_up": [1], "norm": ["GROUP", {"num_groups": 2}]}
-    task = write_checkpoint(tmp_path / "m.ckpt", architecture="monai.SegResNet", network_options=options)
+    network = {"architecture": "monai.SegResNet", "monai_options": options}
+    task = write_checkpoint(tmp_path / "m.ckpt", network=network)
     system = model_column(f"SegResNet={tmp_path / 'm.ckpt'}", CPU, {0}).open(0)
     assert len(system.model.spec.architecture.widths) == 2  # padded to multiples of 2, as SegResNet needs
     assert system.parameters == sum(p.numel() for p in task.network.parameters())
@@ -224,6 +227,25 @@ def test_other_files_are_no_checkpoints(tmp_path, content, capsys):
     dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
     assert main(["evaluate", "--dataset", str(dataset), "--model", str(path)]) == 1
     assert f"{path} is not a checkpoint of attention-unet-train fit: " in capsys.readouterr().err
+
+
+def test_checkpoints_of_an_earlier_version_are_called_so(tmp_path, capsys):
+    """Their options had no groups."""
+    task = write_checkpoint(tmp_path / "old.ckpt")
+    content = torch.load(tmp_path / "old.ckpt", weights_only=True)
+    content["hyper_parameters"] = {"organs": ["pancreas"], "architecture": "AttentionUNet", "widths": [2, 4, 4, 4, 4]}
+    content["datamodule_hyper_parameters"] = {"spacing_mm": 2.0, "mean_hu": 50.0}
+    torch.save(content, tmp_path / "old.ckpt")
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
+    for command in (
+        ["evaluate", "--dataset", str(dataset), "--model", str(tmp_path / "old.ckpt")],
+        ["export", str(tmp_path / "old.ckpt"), str(tmp_path / "model")],
+        ["average", *[str(tmp_path / "old.ckpt")] * 2, "--output", str(tmp_path / "mean.ckpt")],
+    ):
+        assert main(command) == 1
+        assert f"error: {tmp_path / 'old.ckpt'} was written by an earlier version" in capsys.readouterr().err
+    weights = read_starting_weights(tmp_path / "old.ckpt").state  # what it weighs is as it was
+    assert torch.equal(weights["mix.bias"], task.network.mix.bias)
 
 
 def test_json_holds_no_nan(tmp_path):

@@ -46,7 +46,7 @@ def test_every_config_trains_and_validates(config, dataset, tmp_path, monkeypatc
     arguments = [part for name in files for part in ("--config", name)]
     arguments += ["--model.init_from", "null", "--trainer.fast_dev_run", "true", *TINY]
     if "synthetic" in config:
-        arguments += ["--data.atlas", "nowhere", "--data.steps_per_epoch", "1", "--data.workers", "0"]
+        arguments += ["--data.atlas", "nowhere", "--data.patches.steps_per_epoch", "1", "--data.workers", "0"]
         monkeypatch.setattr(SyntheticCTData, "prepare_data", lambda self: None)
         monkeypatch.setattr(SyntheticCTData, "setup", lambda self, stage: None)
         monkeypatch.setattr(SyntheticCTData, "_patches", lambda *_: [patch()] * 4)
@@ -54,7 +54,7 @@ def test_every_config_trains_and_validates(config, dataset, tmp_path, monkeypatc
         split = {"cross_validation": "folds-2", "overfit": "null"}.get(Path(config).stem, "half")
         arguments += ["--data.dataset", str(dataset), "--data.split", split, "--data.validation_cases", "1", *PATCH]
     if "monai" not in config:
-        arguments += ["--model.widths", "[2, 4, 4]"]
+        arguments += ["--model.network.widths", "[2, 4, 4]"]
     assert main(["fit", *arguments, "--traceback", "true"]) == 0
 
 
@@ -82,10 +82,11 @@ def test_every_config_builds_the_network_it_names(config, dataset):
 
 
 def test_later_configs_and_options_win(dataset, tmp_path):
-    (tmp_path / "own.yaml").write_text("model: {learning_rate: 0.5}\ndata: {init_args: {batch_size: 3}}\n")
+    own = "model: {optimisation: {learning_rate: 0.5}}\ndata: {init_args: {batch_size: 3}}\n"
+    (tmp_path / "own.yaml").write_text(own)
     files = ["--config", "paper/base.yaml", "--config", str(tmp_path / "own.yaml")]
     cli = fit_cli([*files, "--data.dataset", str(dataset), "--data.split", "30-120", "--trainer.accelerator=cpu"])
-    assert cli.model.hparams.learning_rate == 0.5
+    assert cli.model.hparams.optimisation["learning_rate"] == 0.5
     assert cli.datamodule.hparams.batch_size == 3
     assert cli.datamodule.hparams.split == "30-120"
     assert cli.datamodule.hparams.shape_kji == [96, 160, 160]
@@ -97,9 +98,13 @@ def test_later_configs_and_options_win(dataset, tmp_path):
     ("arguments", "message"),
     [
         (["--model.lr", "3"], "error: unrecognized arguments: --model.lr 3"),
+        (["--model.loss.weight", "3"], "error: unrecognized arguments: --model.loss.weight 3"),
         (["--data.nonsense", "3"], "error: data: CasesData: Option 'nonsense' is not accepted"),
         (["--trainer.nonsense", "3"], "error: unrecognized arguments: --trainer.nonsense 3"),
-        (["--model.learning_rate", "fast"], "error: Parser key \"model.learning_rate\": Expected a <class 'float'>."),
+        (
+            ["--model.optimisation.learning_rate", "fast"],
+            "error: Parser key \"model.optimisation.learning_rate\": Expected a <class 'float'>.",
+        ),
         (["--config", "nowhere.yaml"], 'error: Parser key "config": File does not exist: \''),
         (["--data.dataset", "/nowhere"], "error: /nowhere is not a prepared dataset: it has no dataset.json"),
         (["--data.split", "1-2"], "has no split '1-2'; it has: folds-2, half"),
@@ -121,7 +126,7 @@ def test_mistakes_are_told_in_one_line(dataset, tmp_path, monkeypatch, capsys, a
     assert lines[0].startswith("error: ")
 
 
-@pytest.mark.parametrize("part", ["model", "data: {init_args", "trainer", ""])
+@pytest.mark.parametrize("part", ["model", "model: {loss", "data: {init_args", "trainer", ""])
 def test_unknown_keys_in_a_file_are_refused(dataset, tmp_path, capsys, part):
     content = f"{part}: {{nonsense: 3}}" + ("}" if "{" in part else "") if part else "nonsense: 3"
     (tmp_path / "own.yaml").write_text(content + "\n")

@@ -228,7 +228,7 @@ def test_an_exported_model_carries_the_numbers(source, tmp_path):
     assert run(source, tmp_path / "out", *AUTO) == 0
     data = CasesData(tmp_path / "out", validation_cases=1)
     data.setup("fit")
-    known = {key: data.hparams[key] for key in ("clip_hu", "mean_hu", "std_hu")}
+    known = {"intensity": data.hparams["intensity"]}
     checkpoint = write_checkpoint(tmp_path / "best.ckpt", tiny_network())
     content = torch.load(checkpoint, weights_only=True)
     content["datamodule_hyper_parameters"].update(known)

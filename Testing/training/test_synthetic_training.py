@@ -1,5 +1,6 @@
 """Training on synthetic CT, from label maps to an exported model, on a tiny network and a tiny label map."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,11 +15,18 @@ from attention_unet_training.cli import main
 from attention_unet_training.commands.export import export
 from attention_unet_training.data.sampling import EpochSampler
 from attention_unet_training.data.synthetic_data import SyntheticCTData
+from attention_unet_training.data.synthetic_options import (
+    AnatomyOptions,
+    IntensityOptions,
+    PatchOptions,
+    VariationOptions,
+)
 from attention_unet_training.evaluation.metrics import dice
 from attention_unet_training.evaluation.runner import measure
 from attention_unet_training.evaluation.systems import NetworkSystem
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
+from attention_unet_training.task.options import LossOptions, NetworkOptions
 from attention_unet_training.task.segmentation_task import SegmentationTask
 from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.formats.files import read_volume
@@ -30,6 +38,7 @@ from support.box_anatomy import BOXES, write_atlas
 
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]
+NETWORK = NetworkOptions(widths=tuple(WIDTHS))
 STRUCTURES_SHOWN = ("vertebrae_L1", "liver", "spleen", "pancreas", "kidney_right", "kidney_left")
 
 
@@ -41,8 +50,22 @@ def atlas(tmp_path_factory) -> Path:
 
 
 def data(atlas: Path, cache: Path, **changes) -> SyntheticCTData:
-    options = {"held_out": ["b"], "shape_kji": (16, 32, 32), "spacing_mm": 3.0, "workers": 0, "steps_per_epoch": 2}
-    module = SyntheticCTData(atlas, cache=cache, **(options | {"validation_patches": 2} | changes))
+    """The data of two small validation patches; ``changes`` are options of any group."""
+    patches = {"shape_kji": (16, 32, 32), "spacing_mm": 3.0, "steps_per_epoch": 2, "validation_patches": 2}
+    anatomies = {"held_out": ("b",), "cache": cache}
+
+    def group(kind: type, options: dict) -> object:
+        names = {field.name for field in dataclasses.fields(kind)}
+        return kind(**options | {name: value for name, value in changes.items() if name in names})
+
+    module = SyntheticCTData(
+        atlas,
+        group(AnatomyOptions, anatomies),
+        group(PatchOptions, patches),
+        group(VariationOptions, {}),
+        group(IntensityOptions, {}),
+        workers=0,
+    )
     module.setup("fit")
     return module
 
@@ -71,17 +94,18 @@ def test_patches_are_the_same_however_few_maps_are_held_in_memory(atlas, tmp_pat
 
 
 def test_validation_alone_prepares_the_held_out_maps_only(atlas, tmp_path):
-    module = SyntheticCTData(atlas, ["b"], cache=tmp_path, shape_kji=(16, 32, 32), workers=0, validation_patches=1)
-    task = SegmentationTask(widths=WIDTHS)
+    patches = PatchOptions(shape_kji=(16, 32, 32), validation_patches=1)
+    module = SyntheticCTData(atlas, AnatomyOptions(("b",), cache=tmp_path), patches, workers=0)
+    task = SegmentationTask(network=NETWORK)
     pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False).validate(
         task, module, verbose=False
     )
     assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]
 
 
-def test_a_map_cannot_be_held_out_and_excluded(atlas):
+def test_a_map_cannot_be_held_out_and_excluded():
     with pytest.raises(ValueError, match="either held out or excluded, both are b"):
-        SyntheticCTData(atlas, ["b"], ["b"])
+        AnatomyOptions(("b",), ("b",))
 
 
 def test_every_epoch_has_new_patches_and_a_resumed_one_the_same():
@@ -150,7 +174,7 @@ def test_without_replicated_edges_patches_are_as_high_as_the_scan(atlas, tmp_pat
 def test_the_loss_of_a_low_patch_does_not_count_its_padding(auxiliary):
     """The loss is that of the patch's own voxels, with the edge repeated below them as at inference."""
     torch.manual_seed(0)
-    task = SegmentationTask(organs=["a"], widths=WIDTHS, auxiliary_weight=auxiliary)
+    task = SegmentationTask(["a"], network=NETWORK, loss=LossOptions(auxiliary_weight=auxiliary))
     task.log = lambda *_, **__: None
     task.network.eval()
     assert task.network.size_divisor == 16
@@ -183,7 +207,7 @@ def test_unusable_weights_of_the_generator_are_refused(atlas, tmp_path, changes,
 
 
 def test_validation_dice_by_hand():
-    task = SegmentationTask(organs=["a", "b"], class_weights=[1, 1, 1], widths=WIDTHS)
+    task = SegmentationTask(["a", "b"], network=NETWORK, loss=LossOptions(class_weights=(1, 1, 1)))
     logged = {}
     task.log = lambda name, value, **_: logged.update({name: float(value)})
     task.log_dict = lambda values, **_: logged.update({name: float(value) for name, value in values.items()})
@@ -201,7 +225,9 @@ def test_validation_dice_by_hand():
 
 def test_the_loss_falls_on_one_patch():
     torch.manual_seed(0)
-    task = SegmentationTask(organs=["a"], class_weights=[1, 1], widths=[4, 4, 8, 8, 8])
+    task = SegmentationTask(
+        ["a"], network=NetworkOptions(widths=(4, 4, 8, 8, 8)), loss=LossOptions(class_weights=(1, 1))
+    )
     image = torch.randn(1, 1, 16, 16, 32)
     target = torch.zeros(1, 1, 16, 16, 32, dtype=torch.long)
     target[..., 4:12, 4:20] = 1
@@ -219,7 +245,7 @@ def test_the_loss_falls_on_one_patch():
 
 def test_class_weights_must_fit_the_organs():
     with pytest.raises(ValueError, match="class_weights needs 3 entries, got 4"):
-        SegmentationTask(organs=["a", "b"], class_weights=[0.5, 2, 1, 1])
+        SegmentationTask(["a", "b"], loss=LossOptions(class_weights=(0.5, 2, 1, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -227,9 +253,10 @@ def checkpoint(atlas, tmp_path_factory) -> Path:
     """What `attention-unet-train fit` leaves after two epochs of two steps."""
     folder = tmp_path_factory.mktemp("run")
     config = Path(__file__).parents[2] / "Training/attention_unet_training/configs/synthetic_ct_3mm.yaml"
-    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.cache", str(folder / "cache")]
-    arguments += ["--data.held_out", "[b]", "--data.shape_kji", "[16, 32, 32]", "--data.steps_per_epoch", "2"]
-    arguments += ["--data.validation_patches", "1", "--data.workers", "0", "--model.widths", str(WIDTHS)]
+    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.workers", "0"]
+    arguments += ["--data.anatomies.cache", str(folder / "cache"), "--data.anatomies.held_out", "[b]"]
+    arguments += ["--data.patches.shape_kji", "[16, 32, 32]", "--data.patches.steps_per_epoch", "2"]
+    arguments += ["--data.patches.validation_patches", "1", "--model.network.widths", str(WIDTHS)]
     arguments += ["--trainer.default_root_dir", str(folder), "--trainer.max_epochs", "2", "--trainer.logger", "false"]
     arguments += ["--trainer.callbacks", "lightning.pytorch.callbacks.ModelCheckpoint"]
     arguments += ["--trainer.callbacks.dirpath", str(folder), "--trainer.callbacks.save_last", "true"]
@@ -280,7 +307,7 @@ def test_export_refuses_other_organs(checkpoint, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_training_can_start_from_a_checkpoint(checkpoint):
-    task = SegmentationTask(widths=WIDTHS, init_from=str(checkpoint))
+    task = SegmentationTask(network=NETWORK, init_from=str(checkpoint))
     for name, tensor in read_starting_weights(checkpoint).state.items():
         torch.testing.assert_close(task.network.state_dict()[name], tensor)
 

@@ -51,7 +51,7 @@ class AttentionFigures(pl.Callback):
             for name, alpha in outputs["attention"].items()
         }
         arrays = [x[0, 0].float().cpu().numpy() for x in (image, target, outputs["prediction"])]
-        figure = draw_figure(*arrays, attention, list(pl_module.hparams.organs), f"epoch {trainer.current_epoch}")
+        figure = draw_figure(*arrays, attention, list(pl_module.organs), f"epoch {trainer.current_epoch}")
         self._write(trainer, figure)
 
     @staticmethod

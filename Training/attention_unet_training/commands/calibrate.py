@@ -165,7 +165,7 @@ def calibrate(
             raise ValueError(f"organs must be some of {', '.join(loaded.organs)}, got {', '.join(sorted(strangers))}")
         data = read_training_options(checkpoint).data
         _check_held_out(checkpoint, data, subjects)
-        replicate_edges = data.get("replicate_edges", True)  # what it learnt to expect
+        replicate_edges = data.get("patches", {}).get("replicate_edges", True)  # what it learnt to expect
         scored = _score(loaded, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
         chosen = [n for n, organ in enumerate(loaded.organs, start=1) if organs is None or organ in organs]
         for channel in chosen:
@@ -181,11 +181,12 @@ def calibrate(
 
 def _check_held_out(checkpoint: Path, data: Mapping[str, Any], subjects: Sequence[str]) -> None:
     """Refuse label maps of training: on them an organ's volume is better than on any other."""
-    if "held_out" not in data:
-        return
-    trained_on = sorted(set(subjects) - set(data["held_out"]))
+    if "anatomies" not in data:
+        return  # it was trained on real CTs
+    held_out = data["anatomies"]["held_out"]
+    trained_on = sorted(set(subjects) - set(held_out))
     if trained_on:
-        kept = ", ".join(data["held_out"]) or "none"
+        kept = ", ".join(held_out) or "none"
         raise ValueError(f"{checkpoint} was trained on {', '.join(trained_on)}; held out of its training: {kept}")
 
 

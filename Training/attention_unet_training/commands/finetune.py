@@ -26,6 +26,7 @@ from ..data.augmentation import Augmentation
 from ..data.cases_data import CasesData
 from ..preparation.prepared import PreparedDataset
 from ..task.freezing import PARTS
+from ..task.options import BatchNormOptions, FreezingOptions, NetworkOptions, OptimisationOptions
 from ..task.segmentation_task import SegmentationTask
 
 AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=())
@@ -101,16 +102,16 @@ def finetune(options: argparse.Namespace) -> Path:
 
 def make_task(options: argparse.Namespace, spec: ModelSpec, organs: list[str]) -> SegmentationTask:
     """The model's network with its weights, ready to learn."""
+    architecture = spec.architecture
     return SegmentationTask(
         organs=organs,
-        architecture=spec.architecture.type,
-        widths=list(spec.architecture.widths),
-        num_subgates=spec.architecture.num_subgates,
-        gating_conv=spec.architecture.gating_conv,
-        learning_rate=options.learning_rate,
-        batch_norm=options.batch_norm,
-        frozen=options.frozen,
         init_from=str(options.model),
+        network=NetworkOptions(
+            architecture.type, architecture.widths, architecture.num_subgates, architecture.gating_conv
+        ),
+        optimisation=OptimisationOptions(learning_rate=options.learning_rate),
+        batch_norm=BatchNormOptions(options.batch_norm),
+        freezing=FreezingOptions(options.frozen),
     )
 
 

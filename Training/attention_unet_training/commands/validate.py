@@ -45,7 +45,7 @@ def _validate(arguments: list[str]) -> None:
     (figures,) = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     if not cli.trainer.is_global_zero:
         return
-    organs = [organ for organ in cli.model.hparams.organs if f"dice_{organ}" in figures]
+    organs = [organ for organ in cli.model.organs if f"dice_{organ}" in figures]
     dice = [figures[f"dice_{organ}"] for organ in organs] + [figures["dice"]]
     print("| Dice | " + " | ".join([*organs, "mean"]) + " |\n" + "|---" * (len(dice) + 1) + "|")
     print(f"| {cli.config.model.init_from} | " + " | ".join(f"{value:.3f}" for value in dice) + " |")

@@ -84,9 +84,7 @@ class CasesData(pl.LightningDataModule):
         options.update(
             dataset_name=dataset.name,
             spacing_mm=float(dataset.spacing_mm[0]),
-            clip_hu=list(rule.clip_hu),
-            mean_hu=rule.mean_hu,
-            std_hu=rule.std_hu,
+            intensity={"clip_hu": list(rule.clip_hu), "mean_hu": rule.mean_hu, "std_hu": rule.std_hu},
             training_ids=[case.id for case in self.training_cases],
             validation_ids=[case.id for case in self.validation_cases],
         )

@@ -38,15 +38,7 @@ def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
 
 
 def _network(options: TrainingOptions, path: Path) -> nn.Module:
-    model = options.model
-    network = build(
-        model["architecture"],
-        len(options.organs) + 1,
-        model["widths"],
-        model["num_subgates"],
-        model["gating_conv"],
-        model.get("network_options"),
-    )
+    network = build(options.network, len(options.organs) + 1)
     network.load_state_dict(read_starting_weights(path).state)
     return network.eval()
 

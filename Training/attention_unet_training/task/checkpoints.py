@@ -17,9 +17,9 @@ from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, Archi
 from AttentionUNetSegmentationLib.models.loading import build_network, load_model
 from AttentionUNetSegmentationLib.models.store import find_model
 
+from .options import NetworkOptions, from_saved
 from .starting_weights import CHECKPOINT_ENDING, PREFIX, read_starting_weights
 
-ARCHITECTURE_KEYS = ("widths", "num_subgates", "gating_conv")
 # what a checkpoint of other weights takes over: without the optimiser's state no run can be resumed from it
 CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
 UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError)
@@ -44,17 +44,26 @@ class TrainingOptions:
         """Names of the network's classes 1, 2, ..."""
         return tuple(self.model["organs"])
 
+    @property
+    def network(self) -> NetworkOptions:
+        """Which network was trained."""
+        return from_saved(NetworkOptions, self.model["network"])
+
     def description(self) -> dict[str, Any]:
         """The entries of model.json that follow from the training."""
-        architecture = {"type": self.model["architecture"], **{key: self.model[key] for key in ARCHITECTURE_KEYS}}
-        architecture["widths"] = list(architecture["widths"])
+        network, intensity = self.network, self.data["intensity"]
         return {
-            "architecture": architecture,
+            "architecture": {
+                "type": network.architecture,
+                "widths": list(network.widths),
+                "num_subgates": network.num_subgates,
+                "gating_conv": network.gating_conv,
+            },
             "spacing_mm": [float(self.data["spacing_mm"])] * 3,
             "intensity": {
-                "clip_hu": [float(bound) for bound in self.data["clip_hu"]],
-                "mean_hu": float(self.data["mean_hu"]),
-                "std_hu": float(self.data["std_hu"]),
+                "clip_hu": [float(bound) for bound in intensity["clip_hu"]],
+                "mean_hu": float(intensity["mean_hu"]),
+                "std_hu": float(intensity["std_hu"]),
             },
         }
 
@@ -87,10 +96,17 @@ def read_training_options(path: Path) -> TrainingOptions:
         options = TrainingOptions(
             content["hyper_parameters"], content["datamodule_hyper_parameters"], content.get("global_step", 0)
         )
-        options.description()  # whether all is there
+        earlier = "architecture" in options.model  # before options had groups
+        if not earlier:
+            options.description()  # whether all is there
     except UNREADABLE as error:
         reason = one_sentence(error)[:200]
         raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
+    if earlier:
+        raise ValueError(
+            f"{path} was written by an earlier version of attention-unet-train, whose options had other names: only "
+            "--model.init_from reads it"
+        )
     return options
 
 

@@ -20,11 +20,11 @@ def frozen_modules(network: nn.Module, part: str) -> list[nn.Module]:
         ValueError: If the part is unknown, or the network has no gates.
     """
     if part not in PARTS:
-        raise ValueError(f"frozen must be one of {', '.join(PARTS)}, got {part!r}")
+        raise ValueError(f"freezing.part must be one of {', '.join(PARTS)}, got {part!r}")
     if part == "none":
         return []
     if not isinstance(network, AttentionUNet):
-        raise ValueError(f"frozen: {part} needs an AttentionUNet, got {type(network).__name__}")
+        raise ValueError(f"freezing.part {part} needs an AttentionUNet, got {type(network).__name__}")
     gates = [module for module in (network.gates, network.gating_signal) if module is not None]
     if part == "gates":
         return gates

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,11 +12,22 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from AttentionUNetSegmentationLib.inference.network import UNet
+
 from ..data.sampling import begin_resumed_epoch
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
-from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
+from .optimisation import learning_rate_factor, make_optimizer
+from .options import (
+    BatchNormOptions,
+    FreezingOptions,
+    LossOptions,
+    NetworkOptions,
+    OptimisationOptions,
+    from_saved,
+    saved,
+)
 from .starting_weights import read_starting_weights, start_from
 
 Batch = Sequence[Tensor]
@@ -32,90 +42,70 @@ class SegmentationTask(pl.LightningModule):
 
     Args:
         organs: Names of the classes 1, 2, ... in order.
-        architecture: "AttentionUNet", "UNet", or a MONAI network such as "monai.SegResNet" (``networks.build``).
-        widths: Channels per scale.
-        num_subgates: Coefficient maps per gate.
-        gating_conv: See ``AttentionUNet``.
-        network_options: Constructor arguments of a MONAI network.
-        loss: "dice" (the paper's) or "dice_ce", see ``SegmentationLoss``.
-        class_weights: Weights of the loss's terms, background first; none: all 1.
-        dice_smooth: Added to numerator and denominator of the Dice loss, in voxels.
-        cross_entropy: Weight of the cross-entropy against the Dice loss in "dice_ce".
-        auxiliary_weight: Weight of the loss on each scale's own scores (deep supervision), averaged over scales,
-            beside the loss on the mixed scores.
         active_organs: Organs that are trained; the others are left out of the softmax for good (the paper's AFT).
             None: all.
-        optimizer: "adam" (the paper's) or "adamw".
-        learning_rate: Peak learning rate.
-        schedule: "cosine", "steps" or "constant", see ``learning_rate_factor``.
-        final_learning_rate: Learning rate of the last step of "cosine".
-        warm_up_steps: Steps of linear warm-up.
-        weight_decay: The optimiser's weight decay.
-        betas: Adam's betas.
-        batch_norm: "train", or "frozen": running statistics are used and stay as they are.
-        batch_norm_momentum: Share of the newest batch in the running statistics.
         init_from: Lightning checkpoint, or model (folder, zip or name), whose weights the network starts from.
-        frozen: "gates" or "trunk" (all but the gates) stays as it is for the first epochs; "none".
-        frozen_epochs: For how many epochs; none: always.
+        network: Which network.
+        loss: What is minimised.
+        optimisation: How the weights move.
+        batch_norm: What batch norm does in training.
+        freezing: Which part of the network stays as it is.
     """
 
     def __init__(
         self,
         organs: Sequence[str] = ("pancreas", "spleen", "kidney"),
-        architecture: str = "AttentionUNet",
-        widths: Sequence[int] = (16, 32, 64, 128, 256),
-        num_subgates: int = 2,
-        gating_conv: bool = False,
-        network_options: dict[str, Any] | None = None,
-        loss: Literal["dice", "dice_ce"] = "dice_ce",
-        class_weights: Sequence[float] | None = None,
-        dice_smooth: float = 50.0,
-        cross_entropy: float = 1.0,
-        auxiliary_weight: float = 0.0,
         active_organs: Sequence[str] | None = None,
-        optimizer: Literal["adam", "adamw"] = "adamw",
-        learning_rate: float = 2e-3,
-        schedule: Literal["cosine", "steps", "constant"] = "cosine",
-        final_learning_rate: float = 0.0,
-        warm_up_steps: int = 40,
-        weight_decay: float = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.98),
-        batch_norm: Literal["train", "frozen"] = "train",
-        batch_norm_momentum: float = 0.03,
         init_from: str | None = None,
-        frozen: Literal["none", "gates", "trunk"] = "none",
-        frozen_epochs: int | None = None,
+        network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen, as the groups below
+        loss: LossOptions = LossOptions(),  # noqa: B008
+        optimisation: OptimisationOptions = OptimisationOptions(),  # noqa: B008
+        batch_norm: BatchNormOptions = BatchNormOptions(),  # noqa: B008
+        freezing: FreezingOptions = FreezingOptions(),  # noqa: B008
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = build(architecture, len(organs) + 1, widths, num_subgates, gating_conv, network_options)
-        set_batch_norm_momentum(self.network, batch_norm_momentum)
-        self._check_options()
+        self.organs = tuple(organs)
+        network, self._loss_options = from_saved(NetworkOptions, network), from_saved(LossOptions, loss)
+        self._optimisation = from_saved(OptimisationOptions, optimisation)
+        self._batch_norm, self._freezing = (
+            from_saved(BatchNormOptions, batch_norm),
+            from_saved(FreezingOptions, freezing),
+        )
+        self.hparams.update(
+            organs=list(organs),
+            active_organs=None if active_organs is None else list(active_organs),
+            network=saved(network),
+            loss=saved(self._loss_options),
+            optimisation=saved(self._optimisation),
+            batch_norm=saved(self._batch_norm),
+            freezing=saved(self._freezing),
+        )
+        self._check_organs(active_organs)
+        self.network = build(network, len(organs) + 1)
+        if self._loss_options.auxiliary_weight and not isinstance(self.network, UNet):
+            raise ValueError(f"loss.auxiliary_weight needs AttentionUNet or UNet, got {network.architecture}")
+        set_batch_norm_momentum(self.network, self._batch_norm.momentum)
         if init_from:
             done = start_from(self.network, organs, read_starting_weights(init_from))
             rank_zero_info(f"init_from {init_from}: {done}")
         self._active = torch.tensor([organ in (active_organs or organs) for organ in organs])
         leave_out_of_softmax(self.network, [n + 1 for n, active in enumerate(self._active) if not active])
-        self._frozen = frozen_modules(self.network, frozen)
+        self._frozen = frozen_modules(self.network, self._freezing.part)
         self.network.to(memory_format=torch.channels_last_3d)
-        self.loss = SegmentationLoss(loss, class_weights or [1.0] * (len(organs) + 1), dice_smooth, cross_entropy)
+        weights = self._loss_options.class_weights or (1.0,) * (len(organs) + 1)
+        self.loss = SegmentationLoss(
+            self._loss_options.kind, weights, self._loss_options.dice_smooth, self._loss_options.cross_entropy
+        )
         self._counts = self._no_counts()
         self._steps_lost = 0
 
-    def _check_options(self) -> None:
-        options = self.hparams
-        classes, strangers = len(options.organs) + 1, set(options.active_organs or ()) - set(options.organs)
-        if options.class_weights is not None and len(options.class_weights) != classes:
-            raise ValueError(f"class_weights needs {classes} entries, got {len(options.class_weights)}")
-        if strangers or options.active_organs == []:
-            raise ValueError(f"active_organs must be some of {list(options.organs)}, got {list(options.active_organs)}")
-        if options.auxiliary_weight and not hasattr(self.network, "scores_per_scale"):
-            raise ValueError(f"auxiliary_weight needs AttentionUNet or UNet, got {options.architecture}")
-        if not 0 <= options.auxiliary_weight < math.inf:
-            raise ValueError(f"auxiliary_weight must not be negative, got {options.auxiliary_weight}")
-        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batch_norm", ("train", "frozen"))):
-            if options[key] not in known:
-                raise ValueError(f"{key} must be one of {', '.join(known)}, got {options[key]!r}")
+    def _check_organs(self, active_organs: Sequence[str] | None) -> None:
+        classes, weights = len(self.organs) + 1, self._loss_options.class_weights
+        if weights is not None and len(weights) != classes:
+            raise ValueError(f"loss.class_weights needs {classes} entries, got {len(weights)}")
+        if active_organs is not None and (not active_organs or set(active_organs) - set(self.organs)):
+            raise ValueError(f"active_organs must be some of {list(self.organs)}, got {list(active_organs)}")
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and attention coefficients, as the network gives them."""
@@ -143,7 +133,7 @@ class SegmentationTask(pl.LightningModule):
             int(np.random.SeedSequence([seed, self.current_epoch, self.global_rank]).generate_state(1)[0])
         )
         self.network.train()
-        hold_batch_norm([self.network] if self.hparams.batch_norm == "frozen" else self._frozen_now())
+        hold_batch_norm([self.network] if self._batch_norm.mode == "frozen" else self._frozen_now())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """One step's loss; what the network needs as padding does not count."""
@@ -156,14 +146,14 @@ class SegmentationTask(pl.LightningModule):
     def _loss_of(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
         """The loss of the mixed scores, and of each scale's own if these count."""
         kept = (..., *(slice(0, size) for size in target.shape[2:]))
-        if not self.hparams.auxiliary_weight:
+        if not self._loss_options.auxiliary_weight:
             return self.loss(self(padded)[0][kept], target, self._with_background(labelled))
         scores, _ = self.network.scores_per_scale(padded.contiguous(memory_format=torch.channels_last_3d))
         scores = [score[kept] for score in scores]
         main = self.loss(self.network.mix(torch.cat(scores, dim=1)), target, self._with_background(labelled))
         auxiliary = sum(self.loss(score, target, self._with_background(labelled)) for score in scores) / len(scores)
         self.log("loss_mixed", main)
-        return main + self.hparams.auxiliary_weight * auxiliary
+        return main + self._loss_options.auxiliary_weight * auxiliary
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave frozen parts alone, and all of the network where a gradient is not finite.
@@ -201,7 +191,7 @@ class SegmentationTask(pl.LightningModule):
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
-        for n in range(len(self.hparams.organs)):
+        for n in range(len(self.organs)):
             known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
             in_prediction, in_target = predicted[known] == n + 1, target[known] == n + 1
             counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum(), known.sum())
@@ -213,7 +203,7 @@ class SegmentationTask(pl.LightningModule):
         overlap, predicted, true, cases = self.all_gather(self._counts).view(-1, *self._counts.shape).sum(dim=0)
         dice = 2 * overlap / (predicted + true).clamp(min=1)
         judged = self._active.to(dice.device) & (cases > 0)
-        names = [organ for organ, is_judged in zip(self.hparams.organs, judged, strict=True) if is_judged]
+        names = [organ for organ, is_judged in zip(self.organs, judged, strict=True) if is_judged]
         self.log_dict(
             {f"dice_{organ}": value for organ, value in zip(names, dice[judged], strict=True)}, sync_dist=True
         )
@@ -221,7 +211,7 @@ class SegmentationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> dict:
         """The optimiser, and its learning rate by step."""
-        options = self.hparams
+        options = self._optimisation
         optimizer = make_optimizer(
             options.optimizer, self.parameters(), options.learning_rate, options.betas, options.weight_decay
         )
@@ -231,10 +221,10 @@ class SegmentationTask(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _no_counts(self) -> Tensor:
-        return torch.zeros(4, len(self.hparams.organs), device=self.device)
+        return torch.zeros(4, len(self.organs), device=self.device)
 
     def _frozen_now(self) -> list[torch.nn.Module]:
-        epochs = self.hparams.frozen_epochs
+        epochs = self._freezing.epochs
         return self._frozen if epochs is None or self.current_epoch < epochs else []
 
     def _parts(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
