@@ -233,8 +233,8 @@ def test_an_exported_model_carries_the_numbers(source, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     content["datamodule_hyper_parameters"].update(known)
     torch.save(content, checkpoint)
-    figures = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
-    (tmp_path / "measured.json").write_text(json.dumps(figures))
+    measured = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
     export(checkpoint, tmp_path / "model", DESCRIPTION, tmp_path / "measured.json")
     model = json.loads((tmp_path / "model" / "model.json").read_text())
     assert model["intensity"] == json.loads((tmp_path / "out" / "dataset.json").read_text())["intensity"]

@@ -338,7 +338,7 @@ def test_the_command_explains_itself(capsys):
 
 
 def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
-    """A predictor that thresholds, a reference on another grid: the figures are those of the masks."""
+    """A predictor that thresholds, a reference on another grid: the metrics are those of the masks."""
     grid = phantoms.grid((40, 44, 48), (2, 2, 2), np.diag([-1.0, -1, 1]))
     masks = {"pancreas": phantoms.ball(grid, (0, 10, 0), 14), "spleen": phantoms.ball(grid, (-30, 0, 0), 12)}
     hu = phantoms.hu_from([(masks["pancreas"], 60.0), (masks["spleen"], 180.0)], -100.0)

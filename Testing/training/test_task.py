@@ -87,7 +87,7 @@ def test_organs_left_out_of_the_softmax_get_no_probability_no_gradient_and_no_lo
     torch.testing.assert_close(loss.detach(), expected)
 
 
-def test_organs_left_out_stay_out_after_steps_and_in_the_validation_figures():
+def test_organs_left_out_stay_out_after_steps_and_in_the_validation_metrics():
     optimisation = {"optimizer": "adam", "weight_decay": 1e-2, **FAST}
     module = task(active_organs=["pancreas"], optimisation=optimisation)
     for n in range(3):

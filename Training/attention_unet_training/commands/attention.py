@@ -1,6 +1,6 @@
 """``attention-unet-train attention``: where the gates of a series of checkpoints look on a case with reference labels.
 
-Pictures after the paper's figures 3 and 4, figures per coefficient map and organ, and a control of randomised weights.
+Pictures after the paper's figures 3 and 4, metrics per coefficient map and organ, and a control of randomised weights.
 """
 
 from __future__ import annotations

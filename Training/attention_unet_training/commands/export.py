@@ -1,7 +1,7 @@
 """A checkpoint -> the model folder that 3D Slicer and ``attention-unet`` load, an ONNX file, a MONAI bundle.
 
 The description (labels, training data, licence, intended use) is a JSON file of the user's; what the checkpoint knows
-(architecture, spacing, intensity rule) is taken from it, and measured figures come from ``evaluate``'s file. A model
+(architecture, spacing, intensity rule) is taken from it, and measured metrics come from ``evaluate``'s file. A model
 folder can be given in the checkpoint's place. All outputs carry the same weights, rounded to half precision.
 """
 
@@ -96,7 +96,7 @@ def export(
         source: Checkpoint, or name, folder or zip of a model.
         output: Model folder.
         description: JSON, see ``export_description``.
-        measured: JSON list of measured figures.
+        measured: JSON list of measured metrics.
         onnx: ONNX file.
         bundle: Folder of a MONAI bundle.
         overwrite: Replace outputs that exist.

@@ -16,7 +16,7 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training patches vary. The paper names affine maps, axial flips and random crops, without figures.
+    """How training patches vary. The paper names affine maps, axial flips and random crops, without numbers.
 
     The defaults are the public code's where it has them: rotations in the axial plane, scales and flips.
 

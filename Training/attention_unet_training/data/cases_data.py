@@ -35,7 +35,7 @@ class CasesData(pl.LightningDataModule):
         augmentation: How patches vary.
         validation_cases: Cases used for validation.
         validate_on: "held_out": validation cases are left out of training; "train": they are training cases (for an
-            overfit check, or to train on all of them; figures then say nothing about new cases).
+            overfit check, or to train on all of them; its Dice then says nothing about new cases).
         validation_shape_kji: Validate on a part of this size around the organs; none: on whole cases, in one pass.
         seed: Seed of patches and of the choice of validation cases.
         workers: Background processes that read and transform.

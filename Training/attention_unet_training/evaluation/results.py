@@ -20,12 +20,12 @@ DEFINITION = 2  # counted up when a metric changes, so that older results are me
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The figures of one case.
+    """The metrics of one case.
 
     Attributes:
         case: The case's id.
         patient: Its patient.
-        organs: Organ -> figures, for organs that both the system and the reference have.
+        organs: Organ -> metrics, for organs that both the system and the reference have.
         seconds: Time of the segmentation, NaN if unknown.
         warnings: What the engine warned of.
     """
@@ -37,7 +37,7 @@ class CaseResult:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types; undefined figures are null."""
+        """JSON types; undefined metrics are null."""
         return without_nan(dataclasses.asdict(self))
 
     @classmethod
@@ -49,8 +49,8 @@ class CaseResult:
             TypeError: If a key is unknown or a value is no number.
         """
         organs = {
-            name: OrganMetrics(**{key: _number(value) for key, value in figures.items()})
-            for name, figures in content["organs"].items()
+            name: OrganMetrics(**{key: _number(value) for key, value in metrics.items()})
+            for name, metrics in content["organs"].items()
         }
         return cls(
             str(content["case"]),

@@ -112,13 +112,13 @@ def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
         raise ValueError(f"geometry mismatch: {apart}, and the labelled organs are too small to tell how they lie")
     best, second = _ranked(found)
     name = flip_name(best, ct.grid)
-    figures = f"fit {found[best]:.2f}, next best flip {found[second]:.2f}"
+    overlaps = f"fit {found[best]:.2f}, next best flip {found[second]:.2f}"
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
         raise ValueError(
-            f"geometry mismatch: {apart}, and content does not tell how they lie ({name} flipped: {figures})"
+            f"geometry mismatch: {apart}, and content does not tell how they lie ({name} flipped: {overlaps})"
         )
     how = f"flipped {name} along the CT's voxels" if best else "voxel by voxel, not flipped"
-    return AlignedLabels(_tidy(np.flip(labels.voxels, best)), (f"{apart}; taken {how}, by content ({figures})",))
+    return AlignedLabels(_tidy(np.flip(labels.voxels, best)), (f"{apart}; taken {how}, by content ({overlaps})",))
 
 
 def _clearly_better(fit: float, other: float) -> bool:

@@ -73,7 +73,7 @@ class CaseTask:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CasePreparation:
     """How a case ended: with its file, or the reason why it is left out.
 
     Attributes:
@@ -89,7 +89,7 @@ class Outcome:
     reused: bool = False
 
 
-def run_case(task: CaseTask) -> Outcome:
+def prepare_case(task: CaseTask) -> CasePreparation:
     """Prepare a case, unless it is there already; whatever goes wrong with it ends here.
 
     Where the intensity rule is to be measured, the image is kept as clipped HU (float32) in ``UNSCALED_FOLDER``.
@@ -99,13 +99,13 @@ def run_case(task: CaseTask) -> Outcome:
         mark = fingerprint(task)
         finished = None if task.overwrite else _find_finished(task, mark)
         if finished is not None:
-            return Outcome(case.id, finished, reused=True)
-        return Outcome(case.id, _prepare(task, mark))
+            return CasePreparation(case.id, finished, reused=True)
+        return CasePreparation(case.id, _prepare(task, mark))
     except Exception as error:
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         logger.log(logging.DEBUG if known else logging.ERROR, "case %s failed", case.id, exc_info=True)
         message = one_sentence(error)
-        return Outcome(case.id, reason=message if known else f"{type(error).__name__}: {message}")
+        return CasePreparation(case.id, reason=message if known else f"{type(error).__name__}: {message}")
 
 
 def fingerprint(task: CaseTask) -> str:

@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .case import Outcome
+from .case import CasePreparation
 from .dataset import Prepared
 from .prepared import PreparedDataset
 from .splits import Drawn
 
 
 @contextmanager
-def progress_bar(total: int, show: bool) -> Iterator[Callable[[Outcome], None]]:
+def progress_bar(total: int, show: bool) -> Iterator[Callable[[CasePreparation], None]]:
     """A bar over the cases; gives the function to call with each one that is finished."""
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

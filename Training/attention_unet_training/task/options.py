@@ -12,7 +12,7 @@ from .freezing import PARTS
 from .losses import KINDS
 from .optimisation import OPTIMIZERS, SCHEDULES
 
-Options = TypeVar("Options")
+Group = TypeVar("Group")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class FreezingOptions:
         _check_choice("freezing.part", self.part, PARTS)
 
 
-def from_saved(kind: type[Options], value: Options | Mapping[str, Any]) -> Options:
+def from_saved(kind: type[Group], value: Group | Mapping[str, Any]) -> Group:
     """A group as it is, or made of what a checkpoint holds of it: plain values, tuples as lists.
 
     Raises:
