@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
@@ -38,7 +39,7 @@ class FitCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments this command was given; ``sys.argv`` does not matter."""
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args(cast("list[str]", args))  # ``make_cli`` gives no other kind
 
     def before_instantiate_classes(self) -> None:
         """Settle what other options imply.

@@ -77,7 +77,8 @@ def analyse(
     if control_seeds < 1:
         raise ValueError(f"the control needs at least one seed, got {control_seeds}")
     prepared: dict[tuple, CaseOnGrid] = {}
-    entries, networks = [], dict(zip(sources, titles(sources), strict=True))
+    entries: list[Entry] = []
+    networks = dict(zip(sources, titles(sources), strict=True))
     for n, (source, title) in enumerate(networks.items(), start=1):
         progress(f"network {n} of {len(networks)}: {title}")
         trained = read_network(source, title)

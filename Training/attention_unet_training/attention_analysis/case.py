@@ -81,10 +81,10 @@ def read_case(
         if not np.isin(reference.voxels, list(values)).any():
             found = ", ".join(f"{value:g}" for value in np.unique(reference.voxels)[:20])
             raise ValueError(f"{labels} has no voxel of {name}={','.join(map(str, values))}; its values are {found}")
-    organs = {name: tuple(values) for name, values in organs.items()}
-    part = keep_largest(np.isin(reference.voxels, organs[position]))
-    centre = reference.grid.ras_of(np.argwhere(part).mean(axis=0)[::-1])
-    return AttentionCase(read_volume(ct), reference, organs, position, tuple(float(x) for x in centre))
+    values_of = {name: tuple(values) for name, values in organs.items()}
+    part = keep_largest(np.isin(reference.voxels, values_of[position]))
+    right, front, up = reference.grid.ras_of(np.argwhere(part).mean(axis=0)[::-1]).tolist()
+    return AttentionCase(read_volume(ct), reference, values_of, position, (right, front, up))
 
 
 def prepare(case: AttentionCase, spacing_mm: tuple[float, float, float], intensity: IntensitySpec) -> CaseOnGrid:

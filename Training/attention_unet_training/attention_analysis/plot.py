@@ -61,8 +61,8 @@ def draw_plot(analysis: Analysis, path: Path) -> None:
 
 def steps_rise(entries: list[Entry]) -> bool:
     """Whether the training step can be the x axis: known everywhere, and rising along the series."""
-    steps = [entry.step for entry in entries]
-    return None not in steps and all(a < b for a, b in zip(steps, steps[1:], strict=False))
+    steps = [entry.step for entry in entries if entry.step is not None]
+    return len(steps) == len(entries) and all(a < b for a, b in zip(steps, steps[1:], strict=False))
 
 
 def _enrichment(organ: str) -> Quantity:
@@ -71,7 +71,7 @@ def _enrichment(organ: str) -> Quantity:
 
 def _draw_series(axes: Axes, entries: list[Entry], quantity: Quantity) -> None:
     by_step = steps_rise(entries)
-    x = [entry.step for entry in entries] if by_step else list(range(len(entries)))
+    x = [entry.step if by_step and entry.step is not None else n for n, entry in enumerate(entries)]
     for name, color, marker in _styles(entries[0]):
         y = [quantity(entry.metrics[name]) for entry in entries]
         axes.plot(x, y, color=color, marker=marker, markersize=5, label=name, linestyle="-" if by_step else ":")

@@ -77,13 +77,14 @@ def record(network: AttentionUNet, network_input: NetworkInput, device: str = "c
             handle.remove()
     coefficients = {name: alpha[0, 0].float().cpu().numpy() for name, alpha in attention.items()}
     arrays = [coefficients, *({name: kept[name] for name in network.gates} for kept in (before, after))]
-    strides = {
-        name: tuple(size // small for size, small in zip(padded.shape, array.shape, strict=True))
-        for group in arrays
-        for name, array in group.items()
-    }
-    volumes = [_volumes(group, strides, network_input) for group in arrays]
-    return Recording(*volumes, strides)
+    strides = {name: _stride(padded.shape, array.shape) for group in arrays for name, array in group.items()}
+    inside, entering, leaving = (_volumes(group, strides, network_input) for group in arrays)
+    return Recording(inside, entering, leaving, strides)
+
+
+def _stride(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int, int]:
+    d, h, w = (size // small for size, small in zip(fine, coarse, strict=True))
+    return d, h, w
 
 
 def _magnitude(features: Tensor) -> np.ndarray:

@@ -97,6 +97,7 @@ def _control_cell(controls: Sequence[OrganAttention]) -> str:
 
 
 def _rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    runs: list[tuple[str, int | None, int | None, dict[str, MapMetrics]]]
     runs = [(entry.title, entry.step, None, entry.metrics) for entry in analysis.entries]
     runs += [(f"control: {run.kind}", None, run.seed, run.metrics) for run in analysis.controls]
     for network, step, seed, metrics in runs:

@@ -64,13 +64,14 @@ def cut(case: AttentionCase, prepared: CaseOnGrid, recording: Recording) -> View
         return Shown(_slices(volume.voxels, volume.grid, planes), float(low), float(high))
 
     organs = {name: _slices(case.mask(name), case.reference.grid, planes) for name in case.organs}
-    groups = [
+    coefficients, before, after = (
         {name: shown(name, volume) for name, volume in group.items()}
         for group in (recording.coefficients, recording.before, recording.after)
-    ]
+    )
     gates = {gate: recording.maps_of(gate) for gate in recording.gates}
     cell_mm = {gate: float(recording.before[gate].spacing_mm[0]) for gate in recording.gates}
-    return Views(_slices(case.ct.voxels, case.ct.grid, planes, True), organs, *groups, gates, cell_mm)
+    ct = _slices(case.ct.voxels, case.ct.grid, planes, antialias=True)
+    return Views(ct, organs, coefficients, before, after, gates, cell_mm)
 
 
 def plane_grid(source: Grid, view: str, through_ras_mm: tuple[float, float, float]) -> Grid:

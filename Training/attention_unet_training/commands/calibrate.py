@@ -174,7 +174,8 @@ def calibrate(
         offsets = offsets_for_volumes(scored, chosen)
         network = loaded.network
         with torch.no_grad():
-            network.mix.bias += torch.from_numpy(offsets).to(network.mix.bias)
+            bias = network.get_parameter("mix.bias")
+            bias.add_(torch.from_numpy(offsets).to(bias))
         write_weights(draft, checkpoint, network.state_dict())
     return _rows(loaded.organs, scored, offsets)
 
@@ -267,7 +268,8 @@ def _rows(organs: Sequence[str], scored: Sequence[Scored], offsets: np.ndarray) 
     rows = []
     for channel, organ in enumerate(organs, start=1):
         true = target == channel
-        volumes = [np.count_nonzero(found == channel) / max(1, np.count_nonzero(true)) for found in (before, after)]
+        true_vox = max(1, int(np.count_nonzero(true)))
+        volumes = [np.count_nonzero(found == channel) / true_vox for found in (before, after)]
         overlaps = [dice(found == channel, true) for found in (before, after)]
         rows.append(Calibration(organ, float(offsets[channel]), *overlaps, *volumes))
     return rows

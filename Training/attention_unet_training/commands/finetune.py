@@ -97,7 +97,10 @@ def finetune(options: argparse.Namespace) -> Path:
     )
     data.setup("fit")  # cases that are too few are noticed before the model is loaded
     trainer.fit(make_task(options, spec, organs), data, ckpt_path=str(options.resume) if options.resume else None)
-    return Path(trainer.checkpoint_callback.best_model_path)
+    best = trainer.checkpoint_callback
+    if not isinstance(best, ModelCheckpoint):
+        raise RuntimeError(f"the trainer must keep checkpoints, got {best}")
+    return Path(best.best_model_path)
 
 
 def make_task(options: argparse.Namespace, spec: ModelSpec, organs: list[str]) -> SegmentationTask:

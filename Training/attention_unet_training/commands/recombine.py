@@ -112,7 +112,8 @@ def recombine_atlas(
         draft.mkdir()
         for anatomy in anatomies:
             _write(draft / f"{anatomy.name}.nii.gz", anatomy.labels, PREPARED_SPACING_MM)
-        record, recipients = {}, list(mixable)
+        record: dict[str, dict[str, str]] = {}
+        recipients = list(mixable)
         while len(record) < count:
             if not recipients:
                 raise RuntimeError(
@@ -144,8 +145,8 @@ def _mixture(
         rng = np.random.default_rng([seed, new, attempt])
         chosen = others
         if len(others) > MOST_DONORS:
-            chosen = rng.choice(others, MOST_DONORS, replace=False)
-        donors = [anatomies[int(number)] for number in chosen]
+            chosen = rng.choice(others, MOST_DONORS, replace=False).tolist()
+        donors = [anatomies[number] for number in chosen]
         labels, taken = recombine(anatomies[recipient], donors, RecombinationConfig(), rng)
         if taken:
             return labels, taken

@@ -100,7 +100,8 @@ def _scanner_grid(source: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     directions = np.array([-1.0, -1.0, 1.0])
     matrix = np.diag([*(directions * spacing_mm), 1.0])
     matrix[:3, 3] = source.corners_ras_mm().mean(axis=0) - directions * (sizes - 1) / 2 * spacing_mm
-    return Grid(tuple(int(size) for size in sizes[::-1]), matrix)
+    i, j, k = sizes.tolist()
+    return Grid((k, j, i), matrix)
 
 
 def _write(volume: Volume, path: Path, sample: SyntheticSample, attribution: str) -> None:

@@ -114,4 +114,4 @@ def _mapped(array: np.ndarray, start: Sequence[int], shape: Triple, matrix: np.n
     window = read_window(array, np.subtract(start, margin), np.add(shape, 2 * margin))
     change = Affine(affine=matrix, mode=mode, padding_mode="border", image_only=True)
     result = change(torch.from_numpy(window[None].astype(np.float32)), spatial_size=shape)
-    return result.numpy()
+    return torch.as_tensor(result).numpy()

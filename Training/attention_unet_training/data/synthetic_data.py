@@ -44,7 +44,7 @@ class SyntheticPatches(Dataset):
     ) -> None:
         self._replicate_edges = replicate_edges
         self._anatomies, self._config, self._intensity = anatomies, config, intensity
-        self._shape, self._spacing_mm = tuple(shape_kji), spacing_mm
+        self._shape, self._spacing_mm = (shape_kji[0], shape_kji[1], shape_kji[2]), spacing_mm
         self._first_seed, self._count = first_seed, count
 
     def __len__(self) -> int:
@@ -92,13 +92,14 @@ class SyntheticCTData(pl.LightningDataModule):
         self.atlas, self.anatomies, self.patches, self.workers = atlas, anatomies, patches, workers
         self.intensity, self.training_config = intensity.rule(), variation.generator_config()
         # checkpoints hold plain values; the spacing lies where that of ``CasesData`` does
-        groups = {"anatomies": anatomies, "patches": patches, "variation": variation, "intensity": intensity}
         self.hparams.update(
-            {name: dataclasses.asdict(group) for name, group in groups.items()},
             atlas=str(atlas),
+            anatomies=dataclasses.asdict(anatomies) | {"cache": str(anatomies.cache)},
+            patches=dataclasses.asdict(patches),
+            variation=dataclasses.asdict(variation),
+            intensity=dataclasses.asdict(intensity),
             spacing_mm=patches.spacing_mm,
         )
-        self.hparams.anatomies["cache"] = str(anatomies.cache)
         self._train: Atlas | None = None
         self._held_out: Atlas | None = None
 
@@ -123,7 +124,11 @@ class SyntheticCTData(pl.LightningDataModule):
                     f"{TURN_WITHOUT_ORGANS} at most"
                 )
 
-    def _patches(self, anatomies: Atlas, config: SyntheticCTConfig, first_seed: int, count: int) -> SyntheticPatches:
+    def _patches(
+        self, anatomies: Atlas | None, config: SyntheticCTConfig, first_seed: int, count: int
+    ) -> SyntheticPatches:
+        if anatomies is None:
+            raise RuntimeError("setup has to read the label maps before patches are made of them")
         options = self.patches
         return SyntheticPatches(
             anatomies,

@@ -34,7 +34,8 @@ def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
     options = read_training_options(path)
     network = _network(options, path)
     spec = _spec(path, options, network)
-    return Model(spec, network), tuple(options.model.get("active_organs") or options.organs)
+    model = Model(spec, network)  # type: ignore[arg-type]  # MONAI's networks keep the same contract
+    return model, tuple(options.model.get("active_organs") or options.organs)
 
 
 def _network(options: TrainingOptions, path: Path) -> nn.Module:

@@ -88,8 +88,8 @@ def _is_bold(evaluation: Evaluation, title: str, organ: str, metric: Metric) -> 
     if title in others:
         compared = evaluation.compared(title, organ, metric.key)
         return compared.significant and sign * compared.difference > 0
-    compared = [evaluation.compared(other, organ, metric.key) for other in others]
-    return bool(compared) and all(entry.significant and sign * entry.difference < 0 for entry in compared)
+    rivals = [evaluation.compared(other, organ, metric.key) for other in others]
+    return bool(rivals) and all(entry.significant and sign * entry.difference < 0 for entry in rivals)
 
 
 def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> list[str]:

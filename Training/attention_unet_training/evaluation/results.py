@@ -76,7 +76,7 @@ class ResultStore:
         if self.folder is None:
             return None
         try:
-            content = json.loads(self._path(case, fingerprint).read_text(encoding="utf-8"))
+            content = json.loads(_path(self.folder, case, fingerprint).read_text(encoding="utf-8"))
             return CaseResult.from_json(content["result"]) if content["fingerprint"] == fingerprint else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -89,11 +89,13 @@ class ResultStore:
         """
         if self.folder is not None:
             content = {"fingerprint": fingerprint, "result": result.to_json()}
-            write_text(self._path(result.case, fingerprint), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            write_text(_path(self.folder, result.case, fingerprint), text)
 
-    def _path(self, case: str, fingerprint: dict[str, Any]) -> Path:
-        digest = hashlib.sha256(json.dumps([case, fingerprint], sort_keys=True).encode()).hexdigest()
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}.{digest[:16]}.json"
+
+def _path(folder: Path, case: str, fingerprint: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps([case, fingerprint], sort_keys=True).encode()).hexdigest()
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}.{digest[:16]}.json"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
@@ -97,7 +98,9 @@ def distances_mm(points_ras_mm: np.ndarray, surface: Surface) -> np.ndarray:
     locator.SetDataSet(mesh)
     locator.BuildLocator()
     nearest, cell = [0.0, 0.0, 0.0], vtkGenericCell()
-    cell_id, part, squared = reference(0), reference(0), reference(0.0)
+    cell_id: Any = reference(0)  # VTK fills these; its type hints ask for plain numbers, which it could not fill
+    part: Any = reference(0)
+    squared: Any = reference(0.0)
     result = np.empty(len(points_ras_mm))
     for n, point in enumerate(points_ras_mm.tolist()):
         locator.FindClosestPoint(point, nearest, cell, cell_id, part, squared)

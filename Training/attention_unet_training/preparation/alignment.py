@@ -72,7 +72,7 @@ def on_same_places(labels: Volume, target: Grid) -> np.ndarray | None:
     stray = corners @ (mapping[:3, :3] - turn).T + mapping[:3, 3] - start
     if np.abs(stray).max() > SAME_PLACE_VOX:
         return None
-    return np.flip(array, [2 - axis for axis in range(3) if backwards[axis]])
+    return np.flip(array, tuple(2 - axis for axis in range(3) if backwards[axis]))
 
 
 def flip_name(flip: Flip, grid: Grid) -> str:
@@ -126,7 +126,7 @@ def _clearly_better(fit: float, other: float) -> bool:
 
 
 def _ranked(found: dict[Flip, float]) -> tuple[Flip, Flip]:
-    first, second, *_ = sorted(found, key=found.get, reverse=True)
+    first, second, *_ = sorted(found, key=lambda flip: found[flip], reverse=True)
     return first, second
 
 

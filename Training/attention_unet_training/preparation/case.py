@@ -165,7 +165,7 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
     aligned = align(labels, ct)
-    prepared = preprocess(ct, options.spacing_mm, rule.clipping if measured else rule)
+    prepared = preprocess(ct, options.spacing_mm, rule.clipping if isinstance(rule, IntensityToMeasure) else rule)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
     image = prepared.hu if measured else prepared.image.astype(np.float16)
     voxels = {organ: int(np.count_nonzero(classes == n)) for n, organ in enumerate(options.organs, start=1)}

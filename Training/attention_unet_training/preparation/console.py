@@ -21,8 +21,8 @@ from .splits import Drawn
 def progress_bar(total: int, show: bool) -> Iterator[Callable[[CasePreparation], None]]:
     """A bar over the cases; gives the function to call with each one that is finished."""
     console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    columns += (TextColumn("{task.fields[case]}", markup=False),)
+    name = TextColumn("{task.fields[case]}", markup=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), name)
     with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         task = bar.add_task("", total=total, case="")
         yield lambda outcome: bar.update(task, advance=1, case=outcome.id)

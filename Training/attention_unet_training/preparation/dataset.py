@@ -203,7 +203,8 @@ def _settled_record(
     files = [outcome.file for outcome in outcomes if outcome.file is not None]
     if not files:
         raise ValueError(f"none of the {len(left_out)} cases can be used: {_reasons(left_out)}")
-    rule, remarks = shared.intensity, ()
+    rule = shared.intensity
+    remarks: tuple[str, ...] = ()
     if isinstance(rule, IntensityToMeasure):
         rule = scale_cases(folder, rule, files, options.overwrite)
         remarks = (_measured(rule, len(files)),)

@@ -66,11 +66,14 @@ def fits(classes: np.ndarray, ct: Volume) -> dict[Flip, float]:
 
 def _shell(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> Shell | None:
     reach = [max(1, round(SHELL_MM / spacing)) for spacing in spacing_mm]  # i, j, k
-    box = nonzero_box(mask)
-    box = tuple(
+    tight = nonzero_box(mask)
+    if tight is None:
+        return None
+    k, j, i = (
         slice(max(0, part.start - margin), min(size, part.stop + margin))
-        for part, margin, size in zip(box, reach[::-1], mask.shape, strict=True)
+        for part, margin, size in zip(tight, reach[::-1], mask.shape, strict=True)
     )
+    box = (k, j, i)
     inside = mask[box]
     image = sitk.GetImageFromArray(inside.astype(np.uint8))
     around = sitk.GetArrayFromImage(sitk.BinaryDilate(image, reach)).astype(bool) & ~inside

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -183,7 +184,7 @@ def _read_cache(path: Path, key: str) -> PreparedAnatomy | None:
         header = json.loads(str(archive["header"]))
         if header["key"] != key:
             return None
-        mappings = {
+        mappings: dict[str, Any] = {
             mapping: {name.partition("/")[2]: archive[name] for name in archive.files if name.startswith(f"{mapping}/")}
             for mapping in _MAPPINGS
         }

@@ -180,9 +180,8 @@ def _crop_in_plane(labels: np.ndarray, margin_vox: int = 4) -> np.ndarray:
     columns = np.flatnonzero(labels.any(axis=(0, 1)))
     if not len(rows):
         raise ValueError("No structure is large enough to survive the resampling.")
-    rows = slice(max(0, rows[0] - margin_vox), rows[-1] + 1 + margin_vox)
-    columns = slice(max(0, columns[0] - margin_vox), columns[-1] + 1 + margin_vox)
-    return np.ascontiguousarray(labels[:, rows, columns])
+    box_j, box_i = (slice(max(0, hits[0] - margin_vox), hits[-1] + 1 + margin_vox) for hits in (rows, columns))
+    return np.ascontiguousarray(labels[:, box_j, box_i])
 
 
 def _numbers(names: tuple[str, ...]) -> list[int]:

@@ -78,8 +78,9 @@ def recombine(
     Raises:
         ValueError: If a donor has another spacing.
     """
-    maps = {donor.name: skeleton_map(recipient, donor, config) for donor in donors}
-    chosen = _choose_donors(recipient, [donor for donor in donors if maps[donor.name] is not None], config, rng)
+    found = {donor.name: skeleton_map(recipient, donor, config) for donor in donors}
+    maps = {name: matrix for name, matrix in found.items() if matrix is not None}
+    chosen = _choose_donors(recipient, [donor for donor in donors if donor.name in maps], config, rng)
     in_trunk = recipient.hull_distance_mm <= -config.trunk_depth_mm
     labels = recipient.labels.copy()
     for group in chosen:

@@ -25,7 +25,7 @@ def frozen_modules(network: nn.Module, part: str) -> list[nn.Module]:
         return []
     if not isinstance(network, AttentionUNet):
         raise ValueError(f"freezing.part {part} needs an AttentionUNet, got {type(network).__name__}")
-    gates = [module for module in (network.gates, network.gating_signal) if module is not None]
+    gates: list[nn.Module] = [module for module in (network.gates, network.gating_signal) if module is not None]
     if part == "gates":
         return gates
     return [module for module in network.children() if not any(module is gate for gate in gates)]
@@ -64,5 +64,5 @@ def leave_out_of_softmax(network: nn.Module, classes: Sequence[int]) -> None:
         return
     if not isinstance(network, UNet):
         raise ValueError(f"active_organs needs the architecture AttentionUNet or UNet, got {type(network).__name__}")
-    network.mix.weight[list(classes)] = 0
-    network.mix.bias[list(classes)] = NEVER
+    network.get_parameter("mix.weight")[list(classes)] = 0
+    network.get_parameter("mix.bias")[list(classes)] = NEVER

@@ -31,6 +31,8 @@ class SegmentationLoss(nn.Module):
         ValueError: If ``kind`` is unknown.
     """
 
+    class_weights: Tensor
+
     def __init__(self, kind: str, class_weights: Sequence[float], smooth: float, cross_entropy: float = 1.0) -> None:
         super().__init__()
         if kind not in KINDS:

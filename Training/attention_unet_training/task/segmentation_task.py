@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from AttentionUNetSegmentationLib.inference.network import UNet
@@ -66,6 +67,8 @@ class SegmentationTask(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.organs = tuple(organs)
+        # Lightning hands a checkpoint's groups over as mappings; saving them as plain values keeps checkpoints readable
+        # with weights_only, and by versions whose classes have other names
         network, self._loss_options = from_saved(NetworkOptions, network), from_saved(LossOptions, loss)
         self._optimisation = from_saved(OptimisationOptions, optimisation)
         self._batch_norm, self._freezing = (
@@ -92,7 +95,8 @@ class SegmentationTask(pl.LightningModule):
         self._active = torch.tensor([organ in (active_organs or organs) for organ in organs])
         leave_out_of_softmax(self.network, [n + 1 for n, active in enumerate(self._active) if not active])
         self._frozen = frozen_modules(self.network, self._freezing.part)
-        self.network.to(memory_format=torch.channels_last_3d)
+        # PyTorch takes a layout alone, its type hints do not know it
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         weights = self._loss_options.class_weights or (1.0,) * (len(organs) + 1)
         self.loss = SegmentationLoss(
             self._loss_options.kind, weights, self._loss_options.dice_smooth, self._loss_options.cross_entropy
@@ -145,11 +149,10 @@ class SegmentationTask(pl.LightningModule):
 
     def _loss_of(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
         """The loss of the mixed scores, and of each scale's own if these count."""
-        kept = (..., *(slice(0, size) for size in target.shape[2:]))
-        if not self._loss_options.auxiliary_weight:
-            return self.loss(self(padded)[0][kept], target, self._with_background(labelled))
+        if not (self._loss_options.auxiliary_weight and isinstance(self.network, UNet)):
+            return self.loss(_without_padding(self(padded)[0], target), target, self._with_background(labelled))
         scores, _ = self.network.scores_per_scale(padded.contiguous(memory_format=torch.channels_last_3d))
-        scores = [score[kept] for score in scores]
+        scores = [_without_padding(score, target) for score in scores]
         main = self.loss(self.network.mix(torch.cat(scores, dim=1)), target, self._with_background(labelled))
         auxiliary = sum(self.loss(score, target, self._with_background(labelled)) for score in scores) / len(scores)
         self.log("loss_mixed", main)
@@ -187,7 +190,7 @@ class SegmentationTask(pl.LightningModule):
         """
         image, target, labelled = self._parts(batch)
         logits, attention = self(pad_as_engine(image, self.network))
-        logits = logits[(..., *(slice(0, size) for size in target.shape[2:]))]
+        logits = _without_padding(logits, target)
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
@@ -200,7 +203,8 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice per organ that is active and labelled, over all validation voxels, and their mean."""
-        overlap, predicted, true, cases = self.all_gather(self._counts).view(-1, *self._counts.shape).sum(dim=0)
+        gathered = torch.as_tensor(self.all_gather(self._counts))  # (processes, 4, organs), or (4, organs) of one
+        overlap, predicted, true, cases = gathered.view(-1, *self._counts.shape).sum(dim=0)
         dice = 2 * overlap / (predicted + true).clamp(min=1)
         judged = self._active.to(dice.device) & (cases > 0)
         names = [organ for organ, is_judged in zip(self.organs, judged, strict=True) if is_judged]
@@ -209,7 +213,7 @@ class SegmentationTask(pl.LightningModule):
         )
         self.log("dice", dice[judged].mean(), prog_bar=True, sync_dist=True)
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and its learning rate by step."""
         options = self._optimisation
         optimizer = make_optimizer(
@@ -239,3 +243,9 @@ class SegmentationTask(pl.LightningModule):
     @staticmethod
     def _with_background(labelled: Tensor | None) -> Tensor | None:
         return None if labelled is None else torch.cat([torch.ones_like(labelled[:, :1]), labelled], dim=1)
+
+
+def _without_padding(logits: Tensor, target: Tensor) -> Tensor:
+    """(N, C, ...) of a padded image on the target's voxels: padding lies at the end of each axis."""
+    depth, height, width = target.shape[2:]
+    return logits[..., :depth, :height, :width]

@@ -62,7 +62,8 @@ def load(folder: Path) -> DatasetSource:
 
 def _find(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Number -> folder of the CT, and number -> label map; the folders of the CTs are not searched."""
-    scans, labels = {}, {}
+    scans: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
     for place, folders, files in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
         for name in list(folders):
