@@ -18,7 +18,7 @@ from attention_unet_training.attention_analysis.series import read_network, titl
 from attention_unet_training.attention_analysis.tables import beyond
 from attention_unet_training.attention_analysis.views import plane_grid
 from attention_unet_training.cli import main
-from attention_unet_training.commands.attention import parse_organ
+from attention_unet_training.organ_values import parse_organ
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.imaging.measures import measure_attention
 from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput, preprocess

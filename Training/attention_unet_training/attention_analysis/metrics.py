@@ -85,6 +85,7 @@ def separation(alpha: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> fl
     Returns:
         A chance in [0, 1], ties counted half; 0.5 if there is nothing inside or nothing outside.
     """
+    # Mann and Whitney's U without sorting pairs: equal values share a rank, so few values make few bins
     _, rank = np.unique(alpha, return_inverse=True)
     a = np.bincount(rank.ravel(), inside.ravel())
     b = np.bincount(rank.ravel(), outside.ravel())

@@ -18,6 +18,7 @@ from ..attention_analysis.pictures import draw_gate, draw_series
 from ..attention_analysis.plot import draw_plot
 from ..attention_analysis.tables import to_csv, to_json, to_markdown
 from ..attention_analysis.views import PLANES
+from ..organ_values import parse_organ
 from ..staging import Output, staged
 
 FILES = ("attention.csv", "attention.json", "attention.md", "series.png", "coefficients_*.png", "gates/*_s*.png")
@@ -59,21 +60,6 @@ def write(analysis: Analysis, folder: Path) -> None:
     for n, entry in enumerate(analysis.entries, start=1):
         for gate in entry.views.gates:
             draw_gate(analysis, entry, gate, folder / "gates" / f"{n:02d}_{gate}.png")
-
-
-def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
-    """``kidney=3,4`` -> ("kidney", (3, 4)).
-
-    Raises:
-        ValueError: If it does not look like that.
-    """
-    name, _, values = text.partition("=")
-    try:
-        if not name:
-            raise ValueError
-        return name, tuple(int(value) for value in values.split(","))
-    except ValueError:
-        raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -210,10 +210,11 @@ def offsets_for_volumes(scored: Sequence[Scored], channels: Sequence[int]) -> np
     offsets = np.zeros(len(scored[0].logits), dtype=np.float32)
     for _ in range(MAX_SWEEPS):
         previous = offsets.copy()
+        # one organ after the other, each against the offsets of the others so far, until none changes any more
         for channel in channels:
             leads = np.concatenate([_lead_over(patch.logits, offsets, channel).ravel() for patch in scored])
             true = sum(int(np.count_nonzero(patch.target == channel)) for patch in scored)
-            rank = min(true, leads.size - 1)
+            rank = min(true, leads.size - 1)  # an organ that fills every patch has no voxel to leave out
             offsets[channel] = np.partition(leads, rank)[rank]
         if np.abs(offsets - previous).max() < SETTLED:
             return offsets

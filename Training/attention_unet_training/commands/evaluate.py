@@ -20,6 +20,7 @@ from ..evaluation.published import TABLES
 from ..evaluation.results import ResultStore, write_text
 from ..evaluation.runner import run
 from ..evaluation.systems import Column, label_map_column, model_column
+from ..organ_values import parse_organ
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
 ORGAN = "NAME=VALUE[,VALUE]"
@@ -119,7 +120,7 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
         if path:
             check_writable(path)
     store = ResultStore(parsed.report_dir / CASES_FOLDER if parsed.report_dir else None)
-    outcomes, infos = run(columns, cases, store, dict(map(_organ, parsed.organ)), parsed.time_runs)
+    outcomes, infos = run(columns, cases, store, dict(map(parse_organ, parsed.organ)), parsed.time_runs)
     named = not parsed.ct or bool(parsed.patient)
     return Evaluation(data, infos, outcomes, not parsed.raw, named)
 
@@ -136,7 +137,7 @@ def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:
         raise ValueError("--split and --fold belong to --dataset, not to --ct")
     if not parsed.data_name:
         raise ValueError("--ct needs --data-name: what the cases are called in figures")
-    organs = dict(map(_organ, parsed.organ))
+    organs = dict(map(parse_organ, parsed.organ))
     return cases_of_files(parsed.ct, parsed.labels, organs, parsed.patient), parsed.data_name
 
 
@@ -144,7 +145,7 @@ def _columns(parsed: argparse.Namespace, cases: Sequence[EvaluationCase]) -> lis
     options = Options(device=parsed.device, backend=parsed.backend, attention=False, clean_up=not parsed.raw)
     folds = {case.fold for case in cases}
     columns = [model_column(text, options, folds) for text in parsed.model]
-    values = {name: tuple(entry) for name, entry in map(_organ, parsed.prediction_organ)}
+    values = dict(map(parse_organ, parsed.prediction_organ))
     columns += [label_map_column(text, values) for text in parsed.predictions]
     if not columns:
         raise ValueError("give at least one --model or --predictions")
@@ -167,11 +168,3 @@ def _write(parsed: argparse.Namespace, evaluation: Evaluation) -> None:
         print(f"\nwrote {CSV_FILE}, {JSON_FILE} and {TABLE_FILE} to {parsed.report_dir}")
     if parsed.output:
         merge_measurements(parsed.output, measurements(evaluation))
-
-
-def _organ(text: str) -> tuple[str, list[int]]:
-    name, _, values = text.partition("=")
-    try:
-        return name, [int(value) for value in values.split(",")]
-    except ValueError:
-        raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None

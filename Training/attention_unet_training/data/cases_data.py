@@ -148,6 +148,7 @@ def choose_validation(
         raise ValueError(f"validation_cases must be at least 1, got {count}; validate_on: train keeps all for training")
     if validate_on == "train":
         return tuple(cases), tuple(cases[:count])
+    # sorted before it is shuffled: sets have another order in every process
     patients = sorted({case.patient for case in cases})
     random.Random(seed).shuffle(patients)
     held_out: set[str] = set()

@@ -42,6 +42,7 @@ class EpochSampler(DistributedSampler):
     def _numbers(self) -> range:
         if not self._anew:
             return range(self.rank, self._per_epoch, self.num_replicas)
+        # numbers go on from epoch to epoch, as each stands for another sample
         first, count = self.epoch * self._per_epoch, self._per_epoch // self.num_replicas * self.num_replicas
         return range(first + self.rank, first + count, self.num_replicas)
 

@@ -74,6 +74,7 @@ def surface_of(mask: np.ndarray, grid: Grid) -> Surface:
     box = nonzero_box(mask)
     if box is None:
         raise ValueError("an empty mask has no surface")
+    # a border of background closes the surface of a mask that touches the edge of its grid
     padded = np.pad(mask[box], 1).astype(np.uint8)
     image = vtkImageData()
     image.SetDimensions(*padded.shape[::-1])
@@ -86,6 +87,7 @@ def surface_of(mask: np.ndarray, grid: Grid) -> Surface:
     edges.ComputeScalarsOff()
     edges.Update()
     mesh = edges.GetOutput()
+    # VTK works in voxels and knows no oblique or flipped grid: the grid itself brings the vertices into the world
     ijk = vtk_to_numpy(mesh.GetPoints().GetData()).astype(np.float64) + [part.start - 1 for part in box[::-1]]
     triangles = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3)
     return Surface(grid.ras_of(ijk), triangles.astype(np.int64))

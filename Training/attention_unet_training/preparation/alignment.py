@@ -60,9 +60,11 @@ def on_same_places(labels: Volume, target: Grid) -> np.ndarray | None:
     """The labels' array in the target's order of axes, or None if the voxels do not lie in the same places."""
     mapping = np.linalg.inv(target.ijk_to_ras) @ labels.ijk_to_ras
     turn = np.round(mapping[:3, :3])
+    # only axes that change places or direction leave voxels where they are: one 1 per column, orthogonal
     if not np.array_equal(np.abs(turn).sum(axis=0), np.ones(3)) or not np.array_equal(turn @ turn.T, np.eye(3)):
         return None
     source = [int(np.flatnonzero(turn[axis])[0]) for axis in range(3)]  # target axis i, j, k -> axis of the labels
+    # arrays are (k, j, i), matrices (i, j, k): axis a of one is axis 2 - a of the other
     array = labels.voxels.transpose([2 - source[2 - axis] for axis in range(3)])
     if array.shape != target.shape_kji:
         return None

@@ -87,6 +87,7 @@ def _fit(hu: np.ndarray, shell: Shell) -> float:
     sides = part[shell.inside], part[shell.around]
     means = [float(side.mean(dtype=np.float64)) for side in sides]
     variances = [float(side.var(dtype=np.float64)) for side in sides]
+    # variance of both sides mixed half and half, which is what one normal distribution for both has to cover
     pooled = sum(variances) / 2 + (means[0] - means[1]) ** 2 / 4
     noise = NOISE_HU**2
     return float(np.log(pooled + noise) / 2 - sum(np.log(variance + noise) for variance in variances) / 4)

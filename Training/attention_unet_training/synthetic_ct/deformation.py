@@ -96,6 +96,7 @@ def _affine(config: DeformationConfig, randomness: Randomness) -> torch.Tensor:
             math.cos(angle),
         ]
         matrix = matrix @ rotation
+    # logarithms: half and double are as likely
     overall = randomness.uniform(-config.log_scale, config.log_scale)
     scales = [
         math.exp(overall + randomness.uniform(-config.log_axis_scale, config.log_axis_scale)) for _ in range(_AXES)
@@ -125,12 +126,13 @@ def _move_organs(
     config: DeformationConfig,
     randomness: Randomness,
 ) -> torch.Tensor:
-    """Grow or shrink and shift organs one by one, each within a Gaussian around its centroid."""
+    """Dilate or shrink and shift organs one by one, each within a Gaussian around its centroid."""
     for name, organ in anatomy.organs.items():
         if not randomness.chance(config.organ_probability):
             continue
         growth = (config.spleen_log_growth if name == "spleen" else config.organ_log_growth).draw(randomness)
         shift = torch.tensor([randomness.normal(sd) for sd in config.organ_shift_sd_mm]).view(_AXES, 1, 1, 1)
+        # each voxel asks where it comes from, so an organ dilates where its voxels look nearer to its centroid
         offset = source - torch.tensor(organ.centroid_mm).float().view(_AXES, 1, 1, 1)
         width = torch.tensor(organ.spread_mm).float().clamp(6, 60).view(_AXES, 1, 1, 1) * config.organ_reach
         weight = torch.exp(-0.5 * ((offset / width) ** 2).sum(0))

@@ -124,13 +124,13 @@ def skeleton_map(recipient: PreparedAnatomy, donor: PreparedAnatomy, config: Rec
         return None
     sources = np.array([[*here[name], 1.0] for name in common])
     solution, _, rank, _ = np.linalg.lstsq(sources, np.array([there[name] for name in common]), rcond=None)
-    if rank < 4:
+    if rank < 4:  # bones in one plane leave the direction across it open
         return None
     matrix = np.eye(4)
     matrix[:3] = solution.T
-    factor = np.linalg.det(matrix)
+    volume_ratio = np.linalg.det(matrix)  # of the donor to the recipient
     limit = config.largest_volume_factor
-    return matrix if 1 / limit <= factor <= limit else None
+    return matrix if 1 / limit <= volume_ratio <= limit else None
 
 
 def _choose_donors(
@@ -161,8 +161,10 @@ def _moved(
     centre = np.argwhere(recipient.labels == main).mean(axis=0)
     shift = pull * (centre - mapped.mean(axis=0))
     height = mapped[:, 0] + shift[0]
+    # a scan that ends within an organ cuts it in the mixture too; that is no lack of room
     in_scan = np.count_nonzero((height > -0.5) & (height < len(recipient.labels) - 0.5))
     organs = np.where(_is_one_of(donor.labels, GROUPS[group]), donor.labels, np.uint8(0))
+    # SciPy asks for the map from the result back to the donor: moving the result by `shift` is asking `shift` before
     offset = to_donor[:3, 3] - to_donor[:3, :3] @ shift
     moved = ndimage.affine_transform(organs, to_donor[:3, :3], offset, recipient.labels.shape, order=0)
     return moved, in_scan / np.linalg.det(to_donor)

@@ -80,7 +80,7 @@ STRUCTURES = (
 # Parts that lie beside or above the trunk and would spoil its convex outline.
 OUTSIDE_TRUNK = (*LIMB_BONES, "skull", "brain")
 
-# Organs that are grown, shrunk and shifted one by one.
+# Organs that are dilated, shrunk and shifted one by one.
 MOVABLE_ORGANS = (
     "spleen",
     "pancreas",

@@ -92,6 +92,7 @@ class SegmentationTask(pl.LightningModule):
         if init_from:
             done = start_from(self.network, organs, read_starting_weights(init_from))
             rank_zero_info(f"init_from {init_from}: {done}")
+        # after the start: weights of a model give the left-out organs a probability again
         self._active = torch.tensor([organ in (active_organs or organs) for organ in organs])
         leave_out_of_softmax(self.network, [n + 1 for n, active in enumerate(self._active) if not active])
         self._frozen = frozen_modules(self.network, self._freezing.part)
