@@ -6,7 +6,9 @@ import torch
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands import calibrate as calibrate_module
-from attention_unet_training.commands.calibrate import Scored, calibrate, offsets_for_volumes
+from attention_unet_training.commands.calibrate import calibrate
+from attention_unet_training.evaluation import calibration
+from attention_unet_training.evaluation.calibration import Scored, offsets_for_volumes
 from attention_unet_training.task.checkpoints import load_network
 from support.box_anatomy import write_atlas
 from support.training_checkpoints import tiny_network, write_checkpoint
@@ -59,7 +61,7 @@ def test_neighbouring_organs_are_balanced_against_each_other():
 
 
 def test_offsets_that_do_not_settle_are_refused(monkeypatch):
-    monkeypatch.setattr(calibrate_module, "MAX_SWEEPS", 1)
+    monkeypatch.setattr(calibration, "MAX_SWEEPS", 1)
     patch = scored([[0, 0, 0], [1, 1, -1], [-1, -1, 2]], [0, 0, 1])
     with pytest.raises(ValueError, match="did not settle in 1 rounds"):
         offsets_for_volumes([patch], [1])
