@@ -73,7 +73,9 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
 def run_in_a_process(arguments: Sequence[str], timeout_s: float = 300) -> subprocess.CompletedProcess:
     """``attention-unet-train ARGUMENTS`` with as many threads as this process has."""
     threads = str(torch.get_num_threads())
-    environment = os.environ | {"PYTHONPATH": str(TESTING), "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
+    # the process imports what this one does: the packages may lie elsewhere than where they are installed
+    path = os.pathsep.join(filter(None, [str(TESTING), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "attention_unet_training.cli", *arguments]
     return subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", timeout=timeout_s, check=False
