@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from attention_unet_training.commands.export import half_rounded
+from attention_unet_training.export.half_precision import half_rounded
 from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 from AttentionUNetSegmentationLib.models.loading import build_network
@@ -39,16 +39,16 @@ def write_checkpoint(
             "state_dict": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
             "hyper_parameters": {
                 "organs": list(ORGANS),
-                "architecture": kind or type(network).__name__,
-                "widths": list(phantoms.TINY_WIDTHS),
-                "num_subgates": 2,
-                "gating_conv": False,
+                "network": {
+                    "architecture": kind or type(network).__name__,
+                    "widths": list(phantoms.TINY_WIDTHS),
+                    "num_subgates": 2,
+                    "gating_conv": False,
+                },
             },
             "datamodule_hyper_parameters": {
                 "spacing_mm": spacing_mm,
-                "clip_hu": list(CLIP_HU),
-                "mean_hu": MEAN_HU,
-                "std_hu": STD_HU,
+                "intensity": {"clip_hu": list(CLIP_HU), "mean_hu": MEAN_HU, "std_hu": STD_HU},
             }
             | data,
         },

@@ -28,12 +28,9 @@ class KillAt(pl.Callback):
 
 
 MODEL = {
-    "widths": [4, 8, 8],
-    "loss": "dice",
-    "dice_smooth": 1.0,
-    "optimizer": "adam",
-    "learning_rate": 0.02,
-    "warm_up_steps": 2,
+    "network": {"widths": [4, 8, 8]},
+    "loss": {"kind": "dice", "dice_smooth": 1.0},
+    "optimisation": {"optimizer": "adam", "learning_rate": 0.02, "warm_up_steps": 2},
 }
 DATA = {
     "shape_kji": [16, 16, 16],
@@ -63,7 +60,7 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
     data = {"dataset": str(dataset)} | DATA | sections.get("data", {})
     config = {
         "seed_everything": 3,
-        "model": MODEL | sections.get("model", {}),
+        "model": MODEL | {key: MODEL.get(key, {}) | group for key, group in sections.get("model", {}).items()},
         "data": {"class_path": "CasesData", "init_args": data},
         "trainer": trainer,
     }
@@ -76,7 +73,9 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
 def run_in_a_process(arguments: Sequence[str], timeout_s: float = 300) -> subprocess.CompletedProcess:
     """``attention-unet-train ARGUMENTS`` with as many threads as this process has."""
     threads = str(torch.get_num_threads())
-    environment = os.environ | {"PYTHONPATH": str(TESTING), "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
+    # the process imports what this one does: the packages may lie elsewhere than where they are installed
+    path = os.pathsep.join(filter(None, [str(TESTING), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "attention_unet_training.cli", *arguments]
     return subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", timeout=timeout_s, check=False

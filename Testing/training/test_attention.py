@@ -1,4 +1,4 @@
-"""Attention analysis: what is recorded at the gates, the figures by hand, the control, and the command."""
+"""Attention analysis: what is recorded at the gates, the metrics by hand, the control, and the command."""
 
 import csv
 import json
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from attention_unet_training.attention_analysis.analysis import analyse
-from attention_unet_training.attention_analysis.case import PreparedCase, body_mask, prepare, read_case
+from attention_unet_training.attention_analysis.case import CaseOnGrid, body_mask, prepare, read_case
 from attention_unet_training.attention_analysis.control import randomised
-from attention_unet_training.attention_analysis.figures import OrganFigures, measure, separation, voxels_per_cell
+from attention_unet_training.attention_analysis.metrics import OrganAttention, measure, separation, voxels_per_cell
 from attention_unet_training.attention_analysis.pictures import shared_range
 from attention_unet_training.attention_analysis.plot import steps_rise
 from attention_unet_training.attention_analysis.recording import Recording, record
@@ -18,7 +18,7 @@ from attention_unet_training.attention_analysis.series import read_network, titl
 from attention_unet_training.attention_analysis.tables import beyond
 from attention_unet_training.attention_analysis.views import plane_grid
 from attention_unet_training.cli import main
-from attention_unet_training.commands.attention import parse_organ
+from attention_unet_training.organ_values import parse_organ
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.imaging.measures import measure_attention
 from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput, preprocess
@@ -63,8 +63,8 @@ def case(files):
     return read_case(files / "ct.nii.gz", files / "labels.nii.gz", ORGANS)
 
 
-def volume_of(array: np.ndarray, factor: int) -> Volume:
-    return Volume(array.astype(np.float32), phantoms.grid(array.shape, (factor,) * 3).ijk_to_ras)
+def volume_of(array: np.ndarray, stride: int) -> Volume:
+    return Volume(array.astype(np.float32), phantoms.grid(array.shape, (stride,) * 3).ijk_to_ras)
 
 
 def test_exact_tensors_are_taken_at_the_gates(case):
@@ -92,7 +92,7 @@ def test_exact_tensors_are_taken_at_the_gates(case):
     k, j, i = recording.after["s3"].voxels.shape
     np.testing.assert_allclose(recording.after["s3"].voxels, gated[0].abs().mean(0)[:k, :j, :i], rtol=0, atol=1e-6)
     assert not network.gates["s2"]._forward_hooks
-    assert recording.factors == {name: (f, f, f) for s, f in ((2, 2), (3, 4), (4, 8)) for name in names_of(s)}
+    assert recording.strides == {name: (f, f, f) for s, f in ((2, 2), (3, 4), (4, 8)) for name in names_of(s)}
     # a voxel of scale 3 covers 4 voxels: its centre lies 1.5 of them further
     shift = recording.after["s3"].grid.ras_of(np.zeros(3)) - network_input.grid.ras_of(np.zeros(3))
     np.testing.assert_allclose(shift, 1.5 * 2.0)
@@ -102,27 +102,27 @@ def names_of(scale: int) -> list[str]:
     return [f"s{scale}", f"s{scale}-1", f"s{scale}-2"]
 
 
-def tiny_recording(alpha: np.ndarray, factor: int) -> Recording:
-    return Recording({"s2-1": volume_of(alpha, factor)}, {}, {}, {"s2-1": (factor,) * 3})
+def tiny_recording(alpha: np.ndarray, stride: int) -> Recording:
+    return Recording({"s2-1": volume_of(alpha, stride)}, {}, {}, {"s2-1": (stride,) * 3})
 
 
-def tiny_case(shape: tuple[int, int, int], body: np.ndarray, organs: dict[str, np.ndarray]) -> PreparedCase:
+def tiny_case(shape: tuple[int, int, int], body: np.ndarray, organs: dict[str, np.ndarray]) -> CaseOnGrid:
     grid = phantoms.grid(shape)
     image = np.zeros(shape, np.float32)
-    return PreparedCase(NetworkInput(image, image, grid), body, organs)
+    return CaseOnGrid(NetworkInput(image, image, grid), body, organs)
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     alpha = np.array([[[0.2, 0.4, 0.9]]])  # three cells of 2 x 2 x 2 voxels; the last lies half outside of the field
     body = np.ones((2, 2, 5), bool)
     body[0, 0, 0] = False  # 7, 8 and 4 voxels
     organ = np.zeros((2, 2, 5), bool)
     organ[:, :, 3:] = True  # 0, 4 and 4 voxels
-    figures = measure(tiny_recording(alpha, 2), tiny_case((2, 2, 5), body, {"organ": organ}))["s2-1"]
+    metrics = measure(tiny_recording(alpha, 2), tiny_case((2, 2, 5), body, {"organ": organ}))["s2-1"]
     mass = 7 * 0.2 + 8 * 0.4 + 4 * 0.9
-    assert figures.mean == pytest.approx(mass / 19)
-    assert figures.std == pytest.approx(np.std([0.2] * 7 + [0.4] * 8 + [0.9] * 4))
-    inside = figures.organs["organ"]
+    assert metrics.mean == pytest.approx(mass / 19)
+    assert metrics.std == pytest.approx(np.std([0.2] * 7 + [0.4] * 8 + [0.9] * 4))
+    inside = metrics.organs["organ"]
     assert inside.share == pytest.approx((4 * 0.4 + 4 * 0.9) / mass)
     assert inside.volume_share == pytest.approx(8 / 19)
     assert inside.enrichment == pytest.approx(inside.share / (8 / 19))
@@ -134,10 +134,10 @@ def test_a_flat_map_has_no_preference():
     organ = np.zeros((4, 4, 4), bool)
     organ[1, 1, 1] = True
     case = tiny_case((4, 4, 4), np.ones((4, 4, 4), bool), {"organ": organ})
-    figures = measure(tiny_recording(np.full((2, 2, 2), 0.7), 2), case)["s2-1"]
-    assert figures.organs["organ"].enrichment == pytest.approx(1)
-    assert figures.organs["organ"].auc == 0.5
-    assert figures.std == pytest.approx(0, abs=1e-9)
+    metrics = measure(tiny_recording(np.full((2, 2, 2), 0.7), 2), case)["s2-1"]
+    assert metrics.organs["organ"].enrichment == pytest.approx(1)
+    assert metrics.organs["organ"].auc == 0.5
+    assert metrics.std == pytest.approx(0, abs=1e-9)
 
 
 def test_shares_are_those_of_the_engine_when_everything_is_body(case):
@@ -145,13 +145,13 @@ def test_shares_are_those_of_the_engine_when_everything_is_body(case):
     recording = record(tiny_network(), network_input)
     shape = network_input.grid.shape_kji
     organ = prepare(case, (2.0, 2.0, 2.0), phantoms.INTENSITY).organs["pancreas"]
-    figures = measure(recording, PreparedCase(network_input, np.ones(shape, bool), {"pancreas": organ}))
+    metrics = measure(recording, CaseOnGrid(network_input, np.ones(shape, bool), {"pancreas": organ}))
     mask = OrganMask("pancreas", 1, "", "", (0, 0, 0))
     segmentation = Segmentation(organ.astype(np.uint8), network_input.grid.ijk_to_ras, [mask], recording.coefficients)
     for name, gate in measure_attention(segmentation).items():
-        if all(size % factor == 0 for size, factor in zip(shape, recording.factors[name], strict=True)):
-            assert figures[name].organs["pancreas"].share == pytest.approx(gate.share["pancreas"], rel=1e-5)
-            assert figures[name].organs["pancreas"].volume_share == pytest.approx(gate.volume_share["pancreas"])
+        if all(size % stride == 0 for size, stride in zip(shape, recording.strides[name], strict=True)):
+            assert metrics[name].organs["pancreas"].share == pytest.approx(gate.share["pancreas"], rel=1e-5)
+            assert metrics[name].organs["pancreas"].volume_share == pytest.approx(gate.volume_share["pancreas"])
     assert all(size % 2 == 0 for size in shape)  # at least scale 2 was compared
 
 
@@ -238,7 +238,7 @@ def test_randomised_networks(files):
 
 def test_beyond_the_control():
     assert beyond(1.2, [0.9, 1.1]) and beyond(0.8, [0.9, 1.1]) and not beyond(1.1, [0.9, 1.1])
-    assert OrganFigures(0.3, 0.1, 0.9).enrichment == pytest.approx(3)
+    assert OrganAttention(0.3, 0.1, 0.9).enrichment == pytest.approx(3)
 
 
 def test_titles_are_short_and_differ():
@@ -262,13 +262,13 @@ def test_a_model_folder_can_stand_in_the_series(case, files, tmp_path):
     assert not steps_rise(result.entries[::-1])
 
 
-def test_colour_ranges_are_shared_and_figures_belong_to_their_network(case, files):
+def test_colour_ranges_are_shared_and_metrics_belong_to_their_network(case, files):
     result = analyse(case, [str(files / "early.ckpt"), str(files / "late.ckpt")], 1)
     early, late = (entry.views.before["s3"] for entry in result.entries)
     assert early.high != late.high
     assert shared_range(result.entries, "before", "s3") == (min(early.low, late.low), max(early.high, late.high))
     alone = analyse(case, [str(files / "late.ckpt")], 1)
-    assert alone.entries[0].figures == result.entries[1].figures
+    assert alone.entries[0].metrics == result.entries[1].metrics
     assert [(run.kind, run.seed) for run in result.controls] == [("initial", 0), ("shuffled", 0)]
 
 

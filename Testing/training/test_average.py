@@ -7,8 +7,8 @@ import torch
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands.average import average, mean_state
-from attention_unet_training.commands.export import read_source
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
+from attention_unet_training.task.checkpoints import load_network
 from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.models.loading import save_model
@@ -28,8 +28,8 @@ def two(tmp_path):
 def test_weights_are_the_mean_and_options_the_last_ones(two, tmp_path, capsys):
     assert main(["average", *map(str, two), "--output", str(tmp_path / "mean.ckpt")]) == 0
     assert f"mean of 2 checkpoints to {tmp_path / 'mean.ckpt'}" in capsys.readouterr().out
-    averaged = read_source(tmp_path / "mean.ckpt")
-    first, second, found = (read_source(path).network.state_dict() for path in (*two, tmp_path / "mean.ckpt"))
+    averaged = load_network(tmp_path / "mean.ckpt")
+    first, second, found = (load_network(path).network.state_dict() for path in (*two, tmp_path / "mean.ckpt"))
     assert averaged.known["training"]["steps"] == 9
     for name, tensor in found.items():
         if tensor.is_floating_point():
@@ -49,7 +49,7 @@ def test_the_mean_is_read_by_evaluate_and_as_a_start(two, tmp_path):
     assert organs == ("pancreas", "spleen", "kidney") == read_starting_weights(tmp_path / "mean.ckpt").organs
     name = "encoder.0.conv1.weight"
     torch.testing.assert_close(
-        model.network.state_dict()[name], read_source(tmp_path / "mean.ckpt").network.state_dict()[name]
+        model.network.state_dict()[name], load_network(tmp_path / "mean.ckpt").network.state_dict()[name]
     )
 
 

@@ -6,8 +6,10 @@ import torch
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands import calibrate as calibrate_module
-from attention_unet_training.commands.calibrate import Scored, calibrate, offsets_for_volumes
-from attention_unet_training.commands.export import read_source
+from attention_unet_training.commands.calibrate import calibrate
+from attention_unet_training.evaluation import calibration
+from attention_unet_training.evaluation.calibration import Scored, offsets_for_volumes
+from attention_unet_training.task.checkpoints import load_network
 from support.box_anatomy import write_atlas
 from support.training_checkpoints import tiny_network, write_checkpoint
 
@@ -59,7 +61,7 @@ def test_neighbouring_organs_are_balanced_against_each_other():
 
 
 def test_offsets_that_do_not_settle_are_refused(monkeypatch):
-    monkeypatch.setattr(calibrate_module, "MAX_SWEEPS", 1)
+    monkeypatch.setattr(calibration, "MAX_SWEEPS", 1)
     patch = scored([[0, 0, 0], [1, 1, -1], [-1, -1, 2]], [0, 0, 1])
     with pytest.raises(ValueError, match="did not settle in 1 rounds"):
         offsets_for_volumes([patch], [1])
@@ -74,7 +76,7 @@ def test_an_organ_that_was_not_asked_for_stays():
 def test_the_checkpoint_differs_in_one_bias_only_and_finds_the_right_volume(options, tmp_path):
     before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), step=7)
     rows = calibrate(before, tmp_path / "after.ckpt", organs=["kidney"], **options)
-    first, second = read_source(before), read_source(tmp_path / "after.ckpt")
+    first, second = load_network(before), load_network(tmp_path / "after.ckpt")
     assert second.known == first.known
     states = [source.network.state_dict() for source in (first, second)]
     changed = [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
@@ -122,7 +124,7 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_written(options, tm
 @pytest.mark.parametrize("replicate_edges", [True, False])
 @pytest.mark.usefixtures("one_thread")
 def test_patches_are_as_high_as_those_of_training(options, tmp_path, monkeypatch, replicate_edges):
-    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), replicate_edges=replicate_edges)
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), patches={"replicate_edges": replicate_edges})
     tall, seen = (64, 32, 32), []  # taller than the label map, 80 mm
     monkeypatch.setattr(
         calibrate_module,
@@ -137,7 +139,7 @@ def test_patches_are_as_high_as_those_of_training(options, tmp_path, monkeypatch
 
 
 def test_label_maps_of_training_are_refused(options, tmp_path):
-    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a"])
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), anatomies={"held_out": ["a"]})
     with pytest.raises(ValueError, match="was trained on b; held out of its training: a"):
         calibrate(before, tmp_path / "after.ckpt", **options)
     assert not (tmp_path / "after.ckpt").exists()
@@ -145,7 +147,7 @@ def test_label_maps_of_training_are_refused(options, tmp_path):
 
 @pytest.mark.usefixtures("one_thread")
 def test_label_maps_that_were_held_out_are_taken(options, tmp_path):
-    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), held_out=["a", "b"])
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), anatomies={"held_out": ["a", "b"]})
     calibrate(before, tmp_path / "after.ckpt", organs=["kidney"], **options)
     assert (tmp_path / "after.ckpt").exists()
 

@@ -14,7 +14,10 @@ TOLERANCE = 2e-5  # absolute, weights: sums over the batch are rounded in anothe
 def test_two_cpu_processes_reach_the_weights_of_one(tmp_path):
     """Three steps with batch norm frozen and the Dice loss, which is an average over samples."""
     dataset = prepared_cases.write_dataset(tmp_path / "dataset", 5)
-    model = {"batch_norm": "frozen", "warm_up_steps": 0, "schedule": "constant", "learning_rate": 1e-3}
+    model = {
+        "batch_norm": {"mode": "frozen"},
+        "optimisation": {"warm_up_steps": 0, "schedule": "constant", "learning_rate": 1e-3},
+    }
     figures = {"class_path": "attention_unet_training.callbacks.AttentionFigures"}
     shared = {"samples_per_epoch": 12, "validation_cases": 2}
     one = tiny_config(tmp_path / "one", dataset, 1, model=model, data=shared | {"batch_size": 4})
@@ -25,7 +28,8 @@ def test_two_cpu_processes_reach_the_weights_of_one(tmp_path):
     )
     run = run_in_a_process(["fit", "--config", str(two)])
     assert run.returncode == 0, run.stderr
-    start = tiny_config(tmp_path / "start", dataset, 1, model=model | {"learning_rate": 1e-12}, data=shared)
+    still = model | {"optimisation": model["optimisation"] | {"learning_rate": 1e-12}}
+    start = tiny_config(tmp_path / "start", dataset, 1, model=still, data=shared)
     assert main(["fit", "--config", str(start)]) == 0
 
     contents = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two")]

@@ -74,7 +74,7 @@ def test_two_systems_give_tables_with_the_better_one_in_bold(tmp_path, capsys):
     assert row(text, "Number of parameters") == row(text, "Forward pass, 160 x 160 x 96") == ["-", "-"]
 
 
-def test_figures_per_case_are_those_of_the_masks(tmp_path):
+def test_metrics_per_case_are_those_of_the_masks(tmp_path):
     assert compare_two(tmp_path, 2) == 0
     with (tmp_path / "report" / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -25,7 +25,7 @@ def threshold_model() -> Model:
 
 
 def test_a_network_is_measured_in_the_world(tmp_path):
-    """Reference and CT on different grids: the figures are those of the organs."""
+    """Reference and CT on different grids: the metrics are those of the organs."""
     where = phantoms.grid((50, 50, 70), (1.7, 1.9, 1.8), phantoms.rotation(0, 0, 10))
     voxels = np.zeros(where.shape_kji, np.uint8)
     voxels[phantoms.ball(where, evaluation_cases.CENTRES["pancreas"], 10) > 0.5] = 7

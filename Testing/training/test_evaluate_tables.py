@@ -1,4 +1,4 @@
-"""Statistics, published figures, timing and checkpoints of an evaluation."""
+"""Statistics, published metrics, timing and checkpoints of an evaluation."""
 
 import json
 import math
@@ -16,11 +16,12 @@ from attention_unet_training.evaluation.comparison import compare, summarise
 from attention_unet_training.evaluation.evaluation import Evaluation
 from attention_unet_training.evaluation.files import evaluation_json
 from attention_unet_training.evaluation.markdown import render
-from attention_unet_training.evaluation.published import TABLES, Figure
-from attention_unet_training.evaluation.runner import ColumnInfo, Outcome, measure_case
+from attention_unet_training.evaluation.published import TABLES, MeanStd
+from attention_unet_training.evaluation.runner import CaseMeasurement, ColumnInfo, measure_case
 from attention_unet_training.evaluation.systems import NetworkSystem, model_column
 from attention_unet_training.evaluation.timing import ForwardTime, forward_time
 from attention_unet_training.task.segmentation_task import SegmentationTask
+from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from support import evaluation_cases, phantoms
@@ -72,7 +73,7 @@ def test_equal_pairs_make_nothing_significant():
     assert compare(first, second, {name: name for name in names}).p == pytest.approx(2 / 2**6)
 
 
-def test_pairs_need_both_figures():
+def test_pairs_need_both_metrics():
     first, second = scores(1, 2, math.nan, 4, 5, 6, 7, 8), scores(0, 1, 2, math.nan, 4, 5, 6, 7)
     second.pop("c7")
     compared = compare(first, second, patients(8))
@@ -93,7 +94,7 @@ def evaluation(tmp_path, columns=("A",), **changes) -> Evaluation:
     """The same perfect network in every column, on one case."""
     cases, name = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 1))
     system = NetworkSystem(threshold_model(), CPU)
-    outcomes = [Outcome(title, case, measure_case(system, case)) for title in columns for case in cases]
+    outcomes = [CaseMeasurement(title, case, measure_case(system, case)) for title in columns for case in cases]
     infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "cpu, 2 threads, torch")) for title in columns]
     return Evaluation(name, infos, outcomes, **changes)
 
@@ -132,7 +133,7 @@ def test_titles_cannot_break_the_table(tmp_path):
 
 @pytest.mark.skipif(not PAPER.is_file(), reason=reason(PAPER))
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_published_figures_are_the_papers(name):
+def test_published_metrics_are_the_papers(name):
     """Every figure and no other, in the paper's order, bold where it is bold there."""
     text = PAPER.read_text(encoding="utf-8")
     body = text[text.index(f"Table {name[-1]}: ") :].split("\n\n")[1]
@@ -141,14 +142,14 @@ def test_published_figures_are_the_papers(name):
         (float(mean), float(std), bool(bold)) for bold, mean, std in re.findall(r"(<b>)?([\d.]+)\\pm([\d.]+)", body)
     ]
     systems = [system for system in TABLES[name] if "text of" not in system.source]
-    listed = [figure for system in systems for figure in system.figures.values()]
+    listed = [metric for system in systems for metric in system.metrics.values()]
     if name == "table1":  # there a column is a system
-        listed = [system.figures[key] for key in systems[0].figures for system in systems]
+        listed = [system.metrics[key] for key in systems[0].metrics for system in systems]
     scale = 100 if name == "table4" else 1
     assert [(round(f.mean * scale, 4), round(f.std * scale, 4), f.bold) for f in listed] == printed
     if name == "table4":
         assert r"$81.48 \pm 6.23$" in text
-        assert TABLES[name][-1].figures == {("pancreas", "dice"): Figure(0.8148, 0.0623)}
+        assert TABLES[name][-1].metrics == {("pancreas", "dice"): MeanStd(0.8148, 0.0623)}
 
 
 def test_forward_time_names_its_device(tmp_path):
@@ -165,8 +166,9 @@ def test_forward_time_names_its_device(tmp_path):
 def write_checkpoint(path: Path, **options) -> SegmentationTask:
     """What ``fit`` leaves of a task that was not trained."""
     torch.manual_seed(0)
-    task = SegmentationTask(**({"widths": [2, 4, 4, 4, 4]} | options))
-    data = {"spacing_mm": 2.0, "clip_hu": [-200.0, 300.0], "mean_hu": 50.0, "std_hu": 250.0}
+    task = SegmentationTask(**({"network": {"widths": [2, 4, 4, 4, 4]}} | options))
+    intensity = {"clip_hu": [-200.0, 300.0], "mean_hu": 50.0, "std_hu": 250.0}
+    data = {"spacing_mm": 2.0, "intensity": intensity}
     content = {"hyper_parameters": dict(task.hparams), "datamodule_hyper_parameters": data, "global_step": 1}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content | {"state_dict": task.state_dict()}, path)
@@ -204,14 +206,15 @@ def test_organs_left_out_of_training_are_not_measured(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_networks_of_monai_are_measured_too(tmp_path):
     options = {"init_filters": 4, "blocks_down": [1, 1], "blocks_up": [1], "norm": ["GROUP", {"num_groups": 2}]}
-    task = write_checkpoint(tmp_path / "m.ckpt", architecture="monai.SegResNet", network_options=options)
+    network = {"architecture": "monai.SegResNet", "monai_options": options}
+    task = write_checkpoint(tmp_path / "m.ckpt", network=network)
     system = model_column(f"SegResNet={tmp_path / 'm.ckpt'}", CPU, {0}).open(0)
     assert len(system.model.spec.architecture.widths) == 2  # padded to multiples of 2, as SegResNet needs
     assert system.parameters == sum(p.numel() for p in task.network.parameters())
     case = evaluation(tmp_path).outcomes[0].case
-    figures = measure_case(system, case).organs
-    assert list(figures) == ["pancreas", "spleen"]
-    assert all(0 <= entry.dice < 0.9 for entry in figures.values())
+    metrics = measure_case(system, case).organs
+    assert list(metrics) == ["pancreas", "spleen"]
+    assert all(0 <= entry.dice < 0.9 for entry in metrics.values())
 
 
 @pytest.mark.parametrize("content", [b"nothing", None])
@@ -224,6 +227,25 @@ def test_other_files_are_no_checkpoints(tmp_path, content, capsys):
     dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
     assert main(["evaluate", "--dataset", str(dataset), "--model", str(path)]) == 1
     assert f"{path} is not a checkpoint of attention-unet-train fit: " in capsys.readouterr().err
+
+
+def test_checkpoints_of_an_earlier_version_are_called_so(tmp_path, capsys):
+    """Their options had no groups."""
+    task = write_checkpoint(tmp_path / "old.ckpt")
+    content = torch.load(tmp_path / "old.ckpt", weights_only=True)
+    content["hyper_parameters"] = {"organs": ["pancreas"], "architecture": "AttentionUNet", "widths": [2, 4, 4, 4, 4]}
+    content["datamodule_hyper_parameters"] = {"spacing_mm": 2.0, "mean_hu": 50.0}
+    torch.save(content, tmp_path / "old.ckpt")
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
+    for command in (
+        ["evaluate", "--dataset", str(dataset), "--model", str(tmp_path / "old.ckpt")],
+        ["export", str(tmp_path / "old.ckpt"), str(tmp_path / "model")],
+        ["average", *[str(tmp_path / "old.ckpt")] * 2, "--output", str(tmp_path / "mean.ckpt")],
+    ):
+        assert main(command) == 1
+        assert f"error: {tmp_path / 'old.ckpt'} was written by an earlier version" in capsys.readouterr().err
+    weights = read_starting_weights(tmp_path / "old.ckpt").state  # what it weighs is as it was
+    assert torch.equal(weights["mix.bias"], task.network.mix.bias)
 
 
 def test_json_holds_no_nan(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from attention_unet_training.cli import main
-from attention_unet_training.commands.export import export, half_rounded
+from attention_unet_training.commands.export import export
+from attention_unet_training.export.half_precision import half_rounded
 from attention_unet_training.staging import Output, staged
 from AttentionUNetSegmentationLib.models.loading import load_model, save_model
 from support import phantoms
@@ -37,7 +38,7 @@ def description(path: Path, **changes: object) -> Path:
     return write_json(path, {key: value for key, value in fields.items() if value != "left out"})
 
 
-def test_a_checkpoint_becomes_a_model_with_its_weights_and_figures(checkpoint, measured, tmp_path):
+def test_a_checkpoint_becomes_a_model_with_its_weights_and_metrics(checkpoint, measured, tmp_path):
     done = export(checkpoint, tmp_path / "model", DESCRIPTION, measured)
     model = load_model(tmp_path / "model")
     assert done.spec == model.spec
@@ -68,7 +69,7 @@ def test_a_checkpoint_needs_a_description(checkpoint, measured, tmp_path):
         export(checkpoint, tmp_path / "model", None, measured)
 
 
-def test_measured_figures_are_required(checkpoint, tmp_path):
+def test_measured_metrics_are_required(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="measured figures are missing"):
         export(checkpoint, tmp_path / "model", DESCRIPTION)
     with pytest.raises(ValueError, match="m.json holds no measured figures"):
@@ -85,7 +86,7 @@ def test_measured_figures_are_required(checkpoint, tmp_path):
         ({"author": "x"}, "unknown keys: author"),
     ],
 )
-def test_figures_must_be_usable(checkpoint, tmp_path, change, message):
+def test_metrics_must_be_usable(checkpoint, tmp_path, change, message):
     wrong = write_json(tmp_path / "m.json", [MEASURED[0] | change])
     with pytest.raises(ValueError, match=message):
         export(checkpoint, tmp_path / "model", DESCRIPTION, wrong)
@@ -131,7 +132,7 @@ def test_a_model_folder_can_be_exported_again(checkpoint, measured, tmp_path):
     assert (third.version, third.measured[0].value, third.weights) == ("9", 0.75, first.weights)
 
 
-def test_a_model_without_figures_is_not_exported_again(tmp_path):
+def test_a_model_without_metrics_is_not_exported_again(tmp_path):
     save_model(tmp_path / "model", tiny_network(), phantoms.spec())
     with pytest.raises(ValueError, match="measured figures are missing"):
         export(tmp_path / "model", tmp_path / "copy")

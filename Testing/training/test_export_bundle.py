@@ -119,7 +119,7 @@ def test_the_state_dict_fits_the_network_with_attention(bundle):
     assert list(attention) == ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
 
 
-def test_licence_and_figures_travel_along(bundle):
+def test_licence_and_metrics_travel_along(bundle):
     assert "Apache-2.0" in (bundle / "LICENSE").read_text()
     text = (bundle / "docs" / "README.md").read_text()
     assert "| phantom | spleen | Dice | 0.5 | 2 |" in text

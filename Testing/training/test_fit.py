@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from attention_unet_training.cli import main
-from attention_unet_training.commands import fit
+from attention_unet_training.command_line import CONFIGS as CONFIG_FOLDER
+from attention_unet_training.command_line import FitCLI, make_cli
 from attention_unet_training.data.synthetic_data import SyntheticCTData
 from support import prepared_cases
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-CONFIGS = sorted(path.relative_to(fit.CONFIGS).as_posix() for path in fit.CONFIGS.rglob("*.yaml"))
+CONFIGS = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml"))
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 TINY = ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", *QUIET]
 PATCH = ["--data.shape_kji", "[32, 32, 32]", "--data.workers", "0"]
@@ -24,9 +25,13 @@ def dataset(tmp_path_factory) -> Path:
     return prepared_cases.write_dataset(tmp_path_factory.mktemp("fit") / "dataset", 6)
 
 
+def fit_cli(arguments: list[str]) -> FitCLI:
+    return make_cli(arguments, "fit", None)
+
+
 def commands(config: str) -> list[str]:
     """The configs of the command that a config's header gives."""
-    header = (fit.CONFIGS / config).read_text().split("\nmodel:")[0]
+    header = (CONFIG_FOLDER / config).read_text().split("\nmodel:")[0]
     found = re.findall(r"^#\s+attention-unet-train fit (.*)$", header, re.MULTILINE)
     assert found, f"{config} does not say how it is used"
     return re.findall(r"--config (\S+)", found[0])
@@ -41,7 +46,7 @@ def test_every_config_trains_and_validates(config, dataset, tmp_path, monkeypatc
     arguments = [part for name in files for part in ("--config", name)]
     arguments += ["--model.init_from", "null", "--trainer.fast_dev_run", "true", *TINY]
     if "synthetic" in config:
-        arguments += ["--data.atlas", "nowhere", "--data.steps_per_epoch", "1", "--data.workers", "0"]
+        arguments += ["--data.atlas", "nowhere", "--data.patches.steps_per_epoch", "1", "--data.workers", "0"]
         monkeypatch.setattr(SyntheticCTData, "prepare_data", lambda self: None)
         monkeypatch.setattr(SyntheticCTData, "setup", lambda self, stage: None)
         monkeypatch.setattr(SyntheticCTData, "_patches", lambda *_: [patch()] * 4)
@@ -49,7 +54,7 @@ def test_every_config_trains_and_validates(config, dataset, tmp_path, monkeypatc
         split = {"cross_validation": "folds-2", "overfit": "null"}.get(Path(config).stem, "half")
         arguments += ["--data.dataset", str(dataset), "--data.split", split, "--data.validation_cases", "1", *PATCH]
     if "monai" not in config:
-        arguments += ["--model.widths", "[2, 4, 4]"]
+        arguments += ["--model.network.widths", "[2, 4, 4]"]
     assert main(["fit", *arguments, "--traceback", "true"]) == 0
 
 
@@ -64,7 +69,7 @@ def test_every_config_builds_the_network_it_names(config, dataset):
     """With its own widths, not the tests'."""
     arguments = [part for name in commands(config) for part in ("--config", name)]
     where = ["--data.atlas", "nowhere"] if "synthetic" in config else ["--data.dataset", str(dataset)]
-    cli = fit.make_cli([*arguments, *where, "--model.init_from", "null", "--trainer.accelerator", "cpu"])
+    cli = fit_cli([*arguments, *where, "--model.init_from", "null", "--trainer.accelerator", "cpu"])
     parameters = sum(parameter.numel() for parameter in cli.model.network.parameters())
     known = {
         "paper/base.yaml": 6_407_018,
@@ -77,10 +82,11 @@ def test_every_config_builds_the_network_it_names(config, dataset):
 
 
 def test_later_configs_and_options_win(dataset, tmp_path):
-    (tmp_path / "own.yaml").write_text("model: {learning_rate: 0.5}\ndata: {init_args: {batch_size: 3}}\n")
+    own = "model: {optimisation: {learning_rate: 0.5}}\ndata: {init_args: {batch_size: 3}}\n"
+    (tmp_path / "own.yaml").write_text(own)
     files = ["--config", "paper/base.yaml", "--config", str(tmp_path / "own.yaml")]
-    cli = fit.make_cli([*files, "--data.dataset", str(dataset), "--data.split", "30-120", "--trainer.accelerator=cpu"])
-    assert cli.model.hparams.learning_rate == 0.5
+    cli = fit_cli([*files, "--data.dataset", str(dataset), "--data.split", "30-120", "--trainer.accelerator=cpu"])
+    assert cli.model.hparams.optimisation["learning_rate"] == 0.5
     assert cli.datamodule.hparams.batch_size == 3
     assert cli.datamodule.hparams.split == "30-120"
     assert cli.datamodule.hparams.shape_kji == [96, 160, 160]
@@ -92,9 +98,13 @@ def test_later_configs_and_options_win(dataset, tmp_path):
     ("arguments", "message"),
     [
         (["--model.lr", "3"], "error: unrecognized arguments: --model.lr 3"),
+        (["--model.loss.weight", "3"], "error: unrecognized arguments: --model.loss.weight 3"),
         (["--data.nonsense", "3"], "error: data: CasesData: Option 'nonsense' is not accepted"),
         (["--trainer.nonsense", "3"], "error: unrecognized arguments: --trainer.nonsense 3"),
-        (["--model.learning_rate", "fast"], "error: Parser key \"model.learning_rate\": Expected a <class 'float'>."),
+        (
+            ["--model.optimisation.learning_rate", "fast"],
+            "error: Parser key \"model.optimisation.learning_rate\": Expected a <class 'float'>.",
+        ),
         (["--config", "nowhere.yaml"], 'error: Parser key "config": File does not exist: \''),
         (["--data.dataset", "/nowhere"], "error: /nowhere is not a prepared dataset: it has no dataset.json"),
         (["--data.split", "1-2"], "has no split '1-2'; it has: folds-2, half"),
@@ -116,7 +126,7 @@ def test_mistakes_are_told_in_one_line(dataset, tmp_path, monkeypatch, capsys, a
     assert lines[0].startswith("error: ")
 
 
-@pytest.mark.parametrize("part", ["model", "data: {init_args", "trainer", ""])
+@pytest.mark.parametrize("part", ["model", "model: {loss", "data: {init_args", "trainer", ""])
 def test_unknown_keys_in_a_file_are_refused(dataset, tmp_path, capsys, part):
     content = f"{part}: {{nonsense: 3}}" + ("}" if "{" in part else "") if part else "nonsense: 3"
     (tmp_path / "own.yaml").write_text(content + "\n")
@@ -135,7 +145,7 @@ def test_a_gpu_that_is_not_there_is_an_error(dataset, capsys):
 def test_batch_norm_is_synchronised_on_gpus_only(dataset, monkeypatch):
     arguments = ["--config", "paper/base.yaml", "--data.dataset", str(dataset)]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(fit.FitCLI, "instantiate_classes", lambda self: None)
-    assert fit.make_cli(arguments).config.trainer.sync_batchnorm is True
-    assert fit.make_cli([*arguments, "--trainer.accelerator", "cpu"]).config.trainer.sync_batchnorm is False
-    assert fit.make_cli([*arguments, "--trainer.sync_batchnorm", "false"]).config.trainer.sync_batchnorm is False
+    monkeypatch.setattr(FitCLI, "instantiate_classes", lambda self: None)
+    assert fit_cli(arguments).config.trainer.sync_batchnorm is True
+    assert fit_cli([*arguments, "--trainer.accelerator", "cpu"]).config.trainer.sync_batchnorm is False
+    assert fit_cli([*arguments, "--trainer.sync_batchnorm", "false"]).config.trainer.sync_batchnorm is False

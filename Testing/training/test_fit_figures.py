@@ -52,7 +52,8 @@ def test_every_epoch_leaves_losses_dice_and_a_figure_in_tensorboard(tmp_path):
         {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "dice", "mode": "max"}},
     ]
     trainer = {"logger": True, "log_every_n_steps": 1, "num_sanity_val_steps": 1}
-    config = tiny_config(tmp_path / "run", dataset, 2, callbacks, trainer=trainer, model={"auxiliary_weight": 0.3})
+    model = {"loss": {"auxiliary_weight": 0.3}}
+    config = tiny_config(tmp_path / "run", dataset, 2, callbacks, trainer=trainer, model=model)
     assert main(["fit", "--config", str(config)]) == 0
     logs = tmp_path / "run" / "lightning_logs" / "version_0"
     assert sorted(path.name for path in (logs / "figures").iterdir()) == ["epoch_0000.png", "epoch_0001.png"]

@@ -54,9 +54,10 @@ def tuned(model, dataset, tmp_path_factory) -> Path:
 def test_fine_tuning_learns_the_cases_and_writes_checkpoints_logs_and_figures(tuned):
     content = torch.load(tuned / "best.ckpt", weights_only=True)
     assert content["hyper_parameters"]["organs"] == ["pancreas", "spleen", "kidney"]
-    assert content["hyper_parameters"]["widths"] == [4, 8, 8]
+    assert content["hyper_parameters"]["network"]["widths"] == [4, 8, 8]
     data = content["datamodule_hyper_parameters"]
-    assert (data["spacing_mm"], data["clip_hu"], data["mean_hu"], data["std_hu"]) == (2.0, [-200, 300], -25, 130)
+    rule = {"clip_hu": [-200, 300], "mean_hu": -25, "std_hu": 130}
+    assert (data["spacing_mm"], data["intensity"]) == (2.0, rule)
     assert len(data["training_ids"]) == 3
     log = next((tuned / "logs_csv").rglob("metrics.csv")).read_text().splitlines()
     column = log[0].split(",").index("dice")
@@ -71,8 +72,7 @@ def test_the_exported_model_finds_what_validation_found(tuned, dataset, tmp_path
     options = ["--description", str(DESCRIPTION), "--measured", str(tmp_path / "measured.json")]
     assert main(["export", str(tuned / "best.ckpt"), str(tmp_path / "exported"), *options]) == 0
     content = torch.load(tuned / "best.ckpt", weights_only=True)
-    keys = ("organs", "widths", "num_subgates", "gating_conv", "architecture")
-    task = SegmentationTask(**{key: content["hyper_parameters"][key] for key in keys}).eval()
+    task = SegmentationTask(**{key: content["hyper_parameters"][key] for key in ("organs", "network")}).eval()
     task.load_state_dict(content["state_dict"])
     task.log, task._counts = lambda *_, **__: None, torch.zeros(4, 3)
     case = PreparedDataset.open(dataset).cases[0]

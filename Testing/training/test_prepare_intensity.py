@@ -228,13 +228,13 @@ def test_an_exported_model_carries_the_numbers(source, tmp_path):
     assert run(source, tmp_path / "out", *AUTO) == 0
     data = CasesData(tmp_path / "out", validation_cases=1)
     data.setup("fit")
-    known = {key: data.hparams[key] for key in ("clip_hu", "mean_hu", "std_hu")}
+    known = {"intensity": data.hparams["intensity"]}
     checkpoint = write_checkpoint(tmp_path / "best.ckpt", tiny_network())
     content = torch.load(checkpoint, weights_only=True)
     content["datamodule_hyper_parameters"].update(known)
     torch.save(content, checkpoint)
-    figures = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
-    (tmp_path / "measured.json").write_text(json.dumps(figures))
+    measured = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
     export(checkpoint, tmp_path / "model", DESCRIPTION, tmp_path / "measured.json")
     model = json.loads((tmp_path / "model" / "model.json").read_text())
     assert model["intensity"] == json.loads((tmp_path / "out" / "dataset.json").read_text())["intensity"]

@@ -22,7 +22,7 @@ def test_a_killed_run_continues_exactly(tmp_path, average, workers):
     done = run_in_a_process(["fit", "--config", str(whole)])
     assert done.returncode == 0, done.stderr
 
-    kill = {"class_path": "training_runs.KillAt", "init_args": {"epoch": 2, "batch": 1}}
+    kill = {"class_path": "support.training_runs.KillAt", "init_args": {"epoch": 2, "batch": 1}}
     killed = run_in_a_process(
         ["fit", "--config", str(tiny_config(tmp_path / "cut", dataset, 4, [*callbacks, kill], data=data))]
     )

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from attention_unet_training.commands import robustness
-from attention_unet_training.commands.robustness import (
-    BASE,
-    CONDITIONS,
-    Condition,
-    Score,
-    make_ct,
-    measure,
-    write_table,
-)
+from attention_unet_training.commands.robustness import Score, measure, write_table
+from attention_unet_training.synthetic_ct.conditions import BASE, CONDITIONS, Condition, make_ct
 from support import phantoms
 
 pytestmark = pytest.mark.usefixtures("one_thread")

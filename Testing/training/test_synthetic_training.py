@@ -1,5 +1,6 @@
 """Training on synthetic CT, from label maps to an exported model, on a tiny network and a tiny label map."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,22 +12,33 @@ import SimpleITK as sitk
 import torch
 
 from attention_unet_training.cli import main
-from attention_unet_training.commands.evaluate import dice, evaluate_case
 from attention_unet_training.commands.export import export
 from attention_unet_training.data.sampling import EpochSampler
 from attention_unet_training.data.synthetic_data import SyntheticCTData
+from attention_unet_training.data.synthetic_options import (
+    AnatomyOptions,
+    IntensityOptions,
+    PatchOptions,
+    VariationOptions,
+)
+from attention_unet_training.evaluation.metrics import dice
+from attention_unet_training.evaluation.runner import measure
+from attention_unet_training.evaluation.systems import NetworkSystem
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
-from attention_unet_training.synthetic_ct.structures import AUXILIARY_GROUPS, number_of
-from attention_unet_training.task.segmentation_task import SegmentationTask, read_network_state
+from attention_unet_training.task.options import LossOptions, NetworkOptions
+from attention_unet_training.task.segmentation_task import SegmentationTask
+from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support.box_anatomy import BOXES, write_atlas
 
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]
+NETWORK = NetworkOptions(widths=tuple(WIDTHS))
 STRUCTURES_SHOWN = ("vertebrae_L1", "liver", "spleen", "pancreas", "kidney_right", "kidney_left")
 
 
@@ -38,8 +50,22 @@ def atlas(tmp_path_factory) -> Path:
 
 
 def data(atlas: Path, cache: Path, **changes) -> SyntheticCTData:
-    options = {"held_out": ["b"], "shape_kji": (16, 32, 32), "spacing_mm": 3.0, "workers": 0, "steps_per_epoch": 2}
-    module = SyntheticCTData(atlas, cache=cache, **(options | {"validation_patches": 2} | changes))
+    """The data of two small validation patches; ``changes`` are options of any group."""
+    patches = {"shape_kji": (16, 32, 32), "spacing_mm": 3.0, "steps_per_epoch": 2, "validation_patches": 2}
+    anatomies = {"held_out": ("b",), "cache": cache}
+
+    def group(kind: type, options: dict) -> object:
+        names = {field.name for field in dataclasses.fields(kind)}
+        return kind(**options | {name: value for name, value in changes.items() if name in names})
+
+    module = SyntheticCTData(
+        atlas,
+        group(AnatomyOptions, anatomies),
+        group(PatchOptions, patches),
+        group(VariationOptions, {}),
+        group(IntensityOptions, {}),
+        workers=0,
+    )
     module.setup("fit")
     return module
 
@@ -67,36 +93,19 @@ def test_patches_are_the_same_however_few_maps_are_held_in_memory(atlas, tmp_pat
     assert not (tmp_path / "cache" / "d.npz").exists()
 
 
-def test_targets_of_training_patches_can_hold_the_structures_around_the_organs(atlas, tmp_path):
-    module = data(atlas, tmp_path, structures=True, replicate_edges=False)
-    patches, plain = (d.train_dataloader().dataset for d in (module, data(atlas, tmp_path, replicate_edges=False)))
-    shown = set()
-    for number in range(8):
-        (image, target), (plain_image, plain_target) = patches[number], plain[number]
-        assert torch.equal(image, plain_image)
-        assert torch.equal(target[:1], plain_target)
-        sample = generate(patches._anatomies[0], patches._config, number, (16, 32, 32), 3.0)
-        labels = sample.labels[sample.slab.first : sample.slab.last + 1]
-        for group, names in enumerate(AUXILIARY_GROUPS, start=1):
-            expected = np.isin(labels, [number_of(name) for name in names])
-            assert np.array_equal(target[1].numpy() == group, expected)
-            shown |= set(names) if expected.any() else set()
-    assert {"liver", "spleen", "vertebrae_L1"} <= shown
-    assert all(target.shape[1] == 1 for _, target in module.val_dataloader())
-
-
 def test_validation_alone_prepares_the_held_out_maps_only(atlas, tmp_path):
-    module = SyntheticCTData(atlas, ["b"], cache=tmp_path, shape_kji=(16, 32, 32), workers=0, validation_patches=1)
-    task = SegmentationTask(widths=WIDTHS)
+    patches = PatchOptions(shape_kji=(16, 32, 32), validation_patches=1)
+    module = SyntheticCTData(atlas, AnatomyOptions(("b",), cache=tmp_path), patches, workers=0)
+    task = SegmentationTask(network=NETWORK)
     pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False).validate(
         task, module, verbose=False
     )
     assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]
 
 
-def test_a_map_cannot_be_held_out_and_excluded(atlas):
+def test_a_map_cannot_be_held_out_and_excluded():
     with pytest.raises(ValueError, match="either held out or excluded, both are b"):
-        SyntheticCTData(atlas, ["b"], ["b"])
+        AnatomyOptions(("b",), ("b",))
 
 
 def test_every_epoch_has_new_patches_and_a_resumed_one_the_same():
@@ -165,7 +174,7 @@ def test_without_replicated_edges_patches_are_as_high_as_the_scan(atlas, tmp_pat
 def test_the_loss_of_a_low_patch_does_not_count_its_padding(auxiliary):
     """The loss is that of the patch's own voxels, with the edge repeated below them as at inference."""
     torch.manual_seed(0)
-    task = SegmentationTask(organs=["a"], widths=WIDTHS, auxiliary_weight=auxiliary)
+    task = SegmentationTask(["a"], network=NETWORK, loss=LossOptions(auxiliary_weight=auxiliary))
     task.log = lambda *_, **__: None
     task.network.eval()
     assert task.network.size_divisor == 16
@@ -198,7 +207,7 @@ def test_unusable_weights_of_the_generator_are_refused(atlas, tmp_path, changes,
 
 
 def test_validation_dice_by_hand():
-    task = SegmentationTask(organs=["a", "b"], class_weights=[1, 1, 1], widths=WIDTHS)
+    task = SegmentationTask(["a", "b"], network=NETWORK, loss=LossOptions(class_weights=(1, 1, 1)))
     logged = {}
     task.log = lambda name, value, **_: logged.update({name: float(value)})
     task.log_dict = lambda values, **_: logged.update({name: float(value) for name, value in values.items()})
@@ -216,7 +225,9 @@ def test_validation_dice_by_hand():
 
 def test_the_loss_falls_on_one_patch():
     torch.manual_seed(0)
-    task = SegmentationTask(organs=["a"], class_weights=[1, 1], widths=[4, 4, 8, 8, 8])
+    task = SegmentationTask(
+        ["a"], network=NetworkOptions(widths=(4, 4, 8, 8, 8)), loss=LossOptions(class_weights=(1, 1))
+    )
     image = torch.randn(1, 1, 16, 16, 32)
     target = torch.zeros(1, 1, 16, 16, 32, dtype=torch.long)
     target[..., 4:12, 4:20] = 1
@@ -234,7 +245,7 @@ def test_the_loss_falls_on_one_patch():
 
 def test_class_weights_must_fit_the_organs():
     with pytest.raises(ValueError, match="class_weights needs 3 entries, got 4"):
-        SegmentationTask(organs=["a", "b"], class_weights=[0.5, 2, 1, 1])
+        SegmentationTask(["a", "b"], loss=LossOptions(class_weights=(0.5, 2, 1, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -242,15 +253,14 @@ def checkpoint(atlas, tmp_path_factory) -> Path:
     """What `attention-unet-train fit` leaves after two epochs of two steps."""
     folder = tmp_path_factory.mktemp("run")
     config = Path(__file__).parents[2] / "Training/attention_unet_training/configs/synthetic_ct_3mm.yaml"
-    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.cache", str(folder / "cache")]
-    arguments += ["--data.held_out", "[b]", "--data.shape_kji", "[16, 32, 32]", "--data.steps_per_epoch", "2"]
-    arguments += ["--data.validation_patches", "1", "--data.workers", "0", "--model.widths", str(WIDTHS)]
+    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.workers", "0"]
+    arguments += ["--data.anatomies.cache", str(folder / "cache"), "--data.anatomies.held_out", "[b]"]
+    arguments += ["--data.patches.shape_kji", "[16, 32, 32]", "--data.patches.steps_per_epoch", "2"]
+    arguments += ["--data.patches.validation_patches", "1", "--model.network.widths", str(WIDTHS)]
     arguments += ["--trainer.default_root_dir", str(folder), "--trainer.max_epochs", "2", "--trainer.logger", "false"]
     arguments += ["--trainer.callbacks", "lightning.pytorch.callbacks.ModelCheckpoint"]
     arguments += ["--trainer.callbacks.dirpath", str(folder), "--trainer.callbacks.save_last", "true"]
     arguments += ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
-    # heads that exist in training only must not hinder what comes after it
-    arguments += ["--data.structures", "true", "--model.structure_weight", "0.3"]
     # on feature maps of a few voxels, bfloat16 convolutions on CPUs (oneDNN, torch 2.13) give gradients full of noise
     arguments += ["--trainer.precision", "32-true"]
     assert main(arguments) == 0
@@ -268,7 +278,7 @@ def test_fit_then_export_gives_a_model_that_loads(checkpoint, tmp_path):
     assert model.spec.intensity.mean_hu == -25.0
     assert model.spec.architecture.widths == tuple(WIDTHS)
     assert model.spec.quality() == "Dice: spleen 0.50 (x, 1 case)"
-    trained = read_network_state(str(checkpoint))
+    trained = read_starting_weights(checkpoint).state
     for name, tensor in model.network.state_dict().items():
         torch.testing.assert_close(tensor.float(), trained[name].half().float())
 
@@ -297,8 +307,8 @@ def test_export_refuses_other_organs(checkpoint, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_training_can_start_from_a_checkpoint(checkpoint):
-    task = SegmentationTask(widths=WIDTHS, init_from=str(checkpoint))
-    for name, tensor in read_network_state(str(checkpoint)).items():
+    task = SegmentationTask(network=NETWORK, init_from=str(checkpoint))
+    for name, tensor in read_starting_weights(checkpoint).state.items():
         torch.testing.assert_close(task.network.state_dict()[name], tensor)
 
 
@@ -328,7 +338,7 @@ def test_the_command_explains_itself(capsys):
 
 
 def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
-    """A predictor that thresholds, a reference on another grid: the figures are those of the masks."""
+    """A predictor that thresholds, a reference on another grid: the metrics are those of the masks."""
     grid = phantoms.grid((40, 44, 48), (2, 2, 2), np.diag([-1.0, -1, 1]))
     masks = {"pancreas": phantoms.ball(grid, (0, 10, 0), 14), "spleen": phantoms.ball(grid, (-30, 0, 0), 12)}
     hu = phantoms.hu_from([(masks["pancreas"], 60.0), (masks["spleen"], 180.0)], -100.0)
@@ -339,11 +349,9 @@ def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
     labels[phantoms.ball(reference_grid, (0, 10, 0), 14) > 0.5] = 7
     reference = Volume(labels, reference_grid.ijk_to_ras)
     ct = Volume(hu, grid.ijk_to_ras)
-    scores = evaluate_case(model, ct, reference, {"pancreas": [7, 8], "spleen": [9]})
-    assert scores["pancreas"] > 0.9
-    assert scores["spleen"] == 0.0
-    with pytest.raises(ValueError, match="the model has no organ 'liver'"):
-        evaluate_case(model, ct, reference, {"liver": [1]})
+    scores = measure(NetworkSystem(model, Options()).run(ct), reference, {"pancreas": [7, 8], "spleen": [9]})
+    assert scores["pancreas"].dice > 0.9
+    assert scores["spleen"].dice == 0.0
 
 
 def test_dice_by_hand():

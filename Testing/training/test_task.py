@@ -8,6 +8,7 @@ import torch
 
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
 from attention_unet_training.task.optimisation import learning_rate_factor
+from attention_unet_training.task.options import NetworkOptions
 from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
@@ -18,6 +19,7 @@ from support import phantoms
 
 WIDTHS = [2, 4, 4]
 ORGANS = ["pancreas", "spleen", "kidney"]
+FAST = {"learning_rate": 0.1, "warm_up_steps": 0}
 MONAI_OPTIONS = {
     "AttentionUnet": {"channels": [4, 8], "strides": [2]},
     "SegResNet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
@@ -28,8 +30,10 @@ MONAI_OPTIONS = {
 
 
 def task(**changes) -> SegmentationTask:
+    """A task of a small network; groups of options as a checkpoint holds them."""
     torch.manual_seed(0)
-    return SegmentationTask(**({"organs": ORGANS, "widths": WIDTHS} | changes))
+    network = {"widths": WIDTHS} | changes.pop("network", {})
+    return SegmentationTask(**({"organs": ORGANS, "network": network} | changes))
 
 
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,7 +68,7 @@ def state(module: SegmentationTask) -> dict[str, torch.Tensor]:
 
 def test_organs_left_out_of_the_softmax_get_no_probability_no_gradient_and_no_loss():
     """The paper's AFT: the loss is that of a softmax over background and pancreas."""
-    module = task(active_organs=["pancreas"], loss="dice", dice_smooth=1.0)
+    module = task(active_organs=["pancreas"], loss={"kind": "dice", "dice_smooth": 1.0})
     image, target = batch()
     logits = module(image)[0]
     probability = logits.softmax(dim=1)
@@ -83,8 +87,9 @@ def test_organs_left_out_of_the_softmax_get_no_probability_no_gradient_and_no_lo
     torch.testing.assert_close(loss.detach(), expected)
 
 
-def test_organs_left_out_stay_out_after_steps_and_in_the_validation_figures():
-    module = task(active_organs=["pancreas"], optimizer="adam", weight_decay=1e-2, learning_rate=0.1, warm_up_steps=0)
+def test_organs_left_out_stay_out_after_steps_and_in_the_validation_metrics():
+    optimisation = {"optimizer": "adam", "weight_decay": 1e-2, **FAST}
+    module = task(active_organs=["pancreas"], optimisation=optimisation)
     for n in range(3):
         step(module, batch(n))
     assert module(batch(9)[0])[0].argmax(dim=1).max() <= 1
@@ -172,7 +177,7 @@ def test_a_model_folder_can_be_the_start(tmp_path):
     torch.manual_seed(3)
     network = build_network(spec.architecture, spec.num_classes)
     save_model(tmp_path / "model", network, spec)
-    module = task(widths=list(phantoms.TINY_WIDTHS), init_from=str(tmp_path / "model"))
+    module = task(network={"widths": phantoms.TINY_WIDTHS}, init_from=str(tmp_path / "model"))
     wanted = network.state_dict()["encoder.0.conv1.weight"].half().float()
     assert torch.equal(module.network.state_dict()["encoder.0.conv1.weight"], wanted)
 
@@ -183,7 +188,7 @@ def test_a_model_folder_can_be_the_start(tmp_path):
     + [("gates", {"encoder", "decoder", "heads", "mix"})],
 )
 def test_frozen_parts_keep_weights_and_statistics_for_the_first_epochs(frozen, moving):
-    module = task(frozen=frozen, frozen_epochs=2, learning_rate=0.1, warm_up_steps=0)
+    module = task(freezing={"part": frozen, "epochs": 2}, optimisation=FAST)
     before = state(module)
     step(module, batch(), epoch=1)
     assert moved(before, state(module)) == moving
@@ -194,7 +199,7 @@ def test_frozen_parts_keep_weights_and_statistics_for_the_first_epochs(frozen, m
 
 def test_frozen_batch_norm_keeps_its_statistics():
     for mode, changes in (("train", True), ("frozen", False)):
-        module = task(batch_norm=mode)
+        module = task(batch_norm={"mode": mode})
         before = state(module)
         step(module, batch())
         changed = [name for name in before if "running" in name and not torch.equal(before[name], state(module)[name])]
@@ -202,7 +207,7 @@ def test_frozen_batch_norm_keeps_its_statistics():
 
 
 def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_the_next_one_does():
-    module = task(batch_norm="frozen", learning_rate=0.1, warm_up_steps=0)
+    module = task(batch_norm={"mode": "frozen"}, optimisation=FAST)
     image, target = batch()
     broken = image.clone()
     broken[0, 0, 3, 3, 3] = float("nan")
@@ -216,7 +221,7 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_the_next_one_do
 
 @pytest.mark.filterwarnings("ignore:step 7 was left out")
 def test_a_run_that_does_not_recover_from_gradients_that_are_not_finite_ends():
-    module = task(batch_norm="frozen")
+    module = task(batch_norm={"mode": "frozen"})
     image, target = batch()
     good, broken = (image, target), (torch.full_like(image, float("nan")), target)
     for data in [broken] * (MAX_STEPS_LOST - 1) + [good] + [broken] * (MAX_STEPS_LOST - 1):  # counted anew after `good`
@@ -226,7 +231,7 @@ def test_a_run_that_does_not_recover_from_gradients_that_are_not_finite_ends():
 
 
 def test_auxiliary_losses_reach_every_scale_by_the_mean_over_scales():
-    module = task(auxiliary_weight=0.5, loss="dice", dice_smooth=1.0)
+    module = task(loss={"kind": "dice", "dice_smooth": 1.0, "auxiliary_weight": 0.5})
     image, target = batch()
     module.eval()
     module.log = lambda *_, **__: None
@@ -249,7 +254,7 @@ def test_validation_of_any_size_pads_like_the_engine():
 
 
 def test_thin_patches_are_padded_further_where_thin_scales_spoil_gradients():
-    network, x = build("AttentionUNet", 2, [2, 2, 2, 2, 2]), torch.randn(1, 1, 12, 20, 100)
+    network, x = build(NetworkOptions(widths=(2, 2, 2, 2, 2)), 2), torch.randn(1, 1, 12, 20, 100)
     assert pad_for_training(x, network).shape[2:] == (16, 32, 112)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         padded = pad_for_training(x, network)
@@ -269,9 +274,13 @@ def test_a_training_step_with_autocast_pads_thin_patches_further():
     assert seen == [(8, 8, 8), (12, 12, 12)]  # this network halves twice: multiples of 4
 
 
+def monai(name: str, options: dict | None = None) -> dict:
+    return {"architecture": f"monai.{name}", "monai_options": options}
+
+
 @pytest.mark.parametrize("name", MONAI_NETWORKS)
 def test_monai_networks_take_part(name):
-    module = task(architecture=f"monai.{name}", network_options=MONAI_OPTIONS[name], loss="dice")
+    module = task(network=monai(name, MONAI_OPTIONS[name]), loss={"kind": "dice"})
     image = torch.randn(1, 1, 32, 16, 16)
     target = torch.randint(0, 4, image.shape)
     before = state(module)
@@ -288,25 +297,31 @@ def test_monai_networks_take_part(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"organs": ["a", "b"], "class_weights": [1, 1, 1, 1]}, "class_weights needs 3 entries, got 4"),
+        ({"organs": ["a", "b"], "loss": {"class_weights": [1, 1, 1, 1]}}, "loss.class_weights needs 3 entries, got 4"),
         ({"active_organs": ["liver"]}, "active_organs must be some of"),
         ({"active_organs": []}, "active_organs must be some of"),
-        ({"architecture": "ResNet"}, "architecture must be one of AttentionUNet, UNet, monai.AttentionUnet"),
-        ({"architecture": "monai.Nonsense"}, "monai.NAME knows AttentionUnet, .*, got 'Nonsense'"),
-        ({"architecture": "monai.UNet", "network_options": {"chanels": [4]}}, "monai.UNet has no option 'chanels'"),
-        ({"architecture": "monai.UNet"}, "monai.UNet: .*missing 2 required"),
-        ({"network_options": {"a": 1}}, "network_options are for monai networks"),
-        ({"architecture": "UNet", "frozen": "gates"}, "frozen: gates needs an AttentionUNet, got UNet"),
-        ({"frozen": "half"}, "frozen must be one of none, gates, trunk, got 'half'"),
-        ({"optimizer": "sgd"}, "optimizer must be one of adam, adamw, got 'sgd'"),
-        ({"schedule": "never"}, "schedule must be one of"),
-        ({"batch_norm": "off"}, "batch_norm must be one of train, frozen, got 'off'"),
         (
-            {"architecture": "monai.VNet", "auxiliary_weight": 1.0},
-            "auxiliary_weight needs AttentionUNet or UNet, got monai.VNet",
+            {"network": {"architecture": "ResNet"}},
+            "network.architecture must be one of AttentionUNet, UNet, monai.AttentionUnet",
+        ),
+        ({"network": monai("Nonsense")}, "monai.NAME knows AttentionUnet, .*, got 'Nonsense'"),
+        ({"network": monai("UNet", {"chanels": [4]})}, "monai.UNet has no option 'chanels'"),
+        ({"network": monai("UNet")}, "monai.UNet: .*missing 2 required"),
+        ({"network": {"monai_options": {"a": 1}}}, "monai_options are for monai networks"),
+        (
+            {"network": {"architecture": "UNet"}, "freezing": {"part": "gates"}},
+            "freezing.part gates needs an AttentionUNet, got UNet",
+        ),
+        ({"freezing": {"part": "half"}}, "freezing.part must be one of none, gates, trunk, got 'half'"),
+        ({"optimisation": {"optimizer": "sgd"}}, "optimisation.optimizer must be one of adam, adamw, got 'sgd'"),
+        ({"optimisation": {"schedule": "never"}}, "optimisation.schedule must be one of"),
+        ({"batch_norm": {"mode": "off"}}, "batch_norm.mode must be one of train, frozen, got 'off'"),
+        (
+            {"network": monai("VNet"), "loss": {"auxiliary_weight": 1.0}},
+            "loss.auxiliary_weight needs AttentionUNet or UNet, got monai.VNet",
         ),
         (
-            {"architecture": "monai.VNet", "active_organs": ["spleen"]},
+            {"network": monai("VNet"), "active_organs": ["spleen"]},
             "active_organs needs the architecture AttentionUNet or UNet",
         ),
     ],
@@ -328,7 +343,7 @@ def test_learning_rates():
 
 def test_the_papers_networks_have_the_papers_sizes():
     def millions(**changes) -> float:
-        return sum(p.numel() for p in build(num_classes=4, **changes).parameters()) / 1e6
+        return sum(p.numel() for p in build(NetworkOptions(**changes), 4).parameters()) / 1e6
 
     assert millions(architecture="AttentionUNet") == pytest.approx(6.407018)
     assert millions(architecture="UNet", widths=(17, 33, 67, 134, 268)) == pytest.approx(6.448826)

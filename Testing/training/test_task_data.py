@@ -221,8 +221,8 @@ def test_validation_gives_whole_cases_or_the_part_around_the_organs(cases):
 
 def test_checkpoints_learn_spacing_and_intensity_rule(folder):
     hparams = data(folder).hparams
-    assert (hparams.spacing_mm, hparams.mean_hu, hparams.std_hu) == (2.0, -25.0, 130.0)
-    assert hparams.clip_hu == [-200.0, 300.0]
+    rule = {"clip_hu": [-200.0, 300.0], "mean_hu": -25.0, "std_hu": 130.0}
+    assert (hparams.spacing_mm, hparams.intensity) == (2.0, rule)
     assert hparams.dataset_name == "tiny"
     assert isinstance(hparams.dataset, str)
 

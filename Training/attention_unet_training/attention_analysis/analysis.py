@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .case import AttentionCase, PreparedCase, prepare
+from .case import AttentionCase, CaseOnGrid, prepare
 from .control import KINDS, randomised
-from .figures import MapFigures, measure
+from .metrics import MapMetrics, measure
 from .recording import record
 from .series import TrainedNetwork, read_network, titles
 from .views import Views, cut
@@ -20,13 +20,13 @@ class Entry:
     Attributes:
         title: Its name.
         step: Its training step, None if unknown.
-        figures: Map -> figures.
+        metrics: Map -> metrics.
         views: Slices for the pictures.
     """
 
     title: str
     step: int | None
-    figures: dict[str, MapFigures]
+    metrics: dict[str, MapMetrics]
     views: Views
 
     @property
@@ -37,11 +37,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class ControlRun:
-    """A network with randomised weights: which kind, which seed, its figures by map."""
+    """A network with randomised weights: which kind, which seed, its metrics by map."""
 
     kind: str
     seed: int
-    figures: dict[str, MapFigures]
+    metrics: dict[str, MapMetrics]
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,18 @@ def analyse(
         raise ValueError("at least one --model is needed")
     if control_seeds < 1:
         raise ValueError(f"the control needs at least one seed, got {control_seeds}")
-    prepared: dict[tuple, PreparedCase] = {}
-    entries, networks = [], dict(zip(sources, titles(sources), strict=True))
+    prepared: dict[tuple, CaseOnGrid] = {}
+    entries: list[Entry] = []
+    networks = dict(zip(sources, titles(sources), strict=True))
     for n, (source, title) in enumerate(networks.items(), start=1):
         progress(f"network {n} of {len(networks)}: {title}")
         trained = read_network(source, title)
         ready = _prepared(case, trained, prepared)
         recording = record(trained.network, ready.network_input, device)
-        figures = measure(recording, ready)
-        if entries and list(figures) != list(entries[0].figures):
-            raise ValueError(f"{source} has the maps {', '.join(figures)}, others of the series do not")
-        entries.append(Entry(title, trained.step, figures, cut(case, ready, recording)))
+        metrics = measure(recording, ready)
+        if entries and list(metrics) != list(entries[0].metrics):
+            raise ValueError(f"{source} has the maps {', '.join(metrics)}, others of the series do not")
+        entries.append(Entry(title, trained.step, metrics, cut(case, ready, recording)))
     controls = []
     for kind in KINDS:
         for seed in range(control_seeds):
@@ -96,7 +97,7 @@ def analyse(
     return Analysis(case, entries, controls)
 
 
-def _prepared(case: AttentionCase, trained: TrainedNetwork, cache: dict[tuple, PreparedCase]) -> PreparedCase:
+def _prepared(case: AttentionCase, trained: TrainedNetwork, cache: dict[tuple, CaseOnGrid]) -> CaseOnGrid:
     key = (trained.spacing_mm, trained.intensity)
     if key not in cache:
         cache[key] = prepare(case, trained.spacing_mm, trained.intensity)

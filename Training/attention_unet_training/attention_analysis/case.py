@@ -43,7 +43,7 @@ class AttentionCase:
 
 
 @dataclass(frozen=True)
-class PreparedCase:
+class CaseOnGrid:
     """A case on a network's grid.
 
     Attributes:
@@ -81,13 +81,13 @@ def read_case(
         if not np.isin(reference.voxels, list(values)).any():
             found = ", ".join(f"{value:g}" for value in np.unique(reference.voxels)[:20])
             raise ValueError(f"{labels} has no voxel of {name}={','.join(map(str, values))}; its values are {found}")
-    organs = {name: tuple(values) for name, values in organs.items()}
-    part = keep_largest(np.isin(reference.voxels, organs[position]))
-    centre = reference.grid.ras_of(np.argwhere(part).mean(axis=0)[::-1])
-    return AttentionCase(read_volume(ct), reference, organs, position, tuple(float(x) for x in centre))
+    values_of = {name: tuple(values) for name, values in organs.items()}
+    part = keep_largest(np.isin(reference.voxels, values_of[position]))
+    right, front, up = reference.grid.ras_of(np.argwhere(part).mean(axis=0)[::-1]).tolist()
+    return AttentionCase(read_volume(ct), reference, values_of, position, (right, front, up))
 
 
-def prepare(case: AttentionCase, spacing_mm: tuple[float, float, float], intensity: IntensitySpec) -> PreparedCase:
+def prepare(case: AttentionCase, spacing_mm: tuple[float, float, float], intensity: IntensitySpec) -> CaseOnGrid:
     """Bring a case to a network's grid, as the engine does it.
 
     Raises:
@@ -102,7 +102,7 @@ def prepare(case: AttentionCase, spacing_mm: tuple[float, float, float], intensi
         if not organs[name].any():
             raise ValueError(f"no voxel of {name} lies in the CT's body: do the labels belong to this CT?")
     hu = resample(case.ct.voxels, case.ct.grid, grid)
-    return PreparedCase(network_input, body_mask(hu) | np.logical_or.reduce(list(organs.values())), organs)
+    return CaseOnGrid(network_input, body_mask(hu) | np.logical_or.reduce(list(organs.values())), organs)
 
 
 def body_mask(hu: np.ndarray) -> np.ndarray:

@@ -35,9 +35,10 @@ def randomised(trained: TrainedNetwork, kind: str, seed: int) -> AttentionUNet:
         raise ValueError(f"the control's kind must be one of {', '.join(KINDS)}, got {kind!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kind == "initial":
-            return build_network(trained.architecture, trained.network.num_classes).train()
         network = copy.deepcopy(trained.network).cpu()
+        if kind == "initial":
+            network.load_state_dict(build_network(trained.architecture, network.num_classes).state_dict())
+            return network.train()
         with torch.no_grad():
             for parameter in network.parameters():
                 order = torch.randperm(parameter.numel())

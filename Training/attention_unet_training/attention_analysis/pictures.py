@@ -66,7 +66,7 @@ def draw_series(analysis: Analysis, view: str, path: Path) -> None:
         path: PNG to write.
     """
     entries = analysis.entries
-    maps = list(entries[0].figures)
+    maps = list(entries[0].metrics)
     height, width = entries[0].views.ct[view].shape
     inches = 2.1
     size = (inches * (len(entries) + 1) + 0.9, inches * height / width * len(maps) + 1.4)

@@ -14,13 +14,13 @@ from matplotlib.ticker import MaxNLocator
 
 from .analysis import Analysis, Entry
 from .control import KINDS
-from .figures import MapFigures
+from .metrics import MapMetrics
 
 DPI = 100
 GATE_COLORS = ("#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#e6ab02")
 MARKERS = "osD^v<>ph"
 
-Quantity = Callable[[MapFigures], float]
+Quantity = Callable[[MapMetrics], float]
 
 
 def draw_plot(analysis: Analysis, path: Path) -> None:
@@ -33,7 +33,7 @@ def draw_plot(analysis: Analysis, path: Path) -> None:
     panels: list[tuple[str, str, Quantity]] = [
         (f"{organ}: enrichment", "attention share / volume share", _enrichment(organ)) for organ in analysis.case.organs
     ]
-    panels.append(("all of the body: spread", "standard deviation of the coefficients", lambda figures: figures.std))
+    panels.append(("all of the body: spread", "standard deviation of the coefficients", lambda metrics: metrics.std))
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(13, 3.7 * rows + 1.3), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, 4, squeeze=False, width_ratios=[3.2, 1, 3.2, 1])
@@ -61,19 +61,19 @@ def draw_plot(analysis: Analysis, path: Path) -> None:
 
 def steps_rise(entries: list[Entry]) -> bool:
     """Whether the training step can be the x axis: known everywhere, and rising along the series."""
-    steps = [entry.step for entry in entries]
-    return None not in steps and all(a < b for a, b in zip(steps, steps[1:], strict=False))
+    steps = [entry.step for entry in entries if entry.step is not None]
+    return len(steps) == len(entries) and all(a < b for a, b in zip(steps, steps[1:], strict=False))
 
 
 def _enrichment(organ: str) -> Quantity:
-    return lambda figures: figures.organs[organ].enrichment
+    return lambda metrics: metrics.organs[organ].enrichment
 
 
 def _draw_series(axes: Axes, entries: list[Entry], quantity: Quantity) -> None:
     by_step = steps_rise(entries)
-    x = [entry.step for entry in entries] if by_step else list(range(len(entries)))
+    x = [entry.step if by_step and entry.step is not None else n for n, entry in enumerate(entries)]
     for name, color, marker in _styles(entries[0]):
-        y = [quantity(entry.figures[name]) for entry in entries]
+        y = [quantity(entry.metrics[name]) for entry in entries]
         axes.plot(x, y, color=color, marker=marker, markersize=5, label=name, linestyle="-" if by_step else ":")
     if by_step:
         axes.set_xlabel("training step", fontsize=9)
@@ -90,7 +90,7 @@ def _draw_control(axes: Axes, analysis: Analysis, quantity: Quantity) -> None:
         runs = [run for run in analysis.controls if run.kind == kind]
         offsets = np.linspace(-0.3, 0.3, len(styles))
         for offset, (name, color, marker) in zip(offsets, styles, strict=True):
-            values = [quantity(run.figures[name]) for run in runs]
+            values = [quantity(run.metrics[name]) for run in runs]
             axes.vlines(position + offset, min(values), max(values), color=color, linewidth=1.5)
             axes.plot(position + offset, np.mean(values), color=color, marker=marker, markersize=4, linestyle="")
     axes.set_xticks(range(len(KINDS)), [f"{kind}\nweights" for kind in KINDS])

@@ -27,13 +27,13 @@ class Recording:
         coefficients: Map (``s2-1`` ...) -> coefficients in [0, 1] on the gate's grid.
         before: Gate (``s2`` ...) -> magnitude of the skip connection's features as they enter the gate.
         after: Gate -> magnitude of the gate's output, which the decoder takes.
-        factors: Map or gate -> voxels of the network's grid per voxel, along D, H, W.
+        strides: Map or gate -> voxels of the network's grid per voxel, along D, H, W.
     """
 
     coefficients: dict[str, Volume]
     before: dict[str, Volume]
     after: dict[str, Volume]
-    factors: dict[str, tuple[int, int, int]]
+    strides: dict[str, tuple[int, int, int]]
 
     @property
     def gates(self) -> list[str]:
@@ -77,13 +77,14 @@ def record(network: AttentionUNet, network_input: NetworkInput, device: str = "c
             handle.remove()
     coefficients = {name: alpha[0, 0].float().cpu().numpy() for name, alpha in attention.items()}
     arrays = [coefficients, *({name: kept[name] for name in network.gates} for kept in (before, after))]
-    factors = {
-        name: tuple(size // small for size, small in zip(padded.shape, array.shape, strict=True))
-        for group in arrays
-        for name, array in group.items()
-    }
-    volumes = [_volumes(group, factors, network_input) for group in arrays]
-    return Recording(*volumes, factors)
+    strides = {name: _stride(padded.shape, array.shape) for group in arrays for name, array in group.items()}
+    inside, entering, leaving = (_volumes(group, strides, network_input) for group in arrays)
+    return Recording(inside, entering, leaving, strides)
+
+
+def _stride(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, int, int]:
+    d, h, w = (size // small for size, small in zip(fine, coarse, strict=True))
+    return d, h, w
 
 
 def _magnitude(features: Tensor) -> np.ndarray:
@@ -92,12 +93,12 @@ def _magnitude(features: Tensor) -> np.ndarray:
 
 
 def _volumes(
-    arrays: dict[str, np.ndarray], factors: dict[str, tuple[int, int, int]], network_input: NetworkInput
+    arrays: dict[str, np.ndarray], strides: dict[str, tuple[int, int, int]], network_input: NetworkInput
 ) -> dict[str, Volume]:
     """Without the padding, in place."""
-    cropped = {name: array[_region(network_input.grid.shape_kji, factors[name])] for name, array in arrays.items()}
-    return attention_volumes(cropped, factors, network_input.grid)
+    cropped = {name: array[_region(network_input.grid.shape_kji, strides[name])] for name, array in arrays.items()}
+    return attention_volumes(cropped, strides, network_input.grid)
 
 
-def _region(shape: Sequence[int], factors: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(0, -(-size // factor)) for size, factor in zip(shape, factors, strict=True))
+def _region(shape: Sequence[int], strides: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(0, -(-size // stride)) for size, stride in zip(shape, strides, strict=True))

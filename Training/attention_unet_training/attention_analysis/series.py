@@ -9,7 +9,8 @@ from pathlib import Path
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, IntensitySpec
 
-from ..commands.export import CHECKPOINT_ENDING, read_source
+from ..task.checkpoints import load_network
+from ..task.starting_weights import CHECKPOINT_ENDING
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def read_network(source: str, title: str) -> TrainedNetwork:
     Raises:
         ValueError: If it cannot be read, or has no attention gates.
     """
-    trained = read_source(source)
+    trained = load_network(source)
     network, known = trained.network, trained.known
     if not isinstance(network, AttentionUNet):
         raise ValueError(f"{source} is a {known['architecture']['type']}: it has no attention gates")

@@ -10,7 +10,7 @@ from typing import Any
 
 from .analysis import Analysis
 from .control import KINDS
-from .figures import MapFigures, OrganFigures
+from .metrics import MapMetrics, OrganAttention
 
 COLUMNS = ("network", "step", "seed", "map", "mean", "std", "organ", "share", "volume_share", "enrichment", "auc")
 EXPLANATION = """\
@@ -56,15 +56,15 @@ def to_markdown(analysis: Analysis) -> str:
         parts.append(f"## {entry.label}\n")
         last = n == len(analysis.entries) - 1
         lines = [
-            [name, f"{figures.mean:.3f}", f"{figures.std:.3f}"]
-            + [_organ_cell(analysis, name, figures, organ, mark=last) for organ in organs]
-            for name, figures in entry.figures.items()
+            [name, f"{metrics.mean:.3f}", f"{metrics.std:.3f}"]
+            + [_organ_cell(analysis, name, metrics, organ, mark=last) for organ in organs]
+            for name, metrics in entry.metrics.items()
         ]
         heads = [f"{organ}: share / volume = enrichment; AUC" for organ in organs]
         parts.append(_table(["map", "mean", "std", *heads], lines))
     for kind in KINDS:
         parts.append(f"## Control: {kind} weights\n")
-        runs = [run.figures for run in analysis.controls if run.kind == kind]
+        runs = [run.metrics for run in analysis.controls if run.kind == kind]
         lines = [
             [name, _mean_range([run[name].mean for run in runs]), _mean_range([run[name].std for run in runs])]
             + [_control_cell([run[name].organs[organ] for run in runs]) for organ in organs]
@@ -80,9 +80,9 @@ def beyond(value: float, controls: Sequence[float]) -> bool:
     return value > max(controls) or value < min(controls)
 
 
-def _organ_cell(analysis: Analysis, name: str, figures: MapFigures, organ: str, mark: bool) -> str:
-    one = figures.organs[organ]
-    controls = [run.figures[name].organs[organ] for run in analysis.controls]
+def _organ_cell(analysis: Analysis, name: str, metrics: MapMetrics, organ: str, mark: bool) -> str:
+    one = metrics.organs[organ]
+    controls = [run.metrics[name].organs[organ] for run in analysis.controls]
     enrichment, auc = f"{one.enrichment:.2f}", f"{one.auc:.2f}"
     if mark and beyond(one.enrichment, [control.enrichment for control in controls]):
         enrichment = f"**{enrichment}**"
@@ -91,16 +91,17 @@ def _organ_cell(analysis: Analysis, name: str, figures: MapFigures, organ: str, 
     return f"{100 * one.share:.2f} % / {100 * one.volume_share:.2f} % = {enrichment}; {auc}"
 
 
-def _control_cell(controls: Sequence[OrganFigures]) -> str:
+def _control_cell(controls: Sequence[OrganAttention]) -> str:
     enrichment = _mean_range([control.enrichment for control in controls])
     return f"{enrichment}; {_mean_range([control.auc for control in controls], 2)}"
 
 
 def _rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
-    runs = [(entry.title, entry.step, None, entry.figures) for entry in analysis.entries]
-    runs += [(f"control: {run.kind}", None, run.seed, run.figures) for run in analysis.controls]
-    for network, step, seed, figures in runs:
-        for name, one in figures.items():
+    runs: list[tuple[str, int | None, int | None, dict[str, MapMetrics]]]
+    runs = [(entry.title, entry.step, None, entry.metrics) for entry in analysis.entries]
+    runs += [(f"control: {run.kind}", None, run.seed, run.metrics) for run in analysis.controls]
+    for network, step, seed, metrics in runs:
+        for name, one in metrics.items():
             for organ, inside in one.organs.items():
                 yield {
                     "network": network,

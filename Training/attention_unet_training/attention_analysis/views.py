@@ -10,8 +10,8 @@ import numpy as np
 from AttentionUNetSegmentationLib.imaging.resampling import reach, resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
-from .case import AttentionCase, PreparedCase
-from .figures import voxels_per_cell
+from .case import AttentionCase, CaseOnGrid
+from .metrics import voxels_per_cell
 from .recording import Recording
 
 PIXEL_MM = 1.0
@@ -54,23 +54,24 @@ class Views:
     cell_mm: dict[str, float]
 
 
-def cut(case: AttentionCase, prepared: PreparedCase, recording: Recording) -> Views:
+def cut(case: AttentionCase, prepared: CaseOnGrid, recording: Recording) -> Views:
     """Cut everything through the case's position, as far as the network's grid reaches."""
     planes = {name: plane_grid(prepared.network_input.grid, name, case.position_ras_mm) for name in PLANES}
 
     def shown(name: str, volume: Volume) -> Shown:
-        inside = voxels_per_cell(prepared.body, recording.factors[name]) > 0
+        inside = voxels_per_cell(prepared.body, recording.strides[name]) > 0
         low, high = np.percentile(volume.voxels[inside], RANGE_PERCENT)
         return Shown(_slices(volume.voxels, volume.grid, planes), float(low), float(high))
 
     organs = {name: _slices(case.mask(name), case.reference.grid, planes) for name in case.organs}
-    groups = [
+    coefficients, before, after = (
         {name: shown(name, volume) for name, volume in group.items()}
         for group in (recording.coefficients, recording.before, recording.after)
-    ]
+    )
     gates = {gate: recording.maps_of(gate) for gate in recording.gates}
     cell_mm = {gate: float(recording.before[gate].spacing_mm[0]) for gate in recording.gates}
-    return Views(_slices(case.ct.voxels, case.ct.grid, planes, True), organs, *groups, gates, cell_mm)
+    ct = _slices(case.ct.voxels, case.ct.grid, planes, antialias=True)
+    return Views(ct, organs, coefficients, before, after, gates, cell_mm)
 
 
 def plane_grid(source: Grid, view: str, through_ras_mm: tuple[float, float, float]) -> Grid:

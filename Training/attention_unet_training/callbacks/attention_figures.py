@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from AttentionUNetSegmentationLib.inference.network import resample_linearly
@@ -34,8 +36,8 @@ class AttentionFigures(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: dict[str, Tensor],
-        batch: list[Tensor],
+        outputs: STEP_OUTPUT,
+        batch: Sequence[Tensor],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -43,15 +45,18 @@ class AttentionFigures(pl.Callback):
         wanted = batch_idx == self.case and trainer.current_epoch % self.every_n_epochs == 0
         if not wanted or trainer.sanity_checking or not trainer.is_global_zero:
             return
+        if not isinstance(outputs, Mapping):
+            raise TypeError(f"the validation step must return prediction and attention, got {type(outputs).__name__}")
         image, target = batch[0], batch[1]
-        padded = pad_as_engine(image[:1], pl_module.network).shape[2:]
+        padded = pad_as_engine(image[:1], pl_module.get_submodule("network")).shape[2:]
         inside = tuple(slice(0, size) for size in image.shape[2:])
         attention = {
             name: resample_linearly(alpha[:1].float(), padded)[0, 0][inside].cpu().numpy()
             for name, alpha in outputs["attention"].items()
         }
-        arrays = [x[0, 0].float().cpu().numpy() for x in (image, target, outputs["prediction"])]
-        figure = draw_figure(*arrays, attention, list(pl_module.hparams.organs), f"epoch {trainer.current_epoch}")
+        ct, reference, found = (x[0, 0].float().cpu().numpy() for x in (image, target, outputs["prediction"]))
+        title = f"epoch {trainer.current_epoch}"
+        figure = draw_figure(ct, reference, found, attention, pl_module.hparams["organs"], title)
         self._write(trainer, figure)
 
     @staticmethod
@@ -60,7 +65,7 @@ class AttentionFigures(pl.Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_figure("validation case", figure, trainer.global_step)
         # not trainer.log_dir: it waits for the other processes, which do not come here
-        log_folders = [logger.log_dir for logger in trainer.loggers if getattr(logger, "log_dir", None)]
-        folder = Path([*log_folders, trainer.default_root_dir][0]) / "figures"
+        log_folders = [getattr(logger, "log_dir", None) for logger in trainer.loggers]
+        folder = Path(next(filter(None, log_folders), trainer.default_root_dir)) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"epoch_{trainer.current_epoch:04d}.png", dpi=100)

@@ -1,6 +1,6 @@
 """``attention-unet-train attention``: where the gates of a series of checkpoints look on a case with reference labels.
 
-Pictures after the paper's figures 3 and 4, figures per coefficient map and organ, and a control of randomised weights.
+Pictures after the paper's figures 3 and 4, metrics per coefficient map and organ, and a control of randomised weights.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.backends import choose_device
 
 from ..attention_analysis.analysis import Analysis, analyse
@@ -17,6 +18,7 @@ from ..attention_analysis.pictures import draw_gate, draw_series
 from ..attention_analysis.plot import draw_plot
 from ..attention_analysis.tables import to_csv, to_json, to_markdown
 from ..attention_analysis.views import PLANES
+from ..organ_values import parse_organ
 from ..staging import Output, staged
 
 FILES = ("attention.csv", "attention.json", "attention.md", "series.png", "coefficients_*.png", "gates/*_s*.png")
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
             analysis = analyse(case, parsed.model, parsed.control_seeds, device, lambda step: print(step, flush=True))
             write(analysis, draft)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote tables and pictures to {parsed.output}")
     return 0
@@ -58,21 +60,6 @@ def write(analysis: Analysis, folder: Path) -> None:
     for n, entry in enumerate(analysis.entries, start=1):
         for gate in entry.views.gates:
             draw_gate(analysis, entry, gate, folder / "gates" / f"{n:02d}_{gate}.png")
-
-
-def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
-    """``kidney=3,4`` -> ("kidney", (3, 4)).
-
-    Raises:
-        ValueError: If it does not look like that.
-    """
-    name, _, values = text.partition("=")
-    try:
-        if not name:
-            raise ValueError
-        return name, tuple(int(value) for value in values.split(","))
-    except ValueError:
-        raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,13 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 
 from ..staging import Output, staged
-from ..task.starting_weights import PREFIX
-from .export import CHECKPOINT_ENDING, Source, read_source
-
-CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
+from ..task.checkpoints import LoadedNetwork, load_network, write_weights
+from ..task.starting_weights import CHECKPOINT_ENDING
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +34,7 @@ def main(arguments: list[str]) -> int:
     try:
         average(parsed.checkpoints, parsed.output, parsed.overwrite)
     except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote the mean of {len(parsed.checkpoints)} checkpoints to {parsed.output}")
     return 0
@@ -77,19 +76,11 @@ def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = F
         if Path(path).suffix != CHECKPOINT_ENDING:
             raise ValueError(f"the last checkpoint, and the mean, must end in {CHECKPOINT_ENDING}, got {path}")
     with staged([Output(output)], overwrite) as (draft,):
-        sources = [read_source(path) for path in checkpoints]
-        for path, source in zip(checkpoints, sources, strict=True):
-            _check_alike(checkpoints[0], sources[0], path, source)
-        state = mean_state([source.network.state_dict() for source in sources])
+        loaded = [load_network(path) for path in checkpoints]
+        for path, network in zip(checkpoints, loaded, strict=True):
+            _check_alike(checkpoints[0], loaded[0], path, network)
+        state = mean_state([entry.network.state_dict() for entry in loaded])
         write_weights(draft, checkpoints[-1], state)
-
-
-def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor]) -> None:
-    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state."""
-    options = torch.load(origin, map_location="cpu", weights_only=True)
-    content = {key: options[key] for key in CARRIED if key in options}
-    content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
-    torch.save(content, path)
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -107,13 +98,13 @@ def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return mean
 
 
-def _check_alike(first_path: Path | str, first: Source, path: Path | str, source: Source) -> None:
+def _check_alike(first_path: Path | str, first: LoadedNetwork, path: Path | str, other: LoadedNetwork) -> None:
     for key in ("architecture", "spacing_mm", "intensity"):
-        found, expected = _complete(key, source.known[key]), _complete(key, first.known[key])
+        found, expected = _complete(key, other.known[key]), _complete(key, first.known[key])
         if found != expected:
             raise ValueError(f"{path} has another {key} than {first_path}: {found}, not {expected}")
-    if source.organs != first.organs:
-        raise ValueError(f"{path} has other organs than {first_path}: {source.organs}, not {first.organs}")
+    if other.organs != first.organs:
+        raise ValueError(f"{path} has other organs than {first_path}: {other.organs}, not {first.organs}")
 
 
 def _complete(key: str, value: Any) -> Any:

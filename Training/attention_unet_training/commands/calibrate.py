@@ -12,61 +12,24 @@ import argparse
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from ..data.synthetic_data import SyntheticPatches
-from ..evaluation.metrics import dice
+from ..evaluation.calibration import Calibration, Scored, calibrations, offsets_for_volumes
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.config import SyntheticCTConfig
+from ..task.checkpoints import LoadedNetwork, load_network, read_training_options, write_weights
 from ..task.networks import pad_as_engine
-from .average import write_weights
-from .export import CHECKPOINT_ENDING, Source, read_source
+from ..task.starting_weights import CHECKPOINT_ENDING
 
 FIRST_SEED = 1 << 42  # far from every seed of training and validation
-MAX_SWEEPS = 50  # an organ's constant depends a little on its neighbours' constants: usually 2 or 3 are enough
-SETTLED = 1e-3  # change of the constants in a sweep, in units of the scores, below which they count as found
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The network's scores of one patch.
-
-    Attributes:
-        logits: (C, D, H, W) float32, background first.
-        target: (D, H, W) class numbers.
-    """
-
-    logits: np.ndarray
-    target: np.ndarray
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What was done to one organ.
-
-    Attributes:
-        organ: Its name.
-        offset: Added to its score.
-        dice_before: Dice over all patches together.
-        dice_after: The same with all offsets.
-        volume_before: Volume found over true volume, all patches together.
-        volume_after: The same with all offsets.
-    """
-
-    organ: str
-    offset: float
-    dice_before: float
-    dice_after: float
-    volume_before: float
-    volume_after: float
 
 
 def main(arguments: list[str]) -> int:
@@ -86,7 +49,7 @@ def main(arguments: list[str]) -> int:
             overwrite=parsed.overwrite,
         )
     except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print("| organ | offset | Dice before | after | volume ratio before | after |\n|---|---|---|---|---|---|")
     for row in done:
@@ -158,73 +121,40 @@ def calibrate(
     if patches < 1:
         raise ValueError(f"patches must be at least 1, got {patches}")
     with staged([Output(output)], overwrite) as (draft,):
-        source = read_source(checkpoint)
-        strangers = set(organs or ()) - set(source.organs)
+        loaded = load_network(checkpoint)
+        strangers = set(organs or ()) - set(loaded.organs)
         if strangers:
-            raise ValueError(f"organs must be some of {', '.join(source.organs)}, got {', '.join(sorted(strangers))}")
-        data = torch.load(checkpoint, map_location="cpu", weights_only=True)["datamodule_hyper_parameters"]
+            raise ValueError(f"organs must be some of {', '.join(loaded.organs)}, got {', '.join(sorted(strangers))}")
+        data = read_training_options(checkpoint).data
         _check_held_out(checkpoint, data, subjects)
-        replicate_edges = data.get("replicate_edges", True)  # what it learnt to expect
-        scored = _score(source, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
-        chosen = [n for n, organ in enumerate(source.organs, start=1) if organs is None or organ in organs]
+        replicate_edges = data.get("patches", {}).get("replicate_edges", True)  # what it learnt to expect
+        scored = _score(loaded, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
+        chosen = [n for n, organ in enumerate(loaded.organs, start=1) if organs is None or organ in organs]
         for channel in chosen:
             if not any((patch.target == channel).any() for patch in scored):
-                raise ValueError(f"no patch shows the {source.organs[channel - 1]}: take more patches")
+                raise ValueError(f"no patch shows the {loaded.organs[channel - 1]}: take more patches")
         offsets = offsets_for_volumes(scored, chosen)
-        network = source.network
+        network = loaded.network
         with torch.no_grad():
-            network.mix.bias += torch.from_numpy(offsets).to(network.mix.bias)
+            bias = network.get_parameter("mix.bias")
+            bias.add_(torch.from_numpy(offsets).to(bias))
         write_weights(draft, checkpoint, network.state_dict())
-    return _rows(source.organs, scored, offsets)
+    return calibrations(loaded.organs, scored, offsets)
 
 
 def _check_held_out(checkpoint: Path, data: Mapping[str, Any], subjects: Sequence[str]) -> None:
     """Refuse label maps of training: on them an organ's volume is better than on any other."""
-    if "held_out" not in data:
-        return
-    trained_on = sorted(set(subjects) - set(data["held_out"]))
+    if "anatomies" not in data:
+        return  # it was trained on real CTs
+    held_out = data["anatomies"]["held_out"]
+    trained_on = sorted(set(subjects) - set(held_out))
     if trained_on:
-        kept = ", ".join(data["held_out"]) or "none"
+        kept = ", ".join(held_out) or "none"
         raise ValueError(f"{checkpoint} was trained on {', '.join(trained_on)}; held out of its training: {kept}")
 
 
-def offsets_for_volumes(scored: Sequence[Scored], channels: Sequence[int]) -> np.ndarray:
-    """Constants for the classes' scores with which each organ's total volume is the true one.
-
-    A voxel goes to an organ if its offset exceeds the lead of the best other class, so the offset is that lead which
-    as many voxels stay below as belong to the organ.
-
-    Args:
-        scored: The patches.
-        channels: Classes that get an offset; each must occur in the targets, and none be 0, the background.
-
-    Returns:
-        (C,) float32, 0 for the classes that get none.
-
-    Raises:
-        ValueError: If the organs' offsets keep changing each other.
-    """
-    offsets = np.zeros(len(scored[0].logits), dtype=np.float32)
-    for _ in range(MAX_SWEEPS):
-        previous = offsets.copy()
-        for channel in channels:
-            leads = np.concatenate([_lead_over(patch.logits, offsets, channel).ravel() for patch in scored])
-            true = sum(int(np.count_nonzero(patch.target == channel)) for patch in scored)
-            rank = min(true, leads.size - 1)
-            offsets[channel] = np.partition(leads, rank)[rank]
-        if np.abs(offsets - previous).max() < SETTLED:
-            return offsets
-    raise ValueError(f"the organs' offsets did not settle in {MAX_SWEEPS} rounds: the scores hardly tell them apart")
-
-
-def _lead_over(logits: np.ndarray, offsets: np.ndarray, channel: int) -> np.ndarray:
-    """By how much the best other class leads a class's bare score: (D, H, W)."""
-    others = [logits[n] + offsets[n] for n in range(len(logits)) if n != channel]
-    return np.maximum.reduce(others) - logits[channel]
-
-
 def _score(
-    source: Source,
+    loaded: LoadedNetwork,
     atlas: Path,
     subjects: Sequence[str],
     patches: int,
@@ -234,9 +164,9 @@ def _score(
     replicate_edges: bool,
 ) -> list[Scored]:
     """Run the network on synthetic patches of the held-out label maps; padding is taken away again."""
-    if any(size < 1 or size % source.network.size_divisor for size in shape_kji):
-        raise ValueError(f"a patch's sizes must be multiples of {source.network.size_divisor}, got {shape_kji}")
-    known = source.known
+    if any(size < 1 or size % loaded.network.size_divisor for size in shape_kji):
+        raise ValueError(f"a patch's sizes must be multiples of {loaded.network.size_divisor}, got {shape_kji}")
+    known = loaded.known
     rule = known["intensity"]
     intensity = IntensitySpec(tuple(rule["clip_hu"]), rule["mean_hu"], rule["std_hu"])
     anatomies = load_atlas(atlas, cache, include=subjects)
@@ -253,19 +183,6 @@ def _score(
     scored = []
     for image, target in (made[n] for n in range(patches)):
         with torch.inference_mode():
-            logits, _ = source.network(pad_as_engine(image[None], source.network))
+            logits, _ = loaded.network(pad_as_engine(image[None], loaded.network))
         scored.append(Scored(logits[0, :, : target.shape[1]].numpy(), target[0].numpy()))
     return scored
-
-
-def _rows(organs: Sequence[str], scored: Sequence[Scored], offsets: np.ndarray) -> list[Calibration]:
-    target = np.concatenate([patch.target for patch in scored])  # along z, as heights may differ
-    before = np.concatenate([patch.logits.argmax(axis=0) for patch in scored])
-    after = np.concatenate([(patch.logits + offsets[:, None, None, None]).argmax(axis=0) for patch in scored])
-    rows = []
-    for channel, organ in enumerate(organs, start=1):
-        true = target == channel
-        volumes = [np.count_nonzero(found == channel) / max(1, np.count_nonzero(true)) for found in (before, after)]
-        overlaps = [dice(found == channel, true) for found in (before, after)]
-        rows.append(Calibration(organ, float(offsets[channel]), *overlaps, *volumes))
-    return rows

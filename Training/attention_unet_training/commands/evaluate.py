@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from AttentionUNetSegmentationLib.command.batch import check_writable
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device
-from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.pipeline import Options
-from AttentionUNetSegmentationLib.volume import Volume
 
 from ..evaluation.cases import PARTS, EvaluationCase, cases_of_dataset, cases_of_files
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.files import cases_csv, evaluation_json, measurements, merge_measurements, read_measurements
 from ..evaluation.markdown import render
-from ..evaluation.metrics import dice as dice
 from ..evaluation.published import TABLES
 from ..evaluation.results import ResultStore, write_text
-from ..evaluation.runner import measure, run
-from ..evaluation.systems import Column, NetworkSystem, label_map_column, model_column
+from ..evaluation.runner import run
+from ..evaluation.systems import Column, label_map_column, model_column
+from ..organ_values import parse_organ
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
 ORGAN = "NAME=VALUE[,VALUE]"
@@ -37,28 +36,9 @@ def main(arguments: list[str]) -> int:
         print("cancelled; finished cases are kept if --report-dir was given", file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     return 1 if evaluation.failures else 0
-
-
-def evaluate_case(model: Model, ct: Volume, reference: Volume, organs: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Dice of each organ class of the model, both sides of a paired organ together.
-
-    Args:
-        model: The model.
-        ct: The CT.
-        reference: Label map, on any grid.
-        organs: Name of an organ class -> its values in the reference.
-
-    Raises:
-        ValueError: If an organ is not one of the model's.
-    """
-    system = NetworkSystem(model, Options())
-    unknown = sorted(set(organs) - set(system.organs))
-    if unknown:
-        raise ValueError(f"the model has no organ {unknown[0]!r}; it has {', '.join(system.organs)}")
-    return {organ: figures.dice for organ, figures in measure(system.run(ct), reference, organs).items()}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +120,7 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
         if path:
             check_writable(path)
     store = ResultStore(parsed.report_dir / CASES_FOLDER if parsed.report_dir else None)
-    outcomes, infos = run(columns, cases, store, dict(map(_organ, parsed.organ)), parsed.time_runs)
+    outcomes, infos = run(columns, cases, store, dict(map(parse_organ, parsed.organ)), parsed.time_runs)
     named = not parsed.ct or bool(parsed.patient)
     return Evaluation(data, infos, outcomes, not parsed.raw, named)
 
@@ -157,7 +137,7 @@ def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:
         raise ValueError("--split and --fold belong to --dataset, not to --ct")
     if not parsed.data_name:
         raise ValueError("--ct needs --data-name: what the cases are called in figures")
-    organs = dict(map(_organ, parsed.organ))
+    organs = dict(map(parse_organ, parsed.organ))
     return cases_of_files(parsed.ct, parsed.labels, organs, parsed.patient), parsed.data_name
 
 
@@ -165,7 +145,7 @@ def _columns(parsed: argparse.Namespace, cases: Sequence[EvaluationCase]) -> lis
     options = Options(device=parsed.device, backend=parsed.backend, attention=False, clean_up=not parsed.raw)
     folds = {case.fold for case in cases}
     columns = [model_column(text, options, folds) for text in parsed.model]
-    values = {name: tuple(entry) for name, entry in map(_organ, parsed.prediction_organ)}
+    values = dict(map(parse_organ, parsed.prediction_organ))
     columns += [label_map_column(text, values) for text in parsed.predictions]
     if not columns:
         raise ValueError("give at least one --model or --predictions")
@@ -188,11 +168,3 @@ def _write(parsed: argparse.Namespace, evaluation: Evaluation) -> None:
         print(f"\nwrote {CSV_FILE}, {JSON_FILE} and {TABLE_FILE} to {parsed.report_dir}")
     if parsed.output:
         merge_measurements(parsed.output, measurements(evaluation))
-
-
-def _organ(text: str) -> tuple[str, list[int]]:
-    name, _, values = text.partition("=")
-    try:
-        return name, [int(value) for value in values.split(",")]
-    except ValueError:
-        raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None

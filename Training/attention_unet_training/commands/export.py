@@ -1,57 +1,28 @@
 """A checkpoint -> the model folder that 3D Slicer and ``attention-unet`` load, an ONNX file, a MONAI bundle.
 
 The description (labels, training data, licence, intended use) is a JSON file of the user's; what the checkpoint knows
-(architecture, spacing, intensity rule) is taken from it, and measured figures come from ``evaluate``'s file. A model
+(architecture, spacing, intensity rule) is taken from it, and measured metrics come from ``evaluate``'s file. A model
 folder can be given in the checkpoint's place. All outputs carry the same weights, rounded to half precision.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from AttentionUNetSegmentationLib.inference.network import UNet
-from AttentionUNetSegmentationLib.models.description import (
-    ARCHITECTURES,
-    SPEC_FILE,
-    WEIGHTS_FILE,
-    ArchitectureSpec,
-    ModelSpec,
-)
-from AttentionUNetSegmentationLib.models.loading import build_network, load_model, save_model
-from AttentionUNetSegmentationLib.models.store import find_model
+from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.models.description import SPEC_FILE, WEIGHTS_FILE, ModelSpec
+from AttentionUNetSegmentationLib.models.loading import save_model
 
 from ..export.description import FIELDS_HELP, describe
+from ..export.half_precision import half_rounded
 from ..staging import Output, staged
-from ..task.segmentation_task import read_network_state
+from ..task.checkpoints import load_network
 
-ARCHITECTURE_KEYS = ("widths", "num_subgates", "gating_conv")
-CHECKPOINT_ENDING = ".ckpt"
 BUNDLE_FILES = ("configs/*.json", "models/model.pt", "models/model.ts", "docs/README.md", "LICENSE")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A trained network and what its file tells of it.
-
-    Attributes:
-        network: In evaluation mode, on the CPU.
-        known: Entries of model.json; all of them if it is a model.
-        organs: Names of the classes 1, 2, ...
-    """
-
-    network: UNet
-    known: dict[str, Any]
-    organs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +53,7 @@ def main(arguments: list[str]) -> int:
             parsed.overwrite,
         )
     except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     if parsed.output:
         print(f"wrote the model {done.spec.name} {done.spec.version} to {parsed.output}")
@@ -125,7 +96,7 @@ def export(
         source: Checkpoint, or name, folder or zip of a model.
         output: Model folder.
         description: JSON, see ``export_description``.
-        measured: JSON list of measured figures.
+        measured: JSON list of measured metrics.
         onnx: ONNX file.
         bundle: Folder of a MONAI bundle.
         overwrite: Replace outputs that exist.
@@ -140,7 +111,7 @@ def export(
         raise ValueError("nothing to write: give a model folder, --onnx FILE or --bundle DIR")
     with staged(list(wanted.values()), overwrite) as drafts:
         places = dict(zip(wanted, drafts, strict=True))
-        trained = read_source(source)
+        trained = load_network(source)
         spec = describe(trained.known, trained.organs, description, measured)
         network = trained.network
         network.load_state_dict(half_rounded(network.state_dict()))
@@ -156,59 +127,3 @@ def export(
 
             write_bundle(network, spec, places["bundle"])
     return Exported(spec, difference)
-
-
-def read_source(source: Path | str) -> Source:
-    """Read a checkpoint, or a model by name, folder or zip.
-
-    Raises:
-        ValueError: If it cannot be read, or its network cannot be loaded by the module.
-    """
-    path = Path(source)
-    if path.suffix != CHECKPOINT_ENDING:
-        model = load_model(find_model(source))
-        organs = tuple(label.name for label in model.spec.labels)
-        return Source(model.network, json.loads(model.spec.to_json()), organs)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        options, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-        known = _from_training(options, data)
-    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
-    kind = known["architecture"]["type"]
-    if kind not in ARCHITECTURES:
-        raise ValueError(f"only {' and '.join(ARCHITECTURES)} can be loaded by the module, got {kind}")
-    known["training"] = {"steps": content["global_step"], "command": "attention-unet-train fit"}
-    network = build_network(ArchitectureSpec(**known["architecture"]), len(options["organs"]) + 1)
-    network.load_state_dict(read_network_state(str(path)))
-    return Source(network.eval(), known, tuple(options["organs"]))
-
-
-def half_rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as a model folder gives them back: rounded to half precision, in float32.
-
-    Raises:
-        ValueError: If a weight is not finite, or too large for half precision.
-    """
-    rounded = {name: t.half().float() if t.is_floating_point() else t for name, t in state.items()}
-    unusable = [name for name, tensor in rounded.items() if not torch.isfinite(tensor).all()]
-    if unusable:
-        raise ValueError(f"{unusable[0]} is not finite in half precision: the training diverged")
-    return rounded
-
-
-def _from_training(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    architecture = {"type": model["architecture"], **{key: model[key] for key in ARCHITECTURE_KEYS}}
-    architecture["widths"] = list(architecture["widths"])
-    return {
-        "architecture": architecture,
-        "spacing_mm": [float(data["spacing_mm"])] * 3,
-        "intensity": {
-            "clip_hu": [float(bound) for bound in data["clip_hu"]],
-            "mean_hu": float(data["mean_hu"]),
-            "std_hu": float(data["std_hu"]),
-        },
-    }

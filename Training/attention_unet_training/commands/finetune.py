@@ -17,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import ModelSpec
 from AttentionUNetSegmentationLib.models.store import find_model, read_spec, unpacked_model
 
@@ -25,8 +26,8 @@ from ..data.augmentation import Augmentation
 from ..data.cases_data import CasesData
 from ..preparation.prepared import PreparedDataset
 from ..task.freezing import PARTS
+from ..task.options import BatchNormOptions, FreezingOptions, NetworkOptions, OptimisationOptions
 from ..task.segmentation_task import SegmentationTask
-from .fit import one_line
 
 AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=())
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     try:
         best = finetune(options)
     except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote {best}\nexport it: attention-unet-train export {best} FOLDER --description JSON --measured JSON")
     return 0
@@ -96,21 +97,24 @@ def finetune(options: argparse.Namespace) -> Path:
     )
     data.setup("fit")  # cases that are too few are noticed before the model is loaded
     trainer.fit(make_task(options, spec, organs), data, ckpt_path=str(options.resume) if options.resume else None)
-    return Path(trainer.checkpoint_callback.best_model_path)
+    best = trainer.checkpoint_callback
+    if not isinstance(best, ModelCheckpoint):
+        raise RuntimeError(f"the trainer must keep checkpoints, got {best}")
+    return Path(best.best_model_path)
 
 
 def make_task(options: argparse.Namespace, spec: ModelSpec, organs: list[str]) -> SegmentationTask:
     """The model's network with its weights, ready to learn."""
+    architecture = spec.architecture
     return SegmentationTask(
         organs=organs,
-        architecture=spec.architecture.type,
-        widths=list(spec.architecture.widths),
-        num_subgates=spec.architecture.num_subgates,
-        gating_conv=spec.architecture.gating_conv,
-        learning_rate=options.learning_rate,
-        batch_norm=options.batch_norm,
-        frozen=options.frozen,
         init_from=str(options.model),
+        network=NetworkOptions(
+            architecture.type, architecture.widths, architecture.num_subgates, architecture.gating_conv
+        ),
+        optimisation=OptimisationOptions(learning_rate=options.learning_rate),
+        batch_norm=BatchNormOptions(options.batch_norm),
+        freezing=FreezingOptions(options.frozen),
     )
 
 

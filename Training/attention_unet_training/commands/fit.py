@@ -6,86 +6,9 @@ that is not in the working folder is looked for among the configs that come with
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-import lightning.pytorch as pl
-import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-
-from ..data.cases_data import CasesData
-from ..data.synthetic_data import SyntheticCTData
-from ..task.segmentation_task import SegmentationTask
-
-CONFIGS = Path(__file__).parents[1] / "configs"
-DATA = (CasesData, SyntheticCTData)  # imported, so that class_path may be the bare name
-
-
-class FitCLI(LightningCLI):
-    """Task, data and trainer from configuration files and options."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what Lightning's parser lacks here."""
-        parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint to resume from, or 'last'")
-        self.add_shared_arguments(parser)
-
-    def add_shared_arguments(self, parser: LightningArgumentParser) -> None:
-        """Add what other commands with these options need too, and let the data know the network's organs."""
-        parser.add_argument("--traceback", type=bool, default=False, help="show where an error comes from")
-        parser.link_arguments("model.organs", "data.init_args.organs")
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the arguments this command was given; ``sys.argv`` does not matter."""
-        self.config = parser.parse_args(args)
-
-    def before_instantiate_classes(self) -> None:
-        """Settle what other options imply.
-
-        Batch statistics are shared between GPUs (the parser's default), which torch cannot do between CPU processes;
-        checkpoints go where everything goes.
-        """
-        trainer = self.config.trainer
-        if trainer.accelerator == "cpu":
-            trainer.sync_batchnorm = False
-        for callback in trainer.callbacks if isinstance(trainer.callbacks, list) else []:
-            if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
-                callback.init_args.dirpath = trainer.default_root_dir
-
-
-def make_cli(
-    arguments: list[str], kind: type[FitCLI] = FitCLI, name: str = "fit", description: str | None = __doc__
-) -> FitCLI:
-    """Parse, and make task, data and trainer.
-
-    Args:
-        arguments: Of the command.
-        kind: What makes them.
-        name: The command's.
-        description: For its help.
-
-    Raises:
-        argparse.ArgumentError: If an option is unknown or a value does not fit.
-        ValueError: If values do not fit together.
-    """
-    return kind(
-        SegmentationTask,
-        pl.LightningDataModule,
-        subclass_mode_data=True,
-        run=False,
-        args=with_packaged_configs(arguments),
-        auto_configure_optimizers=False,
-        trainer_defaults={"sync_batchnorm": torch.cuda.is_available()},
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={
-            "exit_on_error": False,
-            "prog": f"attention-unet-train {name}",
-            "description": description,
-        },
-    )
+from ..command_line import make_cli, status_of
 
 
 def main(arguments: list[str]) -> int:
@@ -94,46 +17,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _fit(arguments: list[str]) -> None:
-    cli = make_cli(arguments)
+    cli = make_cli(arguments, "fit", __doc__)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
-
-
-def status_of(run: Callable[[list[str]], None], arguments: list[str]) -> int:
-    """Run a command that ``make_cli`` parses; what goes wrong is told in one line, unless --traceback asks for more.
-
-    Returns:
-        The exit status.
-    """
-    try:
-        run(arguments)
-    except (argparse.ArgumentError, ValueError, RuntimeError, OSError, MisconfigurationException) as error:
-        if any(argument.startswith("--traceback") for argument in arguments):
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def with_packaged_configs(arguments: list[str]) -> list[str]:
-    """The arguments, with configs that are not files here replaced by the package's of that name."""
-    result = []
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        prefix, value = ("", argument) if before in ("--config", "-c") else ("--config=", argument[len("--config=") :])
-        if (prefix == "" or argument.startswith(prefix)) and not Path(value).exists() and (CONFIGS / value).is_file():
-            argument = f"{prefix}{CONFIGS / value}"
-        result.append(argument)
-    return result
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one sentence; of jsonargparse's long ones, what was wrong and where."""
-    text = str(error)
-    reasons = re.findall(r"Problem with given class_path '([^']+)':\s*\n\s*(.+)", text)
-    if reasons:
-        key = re.search(r'Parser key "([^"]+)"', text)
-        kind, reason = reasons[-1]
-        text = f"{key[1] if key else 'configuration'}: {kind.rpartition('.')[2]}: {reason}"
-    return " ".join(text.split()) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from ..preparation import console, layouts
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     return 0
 

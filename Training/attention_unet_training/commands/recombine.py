@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.volume import Volume
 
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
             parsed.atlas, parsed.output, parsed.count, parsed.held_out, parsed.seed, parsed.cache, parsed.overwrite
         )
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     print(f"wrote {len(record)} new label maps beside the originals to {parsed.output}")
     return 0
@@ -111,7 +112,8 @@ def recombine_atlas(
         draft.mkdir()
         for anatomy in anatomies:
             _write(draft / f"{anatomy.name}.nii.gz", anatomy.labels, PREPARED_SPACING_MM)
-        record, recipients = {}, list(mixable)
+        record: dict[str, dict[str, str]] = {}
+        recipients = list(mixable)
         while len(record) < count:
             if not recipients:
                 raise RuntimeError(
@@ -143,8 +145,8 @@ def _mixture(
         rng = np.random.default_rng([seed, new, attempt])
         chosen = others
         if len(others) > MOST_DONORS:
-            chosen = rng.choice(others, MOST_DONORS, replace=False)
-        donors = [anatomies[int(number)] for number in chosen]
+            chosen = rng.choice(others, MOST_DONORS, replace=False).tolist()
+        donors = [anatomies[number] for number in chosen]
         labels, taken = recombine(anatomies[recipient], donors, RecombinationConfig(), rng)
         if taken:
             return labels, taken

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
         if parsed.output:
             _write_ct(parsed)
     except (OSError, ValueError, KeyError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -99,7 +100,8 @@ def _scanner_grid(source: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     directions = np.array([-1.0, -1.0, 1.0])
     matrix = np.diag([*(directions * spacing_mm), 1.0])
     matrix[:3, 3] = source.corners_ras_mm().mean(axis=0) - directions * (sizes - 1) / 2 * spacing_mm
-    return Grid(tuple(int(size) for size in sizes[::-1]), matrix)
+    i, j, k = sizes.tolist()
+    return Grid((k, j, i), matrix)
 
 
 def _write(volume: Volume, path: Path, sample: SyntheticSample, attribution: str) -> None:

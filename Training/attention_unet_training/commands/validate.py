@@ -11,7 +11,7 @@ import sys
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from .fit import FitCLI, make_cli, status_of
+from ..command_line import FitCLI, make_cli, status_of
 
 
 class ValidateCLI(FitCLI):
@@ -25,7 +25,7 @@ class ValidateCLI(FitCLI):
         """Settle what other options imply; no logs, checkpoints or other files.
 
         Raises:
-            ValueError: If no weights are named: those of a fresh network are not worth a figure.
+            ValueError: If no weights are named: those of a fresh network tell nothing.
         """
         super().before_instantiate_classes()
         if not self.config.model.init_from:
@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _validate(arguments: list[str]) -> None:
-    cli = make_cli(arguments, ValidateCLI, "validate", __doc__)
-    (figures,) = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    cli = make_cli(arguments, "validate", __doc__, ValidateCLI)
+    (metrics,) = cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     if not cli.trainer.is_global_zero:
         return
-    organs = [organ for organ in cli.model.hparams.organs if f"dice_{organ}" in figures]
-    dice = [figures[f"dice_{organ}"] for organ in organs] + [figures["dice"]]
+    organs = [organ for organ in cli.model.organs if f"dice_{organ}" in metrics]
+    dice = [metrics[f"dice_{organ}"] for organ in organs] + [metrics["dice"]]
     print("| Dice | " + " | ".join([*organs, "mean"]) + " |\n" + "|---" * (len(dice) + 1) + "|")
     print(f"| {cli.config.model.init_from} | " + " | ".join(f"{value:.3f}" for value in dice) + " |")
 

@@ -16,7 +16,7 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training patches vary. The paper names affine maps, axial flips and random crops, without figures.
+    """How training patches vary. The paper names affine maps, axial flips and random crops, without numbers.
 
     The defaults are the public code's where it has them: rotations in the axial plane, scales and flips.
 
@@ -114,4 +114,4 @@ def _mapped(array: np.ndarray, start: Sequence[int], shape: Triple, matrix: np.n
     window = read_window(array, np.subtract(start, margin), np.add(shape, 2 * margin))
     change = Affine(affine=matrix, mode=mode, padding_mode="border", image_only=True)
     result = change(torch.from_numpy(window[None].astype(np.float32)), spatial_size=shape)
-    return result.numpy()
+    return torch.as_tensor(result).numpy()

@@ -69,7 +69,8 @@ class TrainingPatches(Dataset):
         seed: int,
         per_epoch: int,
     ) -> None:
-        self._cases, self._organs, self._shape = tuple(cases), organs, tuple(shape_kji)
+        self._cases, self._organs = tuple(cases), organs
+        self._shape: Triple = (shape_kji[0], shape_kji[1], shape_kji[2])
         self._augmentation, self._seed, self._per_epoch = augmentation, seed, per_epoch
 
     def __len__(self) -> int:
@@ -107,19 +108,22 @@ class ValidationCases(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """As ``TrainingPatches``, of the case's or the part's shape."""
         case = self._cases[index]
-        image, labels = case.image(), self._organs.classes(case.labels())
+        image: np.ndarray = case.image()
+        labels = self._organs.classes(case.labels())
         if self._shape is not None:
-            start = self._start(labels)
+            start = _start(labels, self._shape)
             image, labels = read_window(image, start, self._shape), read_window(labels, start, self._shape)
         target = torch.from_numpy(labels.astype(np.int64))[None]
         return torch.from_numpy(image.astype(np.float32))[None], target, self._organs.labelled(case)
 
-    def _start(self, labels: np.ndarray) -> list[int]:
-        start = []
-        for axis, length in enumerate(self._shape):
-            others = tuple(other for other in range(3) if other != axis)
-            occupied = np.flatnonzero(labels.any(axis=others))
-            size = labels.shape[axis]
-            middle = (occupied[0] + occupied[-1] + 1) // 2 if len(occupied) else size // 2
-            start.append(int(np.clip(middle - length // 2, min(0, size - length), max(0, size - length))))
-        return start
+
+def _start(labels: np.ndarray, shape: Triple) -> list[int]:
+    """Where a part around the organs' middle begins; one that is larger than the case has the case in its middle."""
+    start = []
+    for axis, length in enumerate(shape):
+        others = tuple(other for other in range(3) if other != axis)
+        occupied = np.flatnonzero(labels.any(axis=others))
+        size = labels.shape[axis]
+        middle = (occupied[0] + occupied[-1] + 1) // 2 if len(occupied) else size // 2
+        start.append(int(np.clip(middle - length // 2, min(0, size - length), max(0, size - length))))
+    return start

@@ -35,7 +35,7 @@ class CasesData(pl.LightningDataModule):
         augmentation: How patches vary.
         validation_cases: Cases used for validation.
         validate_on: "held_out": validation cases are left out of training; "train": they are training cases (for an
-            overfit check, or to train on all of them; figures then say nothing about new cases).
+            overfit check, or to train on all of them; its Dice then says nothing about new cases).
         validation_shape_kji: Validate on a part of this size around the organs; none: on whole cases, in one pass.
         seed: Seed of patches and of the choice of validation cases.
         workers: Background processes that read and transform.
@@ -63,7 +63,7 @@ class CasesData(pl.LightningDataModule):
         self._augmentation = augmentation
         self.training_cases: tuple[PreparedCase, ...] = ()
         self.validation_cases: tuple[PreparedCase, ...] = ()
-        self._organs: OrganMap | None = None
+        self._organs: OrganMap  # of the dataset that ``setup`` opens
 
     def setup(self, stage: str) -> None:
         """Open the dataset and choose cases; adds what an exported model must know to the hyperparameters.
@@ -72,21 +72,19 @@ class CasesData(pl.LightningDataModule):
             ValueError: If the dataset, split or fold does not exist, or too few cases remain for training.
         """
         options = self.hparams
-        dataset = PreparedDataset.open(Path(options.dataset))
-        self._organs = OrganMap(dataset.organs, options.organs)
+        dataset = PreparedDataset.open(Path(options["dataset"]))
+        self._organs = OrganMap(dataset.organs, options["organs"])
         if len(set(dataset.spacing_mm)) > 1:
             raise ValueError(f"networks are trained on isotropic voxels, {dataset.folder} has {dataset.spacing_mm} mm")
-        cases = _training_part(dataset, options.split, options.fold)
+        cases = _training_part(dataset, options["split"], options["fold"])
         self.training_cases, self.validation_cases = choose_validation(
-            cases, options.validation_cases, options.validate_on, options.seed
+            cases, options["validation_cases"], options["validate_on"], options["seed"]
         )
         rule = dataset.intensity
         options.update(
             dataset_name=dataset.name,
             spacing_mm=float(dataset.spacing_mm[0]),
-            clip_hu=list(rule.clip_hu),
-            mean_hu=rule.mean_hu,
-            std_hu=rule.std_hu,
+            intensity={"clip_hu": list(rule.clip_hu), "mean_hu": rule.mean_hu, "std_hu": rule.std_hu},
             training_ids=[case.id for case in self.training_cases],
             validation_ids=[case.id for case in self.validation_cases],
         )
@@ -98,21 +96,22 @@ class CasesData(pl.LightningDataModule):
             ValueError: If an epoch is shorter than one batch on every process.
         """
         options = self.hparams
-        per_epoch = options.samples_per_epoch or len(self.training_cases)
+        per_epoch = options["samples_per_epoch"] or len(self.training_cases)
         sampler = shared_sampler(self, per_epoch, every_epoch_anew=True)
-        if len(sampler) < options.batch_size:
+        batch_size = options["batch_size"]
+        if len(sampler) < batch_size:
             raise ValueError(
-                f"an epoch of {per_epoch} samples is shorter than a batch of {options.batch_size} on each of "
+                f"an epoch of {per_epoch} samples is shorter than a batch of {batch_size} on each of "
                 f"{sampler.num_replicas} processes: set data.samples_per_epoch"
             )
         patches = TrainingPatches(
-            self.training_cases, self._organs, options.shape_kji, self._augmentation, options.seed, per_epoch
+            self.training_cases, self._organs, options["shape_kji"], self._augmentation, options["seed"], per_epoch
         )
-        return self._loader(patches, options.batch_size, sampler, drop_last=True)
+        return self._loader(patches, batch_size, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         """Validation cases, one by one, shared between processes."""
-        cases = ValidationCases(self.validation_cases, self._organs, self.hparams.validation_shape_kji)
+        cases = ValidationCases(self.validation_cases, self._organs, self.hparams["validation_shape_kji"])
         return self._loader(cases, 1, shared_sampler(self, len(cases), every_epoch_anew=False))
 
     def _loader(
@@ -122,7 +121,7 @@ class CasesData(pl.LightningDataModule):
         sampler: EpochSampler,
         drop_last: bool = False,
     ) -> DataLoader:
-        workers = min(self.hparams.workers, len(sampler))
+        workers = min(self.hparams["workers"], len(sampler))
         return DataLoader(
             patches,
             batch_size=batch_size,
@@ -149,6 +148,7 @@ def choose_validation(
         raise ValueError(f"validation_cases must be at least 1, got {count}; validate_on: train keeps all for training")
     if validate_on == "train":
         return tuple(cases), tuple(cases[:count])
+    # sorted before it is shuffled: sets have another order in every process
     patients = sorted({case.patient for case in cases})
     random.Random(seed).shuffle(patients)
     held_out: set[str] = set()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import lightning.pytorch as pl
+from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 
@@ -27,7 +29,8 @@ class EpochSampler(DistributedSampler):
     def __init__(self, per_epoch: int, processes: int = 1, rank: int = 0, every_epoch_anew: bool = True) -> None:
         if per_epoch < processes:
             raise ValueError(f"an epoch needs a sample for each of the {processes} processes, got {per_epoch}")
-        super().__init__(range(per_epoch), num_replicas=processes, rank=rank, shuffle=False)
+        numbers = cast(Dataset, range(per_epoch))  # only its length is asked for
+        super().__init__(numbers, num_replicas=processes, rank=rank, shuffle=False)
         self._per_epoch, self._anew = per_epoch, every_epoch_anew
 
     def __iter__(self) -> Iterator[int]:
@@ -39,6 +42,7 @@ class EpochSampler(DistributedSampler):
     def _numbers(self) -> range:
         if not self._anew:
             return range(self.rank, self._per_epoch, self.num_replicas)
+        # numbers go on from epoch to epoch, as each stands for another sample
         first, count = self.epoch * self._per_epoch, self._per_epoch // self.num_replicas * self.num_replicas
         return range(first + self.rank, first + count, self.num_replicas)
 
@@ -61,8 +65,14 @@ def begin_resumed_epoch(trainer: pl.Trainer) -> None:
 
     Lightning starts the background workers, which take the first samples at once, before it tells the sampler which
     epoch it is; a resumed run would see those of epoch 0 again. Call it when training starts.
+
+    Raises:
+        RuntimeError: If it has not.
     """
     if trainer.current_epoch == 0:
         return
-    trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
-    iter(trainer.fit_loop._data_fetcher)  # Lightning has no public way to start the epoch's samples anew
+    loader, fetcher = trainer.train_dataloader, trainer.fit_loop._data_fetcher
+    if loader is None or fetcher is None:
+        raise RuntimeError("no training is running that could have been resumed")
+    loader.sampler.set_epoch(trainer.current_epoch)
+    iter(fetcher)  # Lightning has no public way to start the epoch's samples anew

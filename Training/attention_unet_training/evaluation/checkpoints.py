@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import Model
 
-from ..commands.export import _from_training
-from ..task.segmentation_task import SegmentationTask, read_network_state
+from ..task.checkpoints import TrainingOptions, read_training_options
+from ..task.networks import build
+from ..task.starting_weights import read_starting_weights
 
 DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "abdomen-ct.json"
 GREY = (128, 128, 128)
@@ -32,32 +31,30 @@ def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
     Raises:
         ValueError: If the file is no such checkpoint; the message names it.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        options, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-        fields, network = _from_training(options, data), _network(options, path)
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
-    spec = _spec(path, options["organs"], fields, network)
-    return Model(spec, network), tuple(options.get("active_organs") or options["organs"])
+    options = read_training_options(path)
+    network = _network(options, path)
+    spec = _spec(path, options, network)
+    model = Model(spec, network)  # type: ignore[arg-type]  # MONAI's networks keep the same contract
+    return model, tuple(options.model.get("active_organs") or options.organs)
 
 
-def _network(options: dict[str, Any], path: Path) -> nn.Module:
-    known = set(inspect.signature(SegmentationTask).parameters) - {"init_from"}
-    task = SegmentationTask(**{name: value for name, value in options.items() if name in known})
-    task.network.load_state_dict(read_network_state(str(path)))
-    return task.network.eval()
+def _network(options: TrainingOptions, path: Path) -> nn.Module:
+    network = build(options.network, len(options.organs) + 1)
+    network.load_state_dict(read_starting_weights(path).state)
+    return network.eval()
 
 
-def _spec(path: Path, organs: list[str], fields: dict[str, Any], network: nn.Module) -> ModelSpec:
+def _spec(path: Path, options: TrainingOptions, network: nn.Module) -> ModelSpec:
+    fields = options.description()
     if fields["architecture"]["type"] not in ARCHITECTURES:
         fields["architecture"] = _stand_in(network)
     bundled = json.loads(DESCRIPTION.read_text(encoding="utf-8"))["labels"]
     described = {label["name"]: label | {"caution": ""} for label in bundled}  # its weaknesses are not this network's
     taken = {value for label in described.values() for value in _values(label)}
     free = (value for value in range(1, 256) if value not in taken)
-    labels = [described.get(name) or {"name": name, "value": next(free)} | _undescribed(name) for name in organs]
+    labels = [
+        described.get(name) or {"name": name, "value": next(free)} | _undescribed(name) for name in options.organs
+    ]
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     fields |= {

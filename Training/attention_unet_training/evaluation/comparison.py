@@ -15,13 +15,13 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure over cases.
+    """A metric over cases.
 
     Attributes:
         mean: NaN if no case has it.
         std: Sample standard deviation (n - 1); NaN with fewer than two cases.
         cases: How many cases entered.
-        undefined: How many were left out because the figure is undefined there (NaN).
+        undefined: How many were left out because the metric is undefined there (NaN).
     """
 
     mean: float
@@ -35,7 +35,7 @@ class Comparison:
     """Two systems on the same cases.
 
     Attributes:
-        pairs: Cases in which both have the figure.
+        pairs: Cases in which both have the metric.
         difference: Mean of second minus first; NaN without pairs.
         p: Two-sided p-value of the Wilcoxon signed-rank test; NaN where it was refused.
         refusal: Why there is no p-value, or "".
@@ -64,8 +64,8 @@ def compare(first: Mapping[str, float], second: Mapping[str, float], patients: M
     """Compare two systems by the Wilcoxon signed-rank test, which takes cases as independent.
 
     Args:
-        first: Case -> figure of one system; NaN for undefined.
-        second: Case -> figure of the other.
+        first: Case -> metric of one system; NaN for undefined.
+        second: Case -> metric of the other.
         patients: Case -> patient; cases of one patient (or anatomy) are not independent.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A whole evaluation: every system's figures on every case, summarised and compared."""
+"""A whole evaluation: every system's metrics on every case, summarised and compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 
 from .comparison import Comparison, Summary, compare, summarise
 from .metrics import METRICS, OrganMetrics
-from .runner import ColumnInfo, Outcome
+from .runner import CaseMeasurement, ColumnInfo
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Evaluation:
 
     data: str
     columns: Sequence[ColumnInfo]
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[CaseMeasurement]
     cleaned: bool = True
     patients_named: bool = True
 
@@ -42,7 +42,7 @@ class Evaluation:
         return [organ for organ in listed if organ in measured]
 
     @property
-    def failures(self) -> list[Outcome]:
+    def failures(self) -> list[CaseMeasurement]:
         """Cases that could not be measured."""
         return [outcome for outcome in self.outcomes if outcome.error]
 
@@ -56,8 +56,8 @@ class Evaluation:
             for metric in METRICS
         ]
 
-    def figures(self, title: str, organ: str) -> dict[str, OrganMetrics]:
-        """Case -> figures of an organ, for the cases in which a system was measured on it."""
+    def metrics_of(self, title: str, organ: str) -> dict[str, OrganMetrics]:
+        """Case -> metrics of an organ, for the cases in which a system was measured on it."""
         return {
             outcome.case.id: outcome.result.organs[organ]
             for outcome in self.outcomes
@@ -65,11 +65,11 @@ class Evaluation:
         }
 
     def values(self, title: str, organ: str, key: str) -> dict[str, float]:
-        """Case -> one figure; NaN where it is undefined."""
-        return {case: getattr(figures, key) for case, figures in self.figures(title, organ).items()}
+        """Case -> one metric; NaN where it is undefined."""
+        return {case: getattr(metrics, key) for case, metrics in self.metrics_of(title, organ).items()}
 
     def summary(self, title: str, organ: str, key: str) -> Summary:
-        """Mean and standard deviation of one figure."""
+        """Mean and standard deviation of one metric."""
         return summarise(list(self.values(title, organ, key).values()))
 
     def compared(self, title: str, organ: str, key: str) -> Comparison:

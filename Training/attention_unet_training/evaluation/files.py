@@ -1,4 +1,4 @@
-"""Figures as files: a table of cases as CSV, everything as JSON, and the list that ``export --measured`` reads."""
+"""Metrics as files: a table of cases as CSV, everything as JSON, and the list that ``export --measured`` reads."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from .evaluation import Evaluation
 from .metrics import METRICS
 from .results import without_nan, write_text
 
-FIGURES = (*(metric.key for metric in METRICS), "predicted_ml", "reference_ml", "volume_ratio", "false_island_ml")
-CSV_HEADER = ("data", "system", "case", "patient", "organ", *FIGURES, "seconds", "error")
+METRIC_KEYS = (*(metric.key for metric in METRICS), "predicted_ml", "reference_ml", "volume_ratio", "false_island_ml")
+CSV_HEADER = ("data", "system", "case", "patient", "organ", *METRIC_KEYS, "seconds", "error")
 
 
 def cases_csv(evaluation: Evaluation) -> str:
-    """One row per system, case and organ; undefined figures are empty, and a failed case is a row with its error."""
+    """One row per system, case and organ; undefined metrics are empty, and a failed case is a row with its error."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
     for outcome in evaluation.outcomes:
         head = (evaluation.data, outcome.column, outcome.case.id, outcome.case.patient)
         if outcome.result is None:
-            writer.writerow([*head, "", *("" for _ in FIGURES), "", outcome.error])
+            writer.writerow([*head, "", *("" for _ in METRIC_KEYS), "", outcome.error])
             continue
-        for organ, figures in outcome.result.organs.items():
-            values = [*(getattr(figures, key) for key in FIGURES), outcome.result.seconds]
+        for organ, metrics in outcome.result.organs.items():
+            values = [*(getattr(metrics, key) for key in METRIC_KEYS), outcome.result.seconds]
             writer.writerow([*head, organ, *("" if value is None else value for value in without_nan(values)), ""])
     return text.getvalue()
 
 
 def evaluation_json(evaluation: Evaluation) -> str:
-    """Everything that was measured, with summaries and comparisons; undefined figures are null."""
+    """Everything that was measured, with summaries and comparisons; undefined metrics are null."""
     content = {
         "data": evaluation.data,
         "cleaned": evaluation.cleaned,
@@ -76,10 +76,10 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
 
 
 def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Means as a model's list of measurements; figures that no case has are left out.
+    """Means as a model's list of measurements; metrics that no case has are left out.
 
     Raises:
-        ValueError: If more than one system was measured: a model's list holds its own figures only.
+        ValueError: If more than one system was measured: a model's list holds its own metrics only.
     """
     if len(evaluation.columns) != 1:
         raise ValueError(f"the figures for export are those of one model, got {len(evaluation.columns)}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .comparison import SIGNIFICANT
 from .evaluation import Evaluation
 from .metrics import METRICS, Metric
-from .published import PAPER, Figure, PublishedSystem
+from .published import PAPER, MeanStd, PublishedSystem
 
 NOTHING = "-"
 HERE = "measured here"
@@ -19,10 +19,10 @@ def render(evaluation: Evaluation, published: Sequence[PublishedSystem] = ()) ->
 
     Args:
         evaluation: What was measured.
-        published: Systems to print beside it; those with a single figure are listed in rows, as in the paper's table 4.
+        published: Systems to print beside it; those with a single metric are listed in rows, as in the paper's table 4.
     """
-    beside = [system for system in published if len(system.figures) > 1]
-    below = [system for system in published if len(system.figures) == 1]
+    beside = [system for system in published if len(system.metrics) > 1]
+    below = [system for system in published if len(system.metrics) == 1]
     parts = [f"# {_escaped(evaluation.data)}", _table(evaluation, beside)]
     parts += [_list_of_systems(evaluation, below)] if below else []
     parts.append("\n".join(f"- {line}" for line in _caption(evaluation, published)))
@@ -38,7 +38,7 @@ def _table(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> str:
     for organ in organs:
         for metric in METRICS:
             ours = [_cell(evaluation, column.title, organ, metric) for column in evaluation.columns]
-            theirs = [_published_cell(system.figures.get((organ, metric.key))) for system in published]
+            theirs = [_published_cell(system.metrics.get((organ, metric.key))) for system in published]
             if any(cell != NOTHING for cell in (*ours, *theirs)):
                 rows.append([f"{_escaped(organ.capitalize())} {metric.heading}", *ours, *theirs])
     sizes = [f"{column.parameters:,}" if column.parameters else NOTHING for column in evaluation.columns]
@@ -54,7 +54,7 @@ def _table(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> str:
 
 def _list_of_systems(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> str:
     """One row per system, for a single organ and metric."""
-    organ, key = next(iter(published[0].figures))
+    organ, key = next(iter(published[0].metrics))
     metric = next(metric for metric in METRICS if metric.key == key)
     rows = [["Method", "Data", f"{organ.capitalize()} {metric.heading}", "Train/test", "Source"]]
     rows += [
@@ -62,7 +62,7 @@ def _list_of_systems(evaluation: Evaluation, published: Sequence[PublishedSystem
         for column in evaluation.columns
     ]
     rows += [
-        [system.title, system.data, _published_cell(system.figures.get((organ, key))), system.cases, system.source]
+        [system.title, system.data, _published_cell(system.metrics.get((organ, key))), system.cases, system.source]
         for system in published
     ]
     return _grid(rows)
@@ -88,8 +88,8 @@ def _is_bold(evaluation: Evaluation, title: str, organ: str, metric: Metric) -> 
     if title in others:
         compared = evaluation.compared(title, organ, metric.key)
         return compared.significant and sign * compared.difference > 0
-    compared = [evaluation.compared(other, organ, metric.key) for other in others]
-    return bool(compared) and all(entry.significant and sign * entry.difference < 0 for entry in compared)
+    rivals = [evaluation.compared(other, organ, metric.key) for other in others]
+    return bool(rivals) and all(entry.significant and sign * entry.difference < 0 for entry in rivals)
 
 
 def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> list[str]:
@@ -164,15 +164,15 @@ def _p_values(evaluation: Evaluation) -> str:
 
 
 def _organs_of(published: Sequence[PublishedSystem], known: Sequence[str]) -> list[str]:
-    listed = dict.fromkeys(organ for system in published for organ, _ in system.figures)
+    listed = dict.fromkeys(organ for system in published for organ, _ in system.metrics)
     return [organ for organ in listed if organ not in known]
 
 
-def _published_cell(figure: Figure | None) -> str:
-    if figure is None:
+def _published_cell(metric: MeanStd | None) -> str:
+    if metric is None:
         return NOTHING
-    text = _mean_and_std(figure.mean, figure.std)
-    return f"**{text}**" if figure.bold else text
+    text = _mean_and_std(metric.mean, metric.std)
+    return f"**{text}**" if metric.bold else text
 
 
 def _mean_and_std(mean: float, std: float) -> str:

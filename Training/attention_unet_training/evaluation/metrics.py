@@ -22,7 +22,7 @@ from .surfaces import surface_distances, surface_of
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of an organ.
+    """One metric of an organ.
 
     Attributes:
         key: Name of the attribute in ``OrganMetrics``.
@@ -48,7 +48,7 @@ METRICS = (
 
 @dataclass(frozen=True)
 class OrganMetrics:
-    """Figures of one organ of one case; NaN where undefined.
+    """Metrics of one organ of one case; NaN where undefined.
 
     Attributes:
         dice: 2 |P and R| / (|P| + |R|), with P the prediction's voxels and R the reference's.
@@ -77,7 +77,7 @@ class OrganMetrics:
 
 
 def measure_organ(predicted: np.ndarray, reference: np.ndarray, grid: Grid) -> OrganMetrics:
-    """All figures of one organ.
+    """All metrics of one organ.
 
     Args:
         predicted: (K, J, I) bool.

@@ -1,4 +1,4 @@
-"""Figures that the paper printed (Oktay et al. 2018, arXiv:1804.03999), to stand beside measured ones.
+"""Metrics that the paper printed (Oktay et al. 2018, arXiv:1804.03999), to stand beside measured ones.
 
 They were measured on other data (CT-150 is private) by others: compare with care.
 """
@@ -12,7 +12,7 @@ PAPER = "Oktay et al. 2018, arXiv:1804.03999"
 
 
 @dataclass(frozen=True)
-class Figure:
+class MeanStd:
     """Mean and standard deviation as printed, and whether they are printed in bold (significant)."""
 
     mean: float
@@ -28,7 +28,7 @@ class PublishedSystem:
         title: Its name there.
         data: Data set.
         cases: Training / test cases, or folds, as printed.
-        figures: (organ, key of the metric) -> figure; distances in mm, the rest as fractions of 1.
+        metrics: (organ, key of the metric) -> metric; distances in mm, the rest as fractions of 1.
         source: Where it stands, and for others' systems whose it is.
         parameters: As printed.
         forward_seconds: Forward pass of 160 x 160 x 96 on the authors' GPU.
@@ -37,21 +37,21 @@ class PublishedSystem:
     title: str
     data: str
     cases: str
-    figures: Mapping[tuple[str, str], Figure]
+    metrics: Mapping[tuple[str, str], MeanStd]
     source: str
     parameters: str = ""
     forward_seconds: float | None = None
 
 
-def _pancreas(dice: Figure, precision: Figure, recall: Figure, s2s: Figure) -> dict[tuple[str, str], Figure]:
+def _pancreas(dice: MeanStd, precision: MeanStd, recall: MeanStd, s2s: MeanStd) -> dict[tuple[str, str], MeanStd]:
     keys = ("dice", "precision", "recall", "surface_distance_mm")
-    return {("pancreas", key): figure for key, figure in zip(keys, (dice, precision, recall, s2s), strict=True)}
+    return {("pancreas", key): metric for key, metric in zip(keys, (dice, precision, recall, s2s), strict=True)}
 
 
-def _table1(title: str, cases: str, network: tuple[str, float], figures: tuple[Figure, ...]) -> PublishedSystem:
-    others = {("spleen", "dice"): figures[4], ("kidney", "dice"): figures[5]}
+def _table1(title: str, cases: str, network: tuple[str, float], metrics: tuple[MeanStd, ...]) -> PublishedSystem:
+    others = {("spleen", "dice"): metrics[4], ("kidney", "dice"): metrics[5]}
     return PublishedSystem(
-        title, "CT-150", cases, _pancreas(*figures[:4]) | others, f"{PAPER}, table 1", network[0], network[1]
+        title, "CT-150", cases, _pancreas(*metrics[:4]) | others, f"{PAPER}, table 1", network[0], network[1]
     )
 
 
@@ -62,12 +62,12 @@ TABLE_1 = (
         "120/30",
         _UNET,
         (
-            Figure(0.814, 0.116),
-            Figure(0.848, 0.110),
-            Figure(0.806, 0.126),
-            Figure(2.358, 1.464),
-            Figure(0.962, 0.013),
-            Figure(0.963, 0.013),
+            MeanStd(0.814, 0.116),
+            MeanStd(0.848, 0.110),
+            MeanStd(0.806, 0.126),
+            MeanStd(2.358, 1.464),
+            MeanStd(0.962, 0.013),
+            MeanStd(0.963, 0.013),
         ),
     ),
     _table1(
@@ -75,12 +75,12 @@ TABLE_1 = (
         "120/30",
         _ATTENTION_UNET,
         (
-            Figure(0.840, 0.087, True),
-            Figure(0.849, 0.098),
-            Figure(0.841, 0.092, True),
-            Figure(1.920, 1.284, True),
-            Figure(0.965, 0.013),
-            Figure(0.964, 0.016),
+            MeanStd(0.840, 0.087, True),
+            MeanStd(0.849, 0.098),
+            MeanStd(0.841, 0.092, True),
+            MeanStd(1.920, 1.284, True),
+            MeanStd(0.965, 0.013),
+            MeanStd(0.964, 0.016),
         ),
     ),
     _table1(
@@ -88,12 +88,12 @@ TABLE_1 = (
         "30/120",
         _UNET,
         (
-            Figure(0.741, 0.137),
-            Figure(0.789, 0.176),
-            Figure(0.743, 0.179),
-            Figure(3.765, 3.452),
-            Figure(0.935, 0.095),
-            Figure(0.951, 0.019),
+            MeanStd(0.741, 0.137),
+            MeanStd(0.789, 0.176),
+            MeanStd(0.743, 0.179),
+            MeanStd(3.765, 3.452),
+            MeanStd(0.935, 0.095),
+            MeanStd(0.951, 0.019),
         ),
     ),
     _table1(
@@ -101,12 +101,12 @@ TABLE_1 = (
         "30/120",
         _ATTENTION_UNET,
         (
-            Figure(0.767, 0.132, True),
-            Figure(0.794, 0.150, True),
-            Figure(0.762, 0.145, True),
-            Figure(3.507, 3.814),
-            Figure(0.943, 0.092, True),
-            Figure(0.954, 0.021),
+            MeanStd(0.767, 0.132, True),
+            MeanStd(0.794, 0.150, True),
+            MeanStd(0.762, 0.145, True),
+            MeanStd(3.507, 3.814),
+            MeanStd(0.943, 0.092, True),
+            MeanStd(0.954, 0.021),
         ),
     ),
 )
@@ -116,7 +116,7 @@ TABLE_2 = (
         "U-Net, wider",
         "CT-150",
         "120/30",
-        _pancreas(Figure(0.821, 0.119), Figure(0.849, 0.111), Figure(0.814, 0.125), Figure(2.383, 1.918)),
+        _pancreas(MeanStd(0.821, 0.119), MeanStd(0.849, 0.111), MeanStd(0.814, 0.125), MeanStd(2.383, 1.918)),
         f"{PAPER}, table 2",
         "6.44 M",
         0.191,
@@ -125,7 +125,7 @@ TABLE_2 = (
         "U-Net, wider",
         "CT-150",
         "120/30",
-        _pancreas(Figure(0.825, 0.104), Figure(0.861, 0.082), Figure(0.807, 0.121), Figure(2.202, 1.144)),
+        _pancreas(MeanStd(0.825, 0.104), MeanStd(0.861, 0.082), MeanStd(0.807, 0.121), MeanStd(2.202, 1.144)),
         f"{PAPER}, table 2",
         "10.40 M",
         0.222,
@@ -133,33 +133,33 @@ TABLE_2 = (
 )
 
 
-def _table3(title: str, figures: tuple[Figure, ...]) -> PublishedSystem:
-    return PublishedSystem(title, "CT-82", "61/21", _pancreas(*figures), f"{PAPER}, table 3")
+def _table3(title: str, metrics: tuple[MeanStd, ...]) -> PublishedSystem:
+    return PublishedSystem(title, "CT-82", "61/21", _pancreas(*metrics), f"{PAPER}, table 3")
 
 
 TABLE_3 = (  # before fine-tuning, after fine-tuning, from scratch
-    _table3("BFT U-Net", (Figure(0.690, 0.132), Figure(0.680, 0.109), Figure(0.733, 0.190), Figure(6.389, 3.900))),
+    _table3("BFT U-Net", (MeanStd(0.690, 0.132), MeanStd(0.680, 0.109), MeanStd(0.733, 0.190), MeanStd(6.389, 3.900))),
     _table3(
         "BFT Att U-Net",
-        (Figure(0.712, 0.110, True), Figure(0.693, 0.115), Figure(0.751, 0.149, True), Figure(5.251, 2.551, True)),
+        (MeanStd(0.712, 0.110, True), MeanStd(0.693, 0.115), MeanStd(0.751, 0.149, True), MeanStd(5.251, 2.551, True)),
     ),
-    _table3("AFT U-Net", (Figure(0.820, 0.043), Figure(0.824, 0.070), Figure(0.828, 0.064), Figure(2.464, 0.529))),
+    _table3("AFT U-Net", (MeanStd(0.820, 0.043), MeanStd(0.824, 0.070), MeanStd(0.828, 0.064), MeanStd(2.464, 0.529))),
     _table3(
         "AFT Att U-Net",
-        (Figure(0.831, 0.038, True), Figure(0.825, 0.073), Figure(0.840, 0.053, True), Figure(2.305, 0.568, True)),
+        (MeanStd(0.831, 0.038, True), MeanStd(0.825, 0.073), MeanStd(0.840, 0.053, True), MeanStd(2.305, 0.568, True)),
     ),
-    _table3("SCR U-Net", (Figure(0.815, 0.068), Figure(0.815, 0.105), Figure(0.826, 0.062), Figure(2.576, 1.180))),
+    _table3("SCR U-Net", (MeanStd(0.815, 0.068), MeanStd(0.815, 0.105), MeanStd(0.826, 0.062), MeanStd(2.576, 1.180))),
     _table3(
         "SCR Att U-Net",
-        (Figure(0.821, 0.057), Figure(0.815, 0.093), Figure(0.835, 0.057, True), Figure(2.333, 0.856, True)),
+        (MeanStd(0.821, 0.057), MeanStd(0.815, 0.093), MeanStd(0.835, 0.057, True), MeanStd(2.333, 0.856, True)),
     ),
 )
 
 
 def _table4(title: str, data: str, cases: str, mean: float, std: float, whose: str) -> PublishedSystem:
     """Table 4 prints per cent."""
-    figures = {("pancreas", "dice"): Figure(round(mean / 100, 4), round(std / 100, 4))}
-    return PublishedSystem(title, data, cases, figures, f"{whose}, as cited in table 4 of {PAPER}")
+    metrics = {("pancreas", "dice"): MeanStd(round(mean / 100, 4), round(std / 100, 4))}
+    return PublishedSystem(title, data, cases, metrics, f"{whose}, as cited in table 4 of {PAPER}")
 
 
 _ROTH_2017 = "Roth et al. 2017, arXiv:1704.06382"
@@ -182,7 +182,7 @@ TABLE_4 = (
         "Att U-Net",
         "CT-82",
         "5-CV",
-        {("pancreas", "dice"): Figure(0.8148, 0.0623)},
+        {("pancreas", "dice"): MeanStd(0.8148, 0.0623)},
         f"{PAPER}, text of section 3",
     ),
 )

@@ -20,12 +20,12 @@ DEFINITION = 2  # counted up when a metric changes, so that older results are me
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The figures of one case.
+    """The metrics of one case.
 
     Attributes:
         case: The case's id.
         patient: Its patient.
-        organs: Organ -> figures, for organs that both the system and the reference have.
+        organs: Organ -> metrics, for organs that both the system and the reference have.
         seconds: Time of the segmentation, NaN if unknown.
         warnings: What the engine warned of.
     """
@@ -37,7 +37,7 @@ class CaseResult:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types; undefined figures are null."""
+        """JSON types; undefined metrics are null."""
         return without_nan(dataclasses.asdict(self))
 
     @classmethod
@@ -49,8 +49,8 @@ class CaseResult:
             TypeError: If a key is unknown or a value is no number.
         """
         organs = {
-            name: OrganMetrics(**{key: _number(value) for key, value in figures.items()})
-            for name, figures in content["organs"].items()
+            name: OrganMetrics(**{key: _number(value) for key, value in metrics.items()})
+            for name, metrics in content["organs"].items()
         }
         return cls(
             str(content["case"]),
@@ -76,7 +76,7 @@ class ResultStore:
         if self.folder is None:
             return None
         try:
-            content = json.loads(self._path(case, fingerprint).read_text(encoding="utf-8"))
+            content = json.loads(_path(self.folder, case, fingerprint).read_text(encoding="utf-8"))
             return CaseResult.from_json(content["result"]) if content["fingerprint"] == fingerprint else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -89,11 +89,13 @@ class ResultStore:
         """
         if self.folder is not None:
             content = {"fingerprint": fingerprint, "result": result.to_json()}
-            write_text(self._path(result.case, fingerprint), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            write_text(_path(self.folder, result.case, fingerprint), text)
 
-    def _path(self, case: str, fingerprint: dict[str, Any]) -> Path:
-        digest = hashlib.sha256(json.dumps([case, fingerprint], sort_keys=True).encode()).hexdigest()
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}.{digest[:16]}.json"
+
+def _path(folder: Path, case: str, fingerprint: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps([case, fingerprint], sort_keys=True).encode()).hexdigest()
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}.{digest[:16]}.json"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -28,7 +29,7 @@ CASE_ERRORS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError,
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseMeasurement:
     """How one case ended with one system: measured now, measured before, or failed with an error."""
 
     column: str
@@ -40,7 +41,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ColumnInfo:
-    """What a table says of a system, beside its figures.
+    """What a table says of a system, beside its metrics.
 
     Attributes:
         title: Heading of the column.
@@ -62,7 +63,7 @@ def run(
     required: Collection[str] = (),
     time_runs: int = 0,
     show: bool = True,
-) -> tuple[list[Outcome], list[ColumnInfo]]:
+) -> tuple[list[CaseMeasurement], list[ColumnInfo]]:
     """Measure all columns on all cases.
 
     Args:
@@ -110,7 +111,7 @@ def measure_case(system: System, case: EvaluationCase, progress: ProgressCallbac
 
 
 def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[int]]) -> dict[str, OrganMetrics]:
-    """Figures per organ, on the reference's grid.
+    """Metrics per organ, on the reference's grid.
 
     Args:
         answer: The system's label map; brought to the reference's grid if it has another.
@@ -122,14 +123,14 @@ def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[i
     """
     grid = reference.grid
     _check_overlap(answer.labels, grid)
-    figures = {}
+    metrics = {}
     for organ, values in organs.items():
         if organ in answer.values:
             found = np.isin(answer.labels.voxels, answer.values[organ])
             if not answer.labels.grid.same_as(grid):
                 found = resample(found, answer.labels.grid, grid, antialias=False) > 0.5
-            figures[organ] = measure_organ(found, np.isin(reference.voxels, values), grid)
-    return figures
+            metrics[organ] = measure_organ(found, np.isin(reference.voxels, values), grid)
+    return metrics
 
 
 def _progress(show: bool) -> Progress:
@@ -149,20 +150,22 @@ def _progress(show: bool) -> Progress:
     return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not shown)
 
 
-def _measure(title: str, system: System, case: EvaluationCase, store: ResultStore) -> Outcome:
+def _measure(title: str, system: System, case: EvaluationCase, store: ResultStore) -> CaseMeasurement:
     try:
         fingerprint = {"definition": DEFINITION, "case": case.fingerprint(), "system": system.fingerprint(case)}
         kept = store.find(case.id, fingerprint)
         if kept is not None:
-            return Outcome(title, case, kept, resumed=True)
+            return CaseMeasurement(title, case, kept, resumed=True)
         result = measure_case(system, case)
         store.keep(result, fingerprint)
-        return Outcome(title, case, result)
+        return CaseMeasurement(title, case, result)
     except CASE_ERRORS as error:
         logger.debug("case %s failed", case.id, exc_info=True)
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_sentence(error)
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
-        return Outcome(title, case, error=f"{case.id}: {message if known else f'{type(error).__name__}: {message}'}")
+        return CaseMeasurement(
+            title, case, error=f"{case.id}: {message if known else f'{type(error).__name__}: {message}'}"
+        )
 
 
 def _opened(column: Column, fold: int, required: Collection[str]) -> System:

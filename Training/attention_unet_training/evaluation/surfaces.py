@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
@@ -73,6 +74,7 @@ def surface_of(mask: np.ndarray, grid: Grid) -> Surface:
     box = nonzero_box(mask)
     if box is None:
         raise ValueError("an empty mask has no surface")
+    # a border of background closes the surface of a mask that touches the edge of its grid
     padded = np.pad(mask[box], 1).astype(np.uint8)
     image = vtkImageData()
     image.SetDimensions(*padded.shape[::-1])
@@ -85,6 +87,7 @@ def surface_of(mask: np.ndarray, grid: Grid) -> Surface:
     edges.ComputeScalarsOff()
     edges.Update()
     mesh = edges.GetOutput()
+    # VTK works in voxels and knows no oblique or flipped grid: the grid itself brings the vertices into the world
     ijk = vtk_to_numpy(mesh.GetPoints().GetData()).astype(np.float64) + [part.start - 1 for part in box[::-1]]
     triangles = vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3)
     return Surface(grid.ras_of(ijk), triangles.astype(np.int64))
@@ -97,7 +100,9 @@ def distances_mm(points_ras_mm: np.ndarray, surface: Surface) -> np.ndarray:
     locator.SetDataSet(mesh)
     locator.BuildLocator()
     nearest, cell = [0.0, 0.0, 0.0], vtkGenericCell()
-    cell_id, part, squared = reference(0), reference(0), reference(0.0)
+    cell_id: Any = reference(0)  # VTK fills these; its type hints ask for plain numbers, which it could not fill
+    part: Any = reference(0)
+    squared: Any = reference(0.0)
     result = np.empty(len(points_ras_mm))
     for n, point in enumerate(points_ras_mm.tolist()):
         locator.FindClosestPoint(point, nearest, cell, cell_id, part, squared)

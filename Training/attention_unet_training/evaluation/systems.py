@@ -20,10 +20,10 @@ from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Volume
 
+from ..task.starting_weights import CHECKPOINT_ENDING
 from .cases import EvaluationCase, file_state
 
 FOLD = "{fold}"
-CHECKPOINT_ENDING = ".ckpt"
 
 
 @dataclass(frozen=True)

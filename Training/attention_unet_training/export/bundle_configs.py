@@ -42,8 +42,7 @@ def metadata(spec: ModelSpec, divisor: int) -> dict[str, Any]:
         "label_classes": f"one channel; written label maps hold 0 background, {on_disk}",
         "pred_classes": f"{spec.num_classes} channels of logits",
         "eval_metrics": {
-            f"{figure.metric} {figure.organ} ({figure.data}; {figure.cases} cases)": figure.value
-            for figure in spec.measured
+            f"{entry.metric} {entry.organ} ({entry.data}; {entry.cases} cases)": entry.value for entry in spec.measured
         },
         "intended_use": spec.intended_use,
         "references": [spec.citation] if spec.citation else [],

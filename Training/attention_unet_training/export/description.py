@@ -47,7 +47,7 @@ def describe(
         known: Entries of model.json that the source has: all of them if it is a model.
         organs: Organs of the network's classes 1, 2, ...
         description: JSON file with ``ALLOWED`` entries, which replace those of the source.
-        measured: JSON file with a list of figures, which replace those of the source.
+        measured: JSON file with a list of metrics, which replace those of the source.
 
     Raises:
         ValueError: If something is missing, unknown or invalid; the message names it.
@@ -86,12 +86,12 @@ def _check_measured(spec: ModelSpec, measured: Path | None) -> None:
             else f"{measured} holds no measured figures: no model is exported without"
         )
     own = {organ.name for label in spec.labels for split in (False, True) for organ in label.organs(split)}
-    if not any(figure.organ in own for figure in spec.measured):
-        found = ", ".join(sorted({figure.organ for figure in spec.measured}))
+    if not any(entry.organ in own for entry in spec.measured):
+        found = ", ".join(sorted({entry.organ for entry in spec.measured}))
         raise ValueError(f"{where} has figures of {found}, but none of an organ of the model: {', '.join(sorted(own))}")
-    for figure in spec.measured:
-        if not math.isfinite(figure.value) or figure.cases < 1 or not figure.data.strip():
-            raise ValueError(f"{where}: a figure needs a finite value, its data and at least one case, got {figure}")
+    for entry in spec.measured:
+        if not math.isfinite(entry.value) or entry.cases < 1 or not entry.data.strip():
+            raise ValueError(f"{where}: a figure needs a finite value, its data and at least one case, got {entry}")
 
 
 def _read_description(path: Path) -> dict[str, Any]:

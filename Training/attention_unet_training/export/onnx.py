@@ -69,6 +69,8 @@ def write_onnx(network: UNet, spec: ModelSpec, path: Path, tolerance: float = MA
             dynamic_shapes={"x": _open_sizes(network.size_divisor)},
             verbose=False,
         )
+    if program is None:  # only the older exporter gives none
+        raise RuntimeError("PyTorch gave no ONNX program")
     model = program.model_proto
     model.doc_string = f"{spec.title}, version {spec.version}. {spec.intended_use}"
     onnx.helper.set_model_props(model, {SPEC_FILE: spec.to_json()})

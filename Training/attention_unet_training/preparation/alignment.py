@@ -60,9 +60,11 @@ def on_same_places(labels: Volume, target: Grid) -> np.ndarray | None:
     """The labels' array in the target's order of axes, or None if the voxels do not lie in the same places."""
     mapping = np.linalg.inv(target.ijk_to_ras) @ labels.ijk_to_ras
     turn = np.round(mapping[:3, :3])
+    # only axes that change places or direction leave voxels where they are: one 1 per column, orthogonal
     if not np.array_equal(np.abs(turn).sum(axis=0), np.ones(3)) or not np.array_equal(turn @ turn.T, np.eye(3)):
         return None
     source = [int(np.flatnonzero(turn[axis])[0]) for axis in range(3)]  # target axis i, j, k -> axis of the labels
+    # arrays are (k, j, i), matrices (i, j, k): axis a of one is axis 2 - a of the other
     array = labels.voxels.transpose([2 - source[2 - axis] for axis in range(3)])
     if array.shape != target.shape_kji:
         return None
@@ -72,7 +74,7 @@ def on_same_places(labels: Volume, target: Grid) -> np.ndarray | None:
     stray = corners @ (mapping[:3, :3] - turn).T + mapping[:3, 3] - start
     if np.abs(stray).max() > SAME_PLACE_VOX:
         return None
-    return np.flip(array, [2 - axis for axis in range(3) if backwards[axis]])
+    return np.flip(array, tuple(2 - axis for axis in range(3) if backwards[axis]))
 
 
 def flip_name(flip: Flip, grid: Grid) -> str:
@@ -112,13 +114,13 @@ def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
         raise ValueError(f"geometry mismatch: {apart}, and the labelled organs are too small to tell how they lie")
     best, second = _ranked(found)
     name = flip_name(best, ct.grid)
-    figures = f"fit {found[best]:.2f}, next best flip {found[second]:.2f}"
+    overlaps = f"fit {found[best]:.2f}, next best flip {found[second]:.2f}"
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
         raise ValueError(
-            f"geometry mismatch: {apart}, and content does not tell how they lie ({name} flipped: {figures})"
+            f"geometry mismatch: {apart}, and content does not tell how they lie ({name} flipped: {overlaps})"
         )
     how = f"flipped {name} along the CT's voxels" if best else "voxel by voxel, not flipped"
-    return AlignedLabels(_tidy(np.flip(labels.voxels, best)), (f"{apart}; taken {how}, by content ({figures})",))
+    return AlignedLabels(_tidy(np.flip(labels.voxels, best)), (f"{apart}; taken {how}, by content ({overlaps})",))
 
 
 def _clearly_better(fit: float, other: float) -> bool:
@@ -126,7 +128,7 @@ def _clearly_better(fit: float, other: float) -> bool:
 
 
 def _ranked(found: dict[Flip, float]) -> tuple[Flip, Flip]:
-    first, second, *_ = sorted(found, key=found.get, reverse=True)
+    first, second, *_ = sorted(found, key=lambda flip: found[flip], reverse=True)
     return first, second
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from AttentionUNetSegmentationLib import __version__
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.imaging.plausibility import input_warnings
 from AttentionUNetSegmentationLib.imaging.preprocessing import check_volume, preprocess
@@ -72,7 +73,7 @@ class CaseTask:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CasePreparation:
     """How a case ended: with its file, or the reason why it is left out.
 
     Attributes:
@@ -88,7 +89,7 @@ class Outcome:
     reused: bool = False
 
 
-def run_case(task: CaseTask) -> Outcome:
+def prepare_case(task: CaseTask) -> CasePreparation:
     """Prepare a case, unless it is there already; whatever goes wrong with it ends here.
 
     Where the intensity rule is to be measured, the image is kept as clipped HU (float32) in ``UNSCALED_FOLDER``.
@@ -98,13 +99,13 @@ def run_case(task: CaseTask) -> Outcome:
         mark = fingerprint(task)
         finished = None if task.overwrite else _find_finished(task, mark)
         if finished is not None:
-            return Outcome(case.id, finished, reused=True)
-        return Outcome(case.id, _prepare(task, mark))
+            return CasePreparation(case.id, finished, reused=True)
+        return CasePreparation(case.id, _prepare(task, mark))
     except Exception as error:
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         logger.log(logging.DEBUG if known else logging.ERROR, "case %s failed", case.id, exc_info=True)
-        message = " ".join(str(error).split()) or type(error).__name__
-        return Outcome(case.id, reason=message if known else f"{type(error).__name__}: {message}")
+        message = one_sentence(error)
+        return CasePreparation(case.id, reason=message if known else f"{type(error).__name__}: {message}")
 
 
 def fingerprint(task: CaseTask) -> str:
@@ -164,7 +165,7 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
     aligned = align(labels, ct)
-    prepared = preprocess(ct, options.spacing_mm, rule.clipping if measured else rule)
+    prepared = preprocess(ct, options.spacing_mm, rule.clipping if isinstance(rule, IntensityToMeasure) else rule)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
     image = prepared.hu if measured else prepared.image.astype(np.float16)
     voxels = {organ: int(np.count_nonzero(classes == n)) for n, organ in enumerate(options.organs, start=1)}

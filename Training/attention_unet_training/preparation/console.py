@@ -11,18 +11,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .case import Outcome
+from .case import CasePreparation
 from .dataset import Prepared
 from .prepared import PreparedDataset
 from .splits import Drawn
 
 
 @contextmanager
-def progress_bar(total: int, show: bool) -> Iterator[Callable[[Outcome], None]]:
+def progress_bar(total: int, show: bool) -> Iterator[Callable[[CasePreparation], None]]:
     """A bar over the cases; gives the function to call with each one that is finished."""
     console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    columns += (TextColumn("{task.fields[case]}", markup=False),)
+    name = TextColumn("{task.fields[case]}", markup=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), name)
     with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         task = bar.add_task("", total=total, case="")
         yield lambda outcome: bar.update(task, advance=1, case=outcome.id)

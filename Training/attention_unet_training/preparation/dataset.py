@@ -11,14 +11,14 @@ from pathlib import Path
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
-from .case import CaseOptions, CaseTask, Outcome, run_case
+from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .case_folder import CASE_FILE, SCRATCH_PREFIX, UNSCALED_FOLDER, CaseFile
 from .intensity import IntensityToMeasure
 from .intensity_scaling import scale_cases
 from .organ_names import is_tumour, labelled_organs, map_names
 from .prepared import PreparedDataset
 from .records import CASES_FOLDER, DATASET_FILE, FORMAT, DatasetRecord, LeftOut, read_record, write_record
-from .source import Source
+from .source import DatasetSource
 from .workers import run_parallel
 
 DEFAULT_ORGANS = ("pancreas", "spleen", "kidney")
@@ -69,11 +69,11 @@ class Prepared:
     """What came out: the dataset, how each case ended, and what to tell."""
 
     dataset: PreparedDataset
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CasePreparation, ...]
     remarks: tuple[str, ...]
 
 
-def case_options(source: Source, options: PrepareOptions) -> tuple[CaseOptions, tuple[str, ...]]:
+def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOptions, tuple[str, ...]]:
     """What every case needs to know, and remarks on what the source does not label.
 
     Raises:
@@ -95,10 +95,10 @@ def case_options(source: Source, options: PrepareOptions) -> tuple[CaseOptions, 
 
 
 def prepare_dataset(
-    source: Source,
+    source: DatasetSource,
     folder: Path,
     options: PrepareOptions,
-    progress: Callable[[Outcome], None] = lambda outcome: None,
+    progress: Callable[[CasePreparation], None] = lambda outcome: None,
 ) -> Prepared:
     """Prepare all cases of a source.
 
@@ -129,23 +129,23 @@ def prepare_dataset(
 
 
 def _run_cases(
-    source: Source,
+    source: DatasetSource,
     folder: Path,
     shared: CaseOptions,
     options: PrepareOptions,
-    progress: Callable[[Outcome], None],
-) -> list[Outcome]:
+    progress: Callable[[CasePreparation], None],
+) -> list[CasePreparation]:
     """How each case ended, in the source's order."""
     tasks = [CaseTask(case, shared, folder, options.overwrite) for case in source.cases]
-    outcomes: list[Outcome] = [Outcome(case.id, reason="not done") for case in source.cases]
-    for index, result in run_parallel(run_case, tasks, options.workers):
-        killed = Outcome(source.cases[index].id, reason="its process was killed (not enough memory?)")
+    outcomes: list[CasePreparation] = [CasePreparation(case.id, reason="not done") for case in source.cases]
+    for index, result in run_parallel(prepare_case, tasks, options.workers):
+        killed = CasePreparation(source.cases[index].id, reason="its process was killed (not enough memory?)")
         outcomes[index] = result or killed
         progress(outcomes[index])
     return outcomes
 
 
-def _check_same_dataset(folder: Path, source: Source, options: CaseOptions, name: str) -> None:
+def _check_same_dataset(folder: Path, source: DatasetSource, options: CaseOptions, name: str) -> None:
     """Refuse to mix datasets in one folder."""
     if not (folder / DATASET_FILE).exists():
         return
@@ -178,7 +178,7 @@ def _expected_intensity(
     return old.intensity
 
 
-def _without_copies(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def _without_copies(outcomes: Sequence[CasePreparation]) -> list[CasePreparation]:
     """Leave out every case whose image is that of an earlier one: it could stand on both sides of a split."""
     first: dict[str, str] = {}
     result = []
@@ -186,20 +186,25 @@ def _without_copies(outcomes: Sequence[Outcome]) -> list[Outcome]:
         if outcome.file is not None:
             original = first.setdefault(outcome.file.image_hash, outcome.id)
             if original != outcome.id:
-                outcome = Outcome(outcome.id, reason=f"the same voxels as case {original}")
+                outcome = CasePreparation(outcome.id, reason=f"the same voxels as case {original}")
         result.append(outcome)
     return result
 
 
 def _settled_record(
-    source: Source, folder: Path, shared: CaseOptions, options: PrepareOptions, outcomes: Sequence[Outcome]
+    source: DatasetSource,
+    folder: Path,
+    shared: CaseOptions,
+    options: PrepareOptions,
+    outcomes: Sequence[CasePreparation],
 ) -> tuple[DatasetRecord, tuple[str, ...]]:
     """What ``dataset.json`` will say, once the intensity rule has its numbers; and a remark if they were measured."""
     left_out = (*source.left_out, *(LeftOut(entry.id, entry.reason) for entry in outcomes if entry.file is None))
     files = [outcome.file for outcome in outcomes if outcome.file is not None]
     if not files:
         raise ValueError(f"none of the {len(left_out)} cases can be used: {_reasons(left_out)}")
-    rule, remarks = shared.intensity, ()
+    rule = shared.intensity
+    remarks: tuple[str, ...] = ()
     if isinstance(rule, IntensityToMeasure):
         rule = scale_cases(folder, rule, files, options.overwrite)
         remarks = (_measured(rule, len(files)),)

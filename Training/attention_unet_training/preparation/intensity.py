@@ -66,6 +66,7 @@ class IntensityToMeasure:
         voxels = sum(case.voxels for case in cases)
         if not voxels:
             raise ValueError("mean and standard deviation cannot be measured without any voxel")
+        # fsum: exact whatever the order, so that the rule does not depend on which case was finished first
         mean = math.fsum(case.sum_hu for case in cases) / voxels
         variance = math.fsum(case.sum_hu2 for case in cases) / voxels - mean**2
         std = round(math.sqrt(max(0.0, variance)), DECIMALS)

@@ -66,11 +66,14 @@ def fits(classes: np.ndarray, ct: Volume) -> dict[Flip, float]:
 
 def _shell(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> Shell | None:
     reach = [max(1, round(SHELL_MM / spacing)) for spacing in spacing_mm]  # i, j, k
-    box = nonzero_box(mask)
-    box = tuple(
+    tight = nonzero_box(mask)
+    if tight is None:
+        return None
+    k, j, i = (
         slice(max(0, part.start - margin), min(size, part.stop + margin))
-        for part, margin, size in zip(box, reach[::-1], mask.shape, strict=True)
+        for part, margin, size in zip(tight, reach[::-1], mask.shape, strict=True)
     )
+    box = (k, j, i)
     inside = mask[box]
     image = sitk.GetImageFromArray(inside.astype(np.uint8))
     around = sitk.GetArrayFromImage(sitk.BinaryDilate(image, reach)).astype(bool) & ~inside
@@ -84,6 +87,7 @@ def _fit(hu: np.ndarray, shell: Shell) -> float:
     sides = part[shell.inside], part[shell.around]
     means = [float(side.mean(dtype=np.float64)) for side in sides]
     variances = [float(side.var(dtype=np.float64)) for side in sides]
+    # variance of both sides mixed half and half, which is what one normal distribution for both has to cover
     pooled = sum(variances) / 2 + (means[0] - means[1]) ** 2 / 4
     noise = NOISE_HU**2
     return float(np.log(pooled + noise) / 2 - sum(np.log(variance + noise) for variance in variances) / 4)

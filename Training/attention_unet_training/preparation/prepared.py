@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -99,7 +100,7 @@ class PreparedCase:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} is missing or damaged: {' '.join(str(error).split())}") from error
+            raise ValueError(f"{path} is missing or damaged: {one_sentence(error)}") from error
         if array.shape != tuple(self.record.shape_kji) or array.dtype != dtype:
             raise ValueError(
                 f"{path} must hold {np.dtype(dtype)} of shape {tuple(self.record.shape_kji)}, "

@@ -45,7 +45,7 @@ class SourceCase:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """All that was found.
 
     Attributes:

@@ -82,6 +82,7 @@ def _add_streaks(scene: Scene, config: AcquisitionConfig, image_hu: torch.Tensor
     k, j, i = bone[randomness.integer(0, len(bone) - 1)].tolist()
     rows, columns = (torch.arange(size).float() for size in scene.shape[1:])
     dy, dx = rows[:, None] - j, columns[None] - i
+    # one strength per half degree around the implant, weaker with distance
     rays = randomness.smooth_noise((721, 1, 1), (config.metal_ray_width.draw(randomness), 1, 1)).flatten()
     angle = ((torch.atan2(dy, dx) / math.pi + 1) * 360).long().clamp(0, 720)
     radius_mm = torch.hypot(dy, dx) * scene.spacing_mm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from .atlas_cache import fill_cache, load_subject, prepare, read_organs
@@ -14,7 +14,7 @@ MEMORY_GB = 4.0  # about 55 scans of the abdomen at 2 mm
 TURN_WITHOUT_ORGANS = 10  # at most every tenth patch is made of a map without organs; judgement
 
 
-class Atlas(Sequence[PreparedAnatomy]):
+class Atlas:
     """Prepared anatomies of a folder, in the order of their names.
 
     As many as fit into the memory allowed are held from the beginning; each of the others is read from the cache every
@@ -64,14 +64,16 @@ class Atlas(Sequence[PreparedAnatomy]):
         number = range(len(self))[number]
         return self._held[number] if number in self._held else self._load(number)
 
+    def __iter__(self) -> Iterator[PreparedAnatomy]:
+        return (self[number] for number in range(len(self)))
+
     def __getstate__(self) -> dict:
         return self.__dict__ | ({"_held": {}} if self._cache_folder else {})
 
     def _shows_organs(self, number: int) -> bool:
-        if number in self._held:
-            organs = self._held[number].organs.keys()
-        else:
-            organs = read_organs(self._sources[number], self._cache_folder, self._spacing_mm)
+        if number in self._held or self._cache_folder is None:
+            return not self[number].organs.keys().isdisjoint(TARGET_OF_STRUCTURE)
+        organs = read_organs(self._sources[number], self._cache_folder, self._spacing_mm)
         return not organs.isdisjoint(TARGET_OF_STRUCTURE)
 
     def _load(self, number: int) -> PreparedAnatomy:

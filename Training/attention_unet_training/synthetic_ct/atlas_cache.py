@@ -13,10 +13,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+
+from AttentionUNetSegmentationLib.errors import one_sentence
 
 from .label_files import LabelSource, read_labels
 from .preparation import PREPARATION_VERSION, OrganPosition, PreparedAnatomy, prepare_anatomy
@@ -120,7 +123,7 @@ def _fill(source: LabelSource, cache_folder: Path, spacing_mm: float) -> str | N
     try:
         anatomy = prepare(source, spacing_mm)
     except (ValueError, RuntimeError, OSError) as error:
-        return f"{source.name} ({' '.join(str(error).split())})"
+        return f"{source.name} ({one_sentence(error)})"
     _write_cache(_path(source, cache_folder), key, anatomy)
     return None
 
@@ -181,7 +184,7 @@ def _read_cache(path: Path, key: str) -> PreparedAnatomy | None:
         header = json.loads(str(archive["header"]))
         if header["key"] != key:
             return None
-        mappings = {
+        mappings: dict[str, Any] = {
             mapping: {name.partition("/")[2]: archive[name] for name in archive.files if name.startswith(f"{mapping}/")}
             for mapping in _MAPPINGS
         }

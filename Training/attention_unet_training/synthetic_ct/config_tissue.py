@@ -6,8 +6,10 @@ on them meets no surprise (domain randomisation, as in Billot et al., SynthSeg, 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .ranges import Range
 
@@ -38,7 +40,9 @@ class PhaseRanges:
     @classmethod
     def uniform(cls, weight: float, values_hu: Range) -> PhaseRanges:
         """Return a phase that draws every tissue from the same range."""
-        return cls(weight, *[values_hu] * 10, Range(0, 15))
+        names = [entry.name for entry in dataclasses.fields(cls) if entry.name.endswith("_hu")]
+        ranges: dict[str, Any] = dict.fromkeys(names, values_hu) | {"muscle_gain_hu": Range(0, 15)}
+        return cls(weight, **ranges)
 
 
 def _phases() -> Mapping[str, PhaseRanges]:

@@ -23,7 +23,7 @@ SPREADS_PER_LENGTH = 4.5  # an ellipsoid's length over the standard deviation of
 
 def draw_centre_mm(
     anatomy: PreparedAnatomy, config: CropConfig, randomness: Randomness, height_mm: float
-) -> tuple[float, ...]:
+) -> tuple[float, float, float]:
     """Draw the point of the anatomy in the middle of the crop: at the pancreas, near the organs or anywhere.
 
     Args:
@@ -46,7 +46,8 @@ def draw_centre_mm(
         middle, reach = last_mm / 2, last_mm * np.array(config.anywhere_share)
     centre = middle + reach * np.array([randomness.uniform(-1, 1) for _ in range(_AXES)])
     margin_mm = np.array([min(config.smallest_inside_share * height_mm, last_mm[0] / 2), 0, 0])
-    return tuple(np.clip(centre, margin_mm, last_mm - margin_mm).tolist())
+    z, y, x = np.clip(centre, margin_mm, last_mm - margin_mm).tolist()
+    return z, y, x
 
 
 def source_coordinates_mm(
@@ -72,7 +73,7 @@ def source_coordinates_mm(
     ]
     grid = torch.stack(torch.meshgrid(*offsets, indexing="ij"))  # (3, k, j, i)
     source = torch.einsum("ab,bkji->akji", _affine(config, randomness), grid)
-    source = source + _elastic_mm(config, randomness, tuple(counts))
+    source = source + _elastic_mm(config, randomness, (counts[0], counts[1], counts[2]))
     source = source + torch.tensor(centre_mm).float().view(_AXES, 1, 1, 1)
     source = _move_organs(source, anatomy, config, randomness)
     upsample = tuple(
@@ -95,6 +96,7 @@ def _affine(config: DeformationConfig, randomness: Randomness) -> torch.Tensor:
             math.cos(angle),
         ]
         matrix = matrix @ rotation
+    # logarithms: half and double are as likely
     overall = randomness.uniform(-config.log_scale, config.log_scale)
     scales = [
         math.exp(overall + randomness.uniform(-config.log_axis_scale, config.log_axis_scale)) for _ in range(_AXES)
@@ -124,12 +126,13 @@ def _move_organs(
     config: DeformationConfig,
     randomness: Randomness,
 ) -> torch.Tensor:
-    """Grow or shrink and shift organs one by one, each within a Gaussian around its centroid."""
+    """Dilate or shrink and shift organs one by one, each within a Gaussian around its centroid."""
     for name, organ in anatomy.organs.items():
         if not randomness.chance(config.organ_probability):
             continue
         growth = (config.spleen_log_growth if name == "spleen" else config.organ_log_growth).draw(randomness)
         shift = torch.tensor([randomness.normal(sd) for sd in config.organ_shift_sd_mm]).view(_AXES, 1, 1, 1)
+        # each voxel asks where it comes from, so an organ dilates where its voxels look nearer to its centroid
         offset = source - torch.tensor(organ.centroid_mm).float().view(_AXES, 1, 1, 1)
         width = torch.tensor(organ.spread_mm).float().clamp(6, 60).view(_AXES, 1, 1, 1) * config.organ_reach
         weight = torch.exp(-0.5 * ((offset / width) ** 2).sum(0))

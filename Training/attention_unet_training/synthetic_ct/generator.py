@@ -178,7 +178,8 @@ def _in_plane_box(mask: torch.Tensor, margin_vox: float) -> tuple[slice, slice]:
     for filled in (mask.any(2).any(0), mask.any(1).any(0)):
         indices = filled.nonzero().flatten()
         box.append(slice(max(0, int(indices[0] - margin_vox)), int(indices[-1] + margin_vox) + 1))
-    return tuple(box)
+    rows, columns = box
+    return rows, columns
 
 
 def _sample(

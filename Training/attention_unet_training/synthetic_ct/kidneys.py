@@ -21,8 +21,8 @@ def paint_kidneys(scene: Scene, values: TissueValues, config: SolidOrganConfig) 
         kidney = scene.where(name) & (scene.mass_index == 0)
         if not kidney.any():
             continue
-        cortex_mm = config.kidney_cortex_thickness_mm.draw(randomness)
-        cortex_mm = cortex_mm * (1 + 0.2 * scene.noise("medium")).clamp_(0.5, 1.5)
+        mean_mm = config.kidney_cortex_thickness_mm.draw(randomness)
+        cortex_mm = mean_mm * (1 + 0.2 * scene.noise("medium")).clamp_(0.5, 1.5)
         pyramids = scene.noise("medium") > gaussian_quantile(config.pyramid_share.draw(randomness))
         texture_hu = float(values.texture_hu[structures.number_of(name)])
         scene.paint(kidney & (scene.depth_mm > cortex_mm) & pyramids, values.hu["kidney_medulla"], texture_hu)

@@ -88,7 +88,8 @@ def _merge_masks(source: LabelSource) -> tuple[np.ndarray, dict[int, str], np.nd
         name = _stem(path)
         return name in structures.TARGET_OF_STRUCTURE, structures.number_of(name)
 
-    merged, matrix, names = None, None, {}
+    merged: np.ndarray | None = None
+    matrix, names = np.eye(4), {}
     for path in sorted(source.files, key=rank):
         image = sitk.ReadImage(str(path))
         mask = sitk.GetArrayFromImage(image) > 0
@@ -101,6 +102,8 @@ def _merge_masks(source: LabelSource) -> tuple[np.ndarray, dict[int, str], np.nd
         number = structures.number_of(_stem(path))
         merged[mask] = number
         names[number] = structures.STRUCTURES[number - 1]
+    if merged is None:
+        raise ValueError(f"{source.name} has no masks.")
     return merged, names, matrix
 
 

@@ -53,6 +53,7 @@ def paint_liver(scene: Scene, values: TissueValues, config: SolidOrganConfig) ->
     if not liver.any():
         return
     medium, coarse, broad = scene.noise("medium"), scene.noise("coarse"), scene.noise("broad")
+    # two smooth fields are both near a level along curves: these are the vessels
     vessels = (medium.abs() < 0.2) & (coarse.abs() < 0.3)
     vessels |= ((coarse - 0.9).abs() < 0.07) & (broad.abs() < 0.3)
     vessel_hu = 0.5 * (values.hu["portal_vein"] + values.hu["vena_cava"])

@@ -140,13 +140,13 @@ def _to_ras_axes(labels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray
 
 def _resample(labels: np.ndarray, source_spacing_mm: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Resample so that each voxel takes the label with the largest linearly interpolated share."""
-    factors = source_spacing_mm / spacing_mm
-    shape = np.maximum(1, np.floor(np.array(labels.shape) * factors + 1e-6)).astype(int)
-    if tuple(shape) == labels.shape and np.allclose(factors, 1):
+    scales = source_spacing_mm / spacing_mm
+    shape = np.maximum(1, np.floor(np.array(labels.shape) * scales + 1e-6)).astype(int)
+    if tuple(shape) == labels.shape and np.allclose(scales, 1):
         return labels.copy()
     positions = [
         np.clip((np.arange(n) + 0.5) / f - 0.5, 0, size - 1)
-        for n, f, size in zip(shape, factors, labels.shape, strict=True)
+        for n, f, size in zip(shape, scales, labels.shape, strict=True)
     ]
     result = np.zeros(shape, dtype=np.uint8)
     best_share = _interpolate((labels == 0).astype(np.float32), positions)
@@ -180,9 +180,8 @@ def _crop_in_plane(labels: np.ndarray, margin_vox: int = 4) -> np.ndarray:
     columns = np.flatnonzero(labels.any(axis=(0, 1)))
     if not len(rows):
         raise ValueError("No structure is large enough to survive the resampling.")
-    rows = slice(max(0, rows[0] - margin_vox), rows[-1] + 1 + margin_vox)
-    columns = slice(max(0, columns[0] - margin_vox), columns[-1] + 1 + margin_vox)
-    return np.ascontiguousarray(labels[:, rows, columns])
+    box_j, box_i = (slice(max(0, hits[0] - margin_vox), hits[-1] + 1 + margin_vox) for hits in (rows, columns))
+    return np.ascontiguousarray(labels[:, box_j, box_i])
 
 
 def _numbers(names: tuple[str, ...]) -> list[int]:

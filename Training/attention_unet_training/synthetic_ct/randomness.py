@@ -94,7 +94,7 @@ class Randomness:
         if correlation_vox <= 1:
             return None
         step = correlation_vox / 2
-        count = math.ceil(size / step) + 5
+        count = math.ceil(size / step) + 5  # some lie beyond both ends, so that edges vary like the middle
         knots = (torch.arange(count) - 2 - self.uniform(0, 1)) * step
         distance = (torch.arange(size)[:, None] - knots[None]) / step
         weights = torch.exp(-0.5 * distance**2)

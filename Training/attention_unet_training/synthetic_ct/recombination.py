@@ -78,8 +78,9 @@ def recombine(
     Raises:
         ValueError: If a donor has another spacing.
     """
-    maps = {donor.name: skeleton_map(recipient, donor, config) for donor in donors}
-    chosen = _choose_donors(recipient, [donor for donor in donors if maps[donor.name] is not None], config, rng)
+    found = {donor.name: skeleton_map(recipient, donor, config) for donor in donors}
+    maps = {name: matrix for name, matrix in found.items() if matrix is not None}
+    chosen = _choose_donors(recipient, [donor for donor in donors if donor.name in maps], config, rng)
     in_trunk = recipient.hull_distance_mm <= -config.trunk_depth_mm
     labels = recipient.labels.copy()
     for group in chosen:
@@ -123,13 +124,13 @@ def skeleton_map(recipient: PreparedAnatomy, donor: PreparedAnatomy, config: Rec
         return None
     sources = np.array([[*here[name], 1.0] for name in common])
     solution, _, rank, _ = np.linalg.lstsq(sources, np.array([there[name] for name in common]), rcond=None)
-    if rank < 4:
+    if rank < 4:  # bones in one plane leave the direction across it open
         return None
     matrix = np.eye(4)
     matrix[:3] = solution.T
-    factor = np.linalg.det(matrix)
+    volume_ratio = np.linalg.det(matrix)  # of the donor to the recipient
     limit = config.largest_volume_factor
-    return matrix if 1 / limit <= factor <= limit else None
+    return matrix if 1 / limit <= volume_ratio <= limit else None
 
 
 def _choose_donors(
@@ -160,8 +161,10 @@ def _moved(
     centre = np.argwhere(recipient.labels == main).mean(axis=0)
     shift = pull * (centre - mapped.mean(axis=0))
     height = mapped[:, 0] + shift[0]
+    # a scan that ends within an organ cuts it in the mixture too; that is no lack of room
     in_scan = np.count_nonzero((height > -0.5) & (height < len(recipient.labels) - 0.5))
     organs = np.where(_is_one_of(donor.labels, GROUPS[group]), donor.labels, np.uint8(0))
+    # SciPy asks for the map from the result back to the donor: moving the result by `shift` is asking `shift` before
     offset = to_donor[:3, 3] - to_donor[:3, :3] @ shift
     moved = ndimage.affine_transform(organs, to_donor[:3, :3], offset, recipient.labels.shape, order=0)
     return moved, in_scan / np.linalg.det(to_donor)

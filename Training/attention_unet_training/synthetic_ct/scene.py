@@ -53,7 +53,8 @@ class Scene:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (K, J, I)."""
-        return tuple(self.labels.shape)
+        k, j, i = self.labels.shape
+        return k, j, i
 
     def noise(self, name: str) -> torch.Tensor:
         """Return the shared unit-variance noise field "grain", "fine", "medium", "coarse" or "broad"."""

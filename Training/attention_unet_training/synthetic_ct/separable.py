@@ -42,7 +42,7 @@ def gaussian_blur_matrix(size: int, sigma_vox: float) -> torch.Tensor | None:
     matrix = torch.zeros(size, size)
     rows = torch.arange(size)
     for offset, tap in zip(range(-radius, radius + 1), taps, strict=True):
-        columns = (rows + offset).clamp(0, size - 1)
+        columns = (rows + offset).clamp(0, size - 1)  # an edge takes the taps that would fall beyond it
         matrix[rows, columns] += tap
     return matrix
 
@@ -72,7 +72,7 @@ def thick_slice_matrix(size: int, thickness_vox: float, phase_vox: float, neares
     fine = torch.arange(size).float()
     centres = (torch.arange(count).float() - 0.5) * thickness_vox + phase_vox
     overlap = (0.5 + thickness_vox / 2 - (fine[None] - centres[:, None]).abs()).clamp(0, min(1.0, thickness_vox))
-    empty = overlap.sum(1) < 1e-6
+    empty = overlap.sum(1) < 1e-6  # slices beyond the field take its edge, as interpolation asks for them
     nearest_fine = centres.round().long().clamp(0, size - 1)
     overlap[empty, nearest_fine[empty]] = 1.0
     average = overlap / overlap.sum(1, keepdim=True)  # (count, size)

@@ -80,7 +80,7 @@ STRUCTURES = (
 # Parts that lie beside or above the trunk and would spoil its convex outline.
 OUTSIDE_TRUNK = (*LIMB_BONES, "skull", "brain")
 
-# Organs that are grown, shrunk and shifted one by one.
+# Organs that are dilated, shrunk and shifted one by one.
 MOVABLE_ORGANS = (
     "spleen",
     "pancreas",
@@ -96,29 +96,6 @@ MOVABLE_ORGANS = (
 # Classes of the network, 0 being background.
 TARGET_OF_STRUCTURE = {"pancreas": 1, "spleen": 2, "kidney_left": 3, "kidney_right": 3}
 TARGET_ORGANS = {"pancreas": ("pancreas",), "spleen": ("spleen",), "kidney": KIDNEYS}
-
-# What is told apart beside the organs while training (`StructureHeads`): group n + 1 of the list; 0 is everything else.
-AUXILIARY_GROUPS: tuple[tuple[str, ...], ...] = (
-    ("pancreas",),
-    ("spleen",),
-    ("kidney_left",),
-    ("kidney_right",),
-    ADRENALS,
-    ("liver",),
-    ("gallbladder",),
-    ("esophagus",),
-    ("stomach",),
-    ("duodenum",),
-    ("small_bowel",),
-    ("colon",),
-    ("portal_vein_and_splenic_vein",),
-    VEINS,
-    ARTERIES,
-    HEART,
-    LUNGS,
-    MUSCLES,
-    BONES,
-)
 
 # Names of TotalSegmentator v1 and of its finer heart classes.
 ALIASES = {
@@ -155,15 +132,6 @@ def membership(names: Iterable[str]) -> torch.Tensor:
     table = torch.zeros(256, dtype=torch.bool)
     for name in names:
         table[number_of(name)] = True
-    return table
-
-
-def auxiliary_table() -> torch.Tensor:
-    """Return the (256,) uint8 table from structure number to its place in `AUXILIARY_GROUPS` plus one, 0 for none."""
-    table = torch.zeros(256, dtype=torch.uint8)
-    for group, names in enumerate(AUXILIARY_GROUPS, start=1):
-        for name in names:
-            table[number_of(name)] = group
     return table
 
 

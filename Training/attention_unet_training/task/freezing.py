@@ -20,12 +20,12 @@ def frozen_modules(network: nn.Module, part: str) -> list[nn.Module]:
         ValueError: If the part is unknown, or the network has no gates.
     """
     if part not in PARTS:
-        raise ValueError(f"frozen must be one of {', '.join(PARTS)}, got {part!r}")
+        raise ValueError(f"freezing.part must be one of {', '.join(PARTS)}, got {part!r}")
     if part == "none":
         return []
     if not isinstance(network, AttentionUNet):
-        raise ValueError(f"frozen: {part} needs an AttentionUNet, got {type(network).__name__}")
-    gates = [module for module in (network.gates, network.gating_signal) if module is not None]
+        raise ValueError(f"freezing.part {part} needs an AttentionUNet, got {type(network).__name__}")
+    gates: list[nn.Module] = [module for module in (network.gates, network.gating_signal) if module is not None]
     if part == "gates":
         return gates
     return [module for module in network.children() if not any(module is gate for gate in gates)]
@@ -64,5 +64,5 @@ def leave_out_of_softmax(network: nn.Module, classes: Sequence[int]) -> None:
         return
     if not isinstance(network, UNet):
         raise ValueError(f"active_organs needs the architecture AttentionUNet or UNet, got {type(network).__name__}")
-    network.mix.weight[list(classes)] = 0
-    network.mix.bias[list(classes)] = NEVER
+    network.get_parameter("mix.weight")[list(classes)] = 0
+    network.get_parameter("mix.bias")[list(classes)] = NEVER

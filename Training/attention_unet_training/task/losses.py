@@ -31,6 +31,8 @@ class SegmentationLoss(nn.Module):
         ValueError: If ``kind`` is unknown.
     """
 
+    class_weights: Tensor
+
     def __init__(self, kind: str, class_weights: Sequence[float], smooth: float, cross_entropy: float = 1.0) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -53,6 +55,7 @@ class SegmentationLoss(nn.Module):
             labelled = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
         else:
             log_probability = merge_unlabelled(log_probability, labelled)
+            # a label that the case does not vouch for must not be asked for: its log-probability is minus infinity now
             hidden = ~labelled.gather(1, target.flatten(1)).view_as(target)
             target = target.masked_fill(hidden, 0)
         loss = self._dice_term(log_probability.exp(), target, labelled)
@@ -68,6 +71,7 @@ class SegmentationLoss(nn.Module):
         terms = terms.view(-1, counted.shape[1])  # (N, classes), or (1, classes) of the whole batch
         if self.whole_batch:
             counted = counted.any(dim=0, keepdim=True)
+        # the mean is over what is labelled: terms that nobody could judge would only make the others weigh less
         return (terms * self.class_weights[classes] * counted).sum() / counted.sum().clamp(min=1)
 
 

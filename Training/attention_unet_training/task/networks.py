@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ArchitectureSpec
 from AttentionUNetSegmentationLib.models.loading import build_network
 
+from .options import NetworkOptions
+
 MONAI_PREFIX = "monai."
 MONAI_NETWORKS = ("AttentionUnet", "SegResNet", "DynUNet", "VNet", "UNet")
 ENGINE_DIVISOR = 16  # inference.predict
@@ -42,7 +44,7 @@ class MonaiNetwork(nn.Module):
     def __init__(self, name: str, num_classes: int, options: Mapping[str, Any]) -> None:
         super().__init__()
         if name not in MONAI_NETWORKS:
-            raise ValueError(f"architecture monai.NAME knows {', '.join(MONAI_NETWORKS)}, got {name!r}")
+            raise ValueError(f"network.architecture monai.NAME knows {', '.join(MONAI_NETWORKS)}, got {name!r}")
         kind = getattr(nets, name)
         known = set(inspect.signature(kind).parameters) - set(GIVEN)
         unknown = sorted(set(options) - known)
@@ -63,35 +65,25 @@ class MonaiNetwork(nn.Module):
         return logits.as_tensor() if hasattr(logits, "as_tensor") else logits, OrderedDict()
 
 
-def build(
-    architecture: str,
-    num_classes: int,
-    widths: Sequence[int] = (16, 32, 64, 128, 256),
-    num_subgates: int = 2,
-    gating_conv: bool = False,
-    network_options: Mapping[str, Any] | None = None,
-) -> nn.Module:
+def build(options: NetworkOptions, num_classes: int) -> nn.Module:
     """An untrained network.
 
     Args:
-        architecture: "AttentionUNet", "UNet", or "monai." and one of ``MONAI_NETWORKS``.
+        options: Which; of a MONAI network only ``monai_options`` count beside its name.
         num_classes: Classes of the output, background included.
-        widths: See ``UNet``; not used by MONAI's networks, nor are the next two.
-        num_subgates: See ``AttentionUNet``.
-        gating_conv: See ``AttentionUNet``.
-        network_options: Constructor arguments of a MONAI network.
 
     Raises:
         ValueError: If the architecture is unknown, or an option does not fit it.
     """
-    if architecture.startswith(MONAI_PREFIX):
-        return MonaiNetwork(architecture.removeprefix(MONAI_PREFIX), num_classes, network_options or {})
-    if network_options:
-        raise ValueError(f"network_options are for monai networks, got {sorted(network_options)} for {architecture}")
-    if architecture not in ARCHITECTURES:
-        known = ", ".join([*ARCHITECTURES, *(MONAI_PREFIX + name for name in MONAI_NETWORKS)])
-        raise ValueError(f"architecture must be one of {known}, got {architecture!r}")
-    spec = ArchitectureSpec(architecture, tuple(widths), 1, num_subgates, gating_conv)
+    name = options.architecture
+    if name.startswith(MONAI_PREFIX):
+        return MonaiNetwork(name.removeprefix(MONAI_PREFIX), num_classes, options.monai_options or {})
+    if options.monai_options:
+        raise ValueError(f"monai_options are for monai networks, got {sorted(options.monai_options)} for {name}")
+    if name not in ARCHITECTURES:
+        known = ", ".join([*ARCHITECTURES, *(MONAI_PREFIX + network for network in MONAI_NETWORKS)])
+        raise ValueError(f"network.architecture must be one of {known}, got {name!r}")
+    spec = ArchitectureSpec(name, options.widths, 1, options.num_subgates, options.gating_conv)
     return build_network(spec, num_classes)
 
 

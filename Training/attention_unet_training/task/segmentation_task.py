@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from AttentionUNetSegmentationLib.inference.network import UNet
+
 from ..data.sampling import begin_resumed_epoch
-from ..synthetic_ct.structures import AUXILIARY_GROUPS
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
-from .optimisation import OPTIMIZERS, SCHEDULES, learning_rate_factor, make_optimizer
+from .optimisation import learning_rate_factor, make_optimizer
+from .options import (
+    BatchNormOptions,
+    FreezingOptions,
+    LossOptions,
+    NetworkOptions,
+    OptimisationOptions,
+    from_saved,
+    saved,
+)
 from .starting_weights import read_starting_weights, start_from
-from .structure_heads import StructureHeads
 
 Batch = Sequence[Tensor]
 MAX_STEPS_LOST = 20  # in a row, as their gradients are not finite
@@ -31,101 +40,77 @@ class SegmentationTask(pl.LightningModule):
 
     Batches hold an image (N, 1, D, H, W), scaled by the model's intensity rule, a target (N, 1, D, H, W) of class
     numbers and, if some cases label only some organs, which: (N, organs) bool. Validation batches may have any size.
-    For ``structure_weight`` a training target has a second channel, the groups of ``structures.AUXILIARY_GROUPS``.
 
     Args:
         organs: Names of the classes 1, 2, ... in order.
-        architecture: "AttentionUNet", "UNet", or a MONAI network such as "monai.SegResNet" (``networks.build``).
-        widths: Channels per scale.
-        num_subgates: Coefficient maps per gate.
-        gating_conv: See ``AttentionUNet``.
-        network_options: Constructor arguments of a MONAI network.
-        loss: "dice" (the paper's) or "dice_ce", see ``SegmentationLoss``.
-        class_weights: Weights of the loss's terms, background first; none: all 1.
-        dice_smooth: Added to numerator and denominator of the Dice loss, in voxels.
-        cross_entropy: Weight of the cross-entropy against the Dice loss in "dice_ce".
-        auxiliary_weight: Weight of the loss on each scale's own scores (deep supervision), averaged over scales,
-            beside the loss on the mixed scores.
-        structure_weight: Weight of the loss of telling apart the structures around the organs, too, by heads that exist
-            in training only (``StructureHeads``); needs synthetic CT with ``structures``.
         active_organs: Organs that are trained; the others are left out of the softmax for good (the paper's AFT).
             None: all.
-        optimizer: "adam" (the paper's) or "adamw".
-        learning_rate: Peak learning rate.
-        schedule: "cosine", "steps" or "constant", see ``learning_rate_factor``.
-        final_learning_rate: Learning rate of the last step of "cosine".
-        warm_up_steps: Steps of linear warm-up.
-        weight_decay: The optimiser's weight decay.
-        betas: Adam's betas.
-        batch_norm: "train", or "frozen": running statistics are used and stay as they are.
-        batch_norm_momentum: Share of the newest batch in the running statistics.
         init_from: Lightning checkpoint, or model (folder, zip or name), whose weights the network starts from.
-        frozen: "gates" or "trunk" (all but the gates) stays as it is for the first epochs; "none".
-        frozen_epochs: For how many epochs; none: always.
+        network: Which network.
+        loss: What is minimised.
+        optimisation: How the weights move.
+        batch_norm: What batch norm does in training.
+        freezing: Which part of the network stays as it is.
     """
 
     def __init__(
         self,
         organs: Sequence[str] = ("pancreas", "spleen", "kidney"),
-        architecture: str = "AttentionUNet",
-        widths: Sequence[int] = (16, 32, 64, 128, 256),
-        num_subgates: int = 2,
-        gating_conv: bool = False,
-        network_options: dict[str, Any] | None = None,
-        loss: Literal["dice", "dice_ce"] = "dice_ce",
-        class_weights: Sequence[float] | None = None,
-        dice_smooth: float = 50.0,
-        cross_entropy: float = 1.0,
-        auxiliary_weight: float = 0.0,
-        structure_weight: float = 0.0,
         active_organs: Sequence[str] | None = None,
-        optimizer: Literal["adam", "adamw"] = "adamw",
-        learning_rate: float = 2e-3,
-        schedule: Literal["cosine", "steps", "constant"] = "cosine",
-        final_learning_rate: float = 0.0,
-        warm_up_steps: int = 40,
-        weight_decay: float = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.98),
-        batch_norm: Literal["train", "frozen"] = "train",
-        batch_norm_momentum: float = 0.03,
         init_from: str | None = None,
-        frozen: Literal["none", "gates", "trunk"] = "none",
-        frozen_epochs: int | None = None,
+        network: NetworkOptions = NetworkOptions(),  # noqa: B008 - frozen, as the groups below
+        loss: LossOptions = LossOptions(),  # noqa: B008
+        optimisation: OptimisationOptions = OptimisationOptions(),  # noqa: B008
+        batch_norm: BatchNormOptions = BatchNormOptions(),  # noqa: B008
+        freezing: FreezingOptions = FreezingOptions(),  # noqa: B008
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = build(architecture, len(organs) + 1, widths, num_subgates, gating_conv, network_options)
-        set_batch_norm_momentum(self.network, batch_norm_momentum)
-        self._check_options()
+        self.organs = tuple(organs)
+        # Lightning hands a checkpoint's groups over as mappings; saving them as plain values keeps checkpoints readable
+        # with weights_only, and by versions whose classes have other names
+        network, self._loss_options = from_saved(NetworkOptions, network), from_saved(LossOptions, loss)
+        self._optimisation = from_saved(OptimisationOptions, optimisation)
+        self._batch_norm, self._freezing = (
+            from_saved(BatchNormOptions, batch_norm),
+            from_saved(FreezingOptions, freezing),
+        )
+        self.hparams.update(
+            organs=list(organs),
+            active_organs=None if active_organs is None else list(active_organs),
+            network=saved(network),
+            loss=saved(self._loss_options),
+            optimisation=saved(self._optimisation),
+            batch_norm=saved(self._batch_norm),
+            freezing=saved(self._freezing),
+        )
+        self._check_organs(active_organs)
+        self.network = build(network, len(organs) + 1)
+        if self._loss_options.auxiliary_weight and not isinstance(self.network, UNet):
+            raise ValueError(f"loss.auxiliary_weight needs AttentionUNet or UNet, got {network.architecture}")
+        set_batch_norm_momentum(self.network, self._batch_norm.momentum)
         if init_from:
             done = start_from(self.network, organs, read_starting_weights(init_from))
             rank_zero_info(f"init_from {init_from}: {done}")
+        # after the start: weights of a model give the left-out organs a probability again
         self._active = torch.tensor([organ in (active_organs or organs) for organ in organs])
         leave_out_of_softmax(self.network, [n + 1 for n, active in enumerate(self._active) if not active])
-        self._frozen = frozen_modules(self.network, frozen)
-        self.network.to(memory_format=torch.channels_last_3d)
-        self.loss = SegmentationLoss(loss, class_weights or [1.0] * (len(organs) + 1), dice_smooth, cross_entropy)
-        self.structure_heads = None
-        if structure_weight:
-            self.structure_heads = StructureHeads(self.network, len(AUXILIARY_GROUPS) + 1, dice_smooth)
+        self._frozen = frozen_modules(self.network, self._freezing.part)
+        # PyTorch takes a layout alone, its type hints do not know it
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        weights = self._loss_options.class_weights or (1.0,) * (len(organs) + 1)
+        self.loss = SegmentationLoss(
+            self._loss_options.kind, weights, self._loss_options.dice_smooth, self._loss_options.cross_entropy
+        )
         self._counts = self._no_counts()
         self._steps_lost = 0
 
-    def _check_options(self) -> None:
-        options = self.hparams
-        classes, strangers = len(options.organs) + 1, set(options.active_organs or ()) - set(options.organs)
-        if options.class_weights is not None and len(options.class_weights) != classes:
-            raise ValueError(f"class_weights needs {classes} entries, got {len(options.class_weights)}")
-        if strangers or options.active_organs == []:
-            raise ValueError(f"active_organs must be some of {list(options.organs)}, got {list(options.active_organs)}")
-        if options.auxiliary_weight and not hasattr(self.network, "scores_per_scale"):
-            raise ValueError(f"auxiliary_weight needs AttentionUNet or UNet, got {options.architecture}")
-        for key in ("auxiliary_weight", "structure_weight"):
-            if not 0 <= options[key] < math.inf:
-                raise ValueError(f"{key} must not be negative, got {options[key]}")
-        for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batch_norm", ("train", "frozen"))):
-            if options[key] not in known:
-                raise ValueError(f"{key} must be one of {', '.join(known)}, got {options[key]!r}")
+    def _check_organs(self, active_organs: Sequence[str] | None) -> None:
+        classes, weights = len(self.organs) + 1, self._loss_options.class_weights
+        if weights is not None and len(weights) != classes:
+            raise ValueError(f"loss.class_weights needs {classes} entries, got {len(weights)}")
+        if active_organs is not None and (not active_organs or set(active_organs) - set(self.organs)):
+            raise ValueError(f"active_organs must be some of {list(self.organs)}, got {list(active_organs)}")
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and attention coefficients, as the network gives them."""
@@ -153,35 +138,26 @@ class SegmentationTask(pl.LightningModule):
             int(np.random.SeedSequence([seed, self.current_epoch, self.global_rank]).generate_state(1)[0])
         )
         self.network.train()
-        hold_batch_norm([self.network] if self.hparams.batch_norm == "frozen" else self._frozen_now())
+        hold_batch_norm([self.network] if self._batch_norm.mode == "frozen" else self._frozen_now())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """One step's loss; what the network needs as padding does not count."""
         image, target, labelled = self._parts(batch)
         padded = pad_for_training(image, self.network)
-        if self.structure_heads is None:
-            loss = self._organ_loss(padded, target, labelled)
-        else:
-            with self.structure_heads.watch(self.network) as features:
-                organs = self._organ_loss(padded, target, labelled)
-            structures = self.structure_heads(features, self._structures(batch))
-            self.log("loss_organs", organs, batch_size=len(image))
-            self.log("loss_structures", structures, batch_size=len(image))
-            loss = organs + self.hparams.structure_weight * structures
+        loss = self._loss_of(padded, target, labelled)
         self.log("loss", loss, prog_bar=True, batch_size=len(image))
         return loss
 
-    def _organ_loss(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
-        """The loss of the organs' scores, and of each scale's own if these count."""
-        kept = (..., *(slice(0, size) for size in target.shape[2:]))
-        if not self.hparams.auxiliary_weight:
-            return self.loss(self(padded)[0][kept], target, self._with_background(labelled))
+    def _loss_of(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
+        """The loss of the mixed scores, and of each scale's own if these count."""
+        if not (self._loss_options.auxiliary_weight and isinstance(self.network, UNet)):
+            return self.loss(_without_padding(self(padded)[0], target), target, self._with_background(labelled))
         scores, _ = self.network.scores_per_scale(padded.contiguous(memory_format=torch.channels_last_3d))
-        scores = [score[kept] for score in scores]
+        scores = [_without_padding(score, target) for score in scores]
         main = self.loss(self.network.mix(torch.cat(scores, dim=1)), target, self._with_background(labelled))
         auxiliary = sum(self.loss(score, target, self._with_background(labelled)) for score in scores) / len(scores)
         self.log("loss_mixed", main)
-        return main + self.hparams.auxiliary_weight * auxiliary
+        return main + self._loss_options.auxiliary_weight * auxiliary
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave frozen parts alone, and all of the network where a gradient is not finite.
@@ -215,11 +191,11 @@ class SegmentationTask(pl.LightningModule):
         """
         image, target, labelled = self._parts(batch)
         logits, attention = self(pad_as_engine(image, self.network))
-        logits = logits[(..., *(slice(0, size) for size in target.shape[2:]))]
+        logits = _without_padding(logits, target)
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
-        for n in range(len(self.hparams.organs)):
+        for n in range(len(self.organs)):
             known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
             in_prediction, in_target = predicted[known] == n + 1, target[known] == n + 1
             counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum(), known.sum())
@@ -228,18 +204,19 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice per organ that is active and labelled, over all validation voxels, and their mean."""
-        overlap, predicted, true, cases = self.all_gather(self._counts).view(-1, *self._counts.shape).sum(dim=0)
+        gathered = torch.as_tensor(self.all_gather(self._counts))  # (processes, 4, organs), or (4, organs) of one
+        overlap, predicted, true, cases = gathered.view(-1, *self._counts.shape).sum(dim=0)
         dice = 2 * overlap / (predicted + true).clamp(min=1)
         judged = self._active.to(dice.device) & (cases > 0)
-        names = [organ for organ, is_judged in zip(self.hparams.organs, judged, strict=True) if is_judged]
+        names = [organ for organ, is_judged in zip(self.organs, judged, strict=True) if is_judged]
         self.log_dict(
             {f"dice_{organ}": value for organ, value in zip(names, dice[judged], strict=True)}, sync_dist=True
         )
         self.log("dice", dice[judged].mean(), prog_bar=True, sync_dist=True)
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and its learning rate by step."""
-        options = self.hparams
+        options = self._optimisation
         optimizer = make_optimizer(
             options.optimizer, self.parameters(), options.learning_rate, options.betas, options.weight_decay
         )
@@ -249,38 +226,27 @@ class SegmentationTask(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _no_counts(self) -> Tensor:
-        return torch.zeros(4, len(self.hparams.organs), device=self.device)
+        return torch.zeros(4, len(self.organs), device=self.device)
 
     def _frozen_now(self) -> list[torch.nn.Module]:
-        epochs = self.hparams.frozen_epochs
+        epochs = self._freezing.epochs
         return self._frozen if epochs is None or self.current_epoch < epochs else []
 
     def _parts(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Image, target, and (N, organs) which organs are labelled and active; None for all."""
         image, target, *rest = batch
-        target, labelled = target[:, :1], rest[0] if rest else None
+        labelled = rest[0] if rest else None
         if not self._active.all():
             active = self._active.to(image.device)
             labelled = active.expand(len(image), -1) if labelled is None else labelled & active
         return image, target, None if labelled is None or labelled.all() else labelled
 
     @staticmethod
-    def _structures(batch: Batch) -> Tensor:
-        """(N, 1, D, H, W) groups of structures.
-
-        Raises:
-            ValueError: If the batch has none.
-        """
-        target = batch[1]
-        if target.shape[1] < 2:
-            raise ValueError("structure_weight needs synthetic CT whose data.structures is true")
-        return target[:, 1:]
-
-    @staticmethod
     def _with_background(labelled: Tensor | None) -> Tensor | None:
         return None if labelled is None else torch.cat([torch.ones_like(labelled[:, :1]), labelled], dim=1)
 
 
-def read_network_state(path: str) -> dict[str, Tensor]:
-    """The network's weights in a Lightning checkpoint (averaged ones if it has them) or a model folder."""
-    return read_starting_weights(path).state
+def _without_padding(logits: Tensor, target: Tensor) -> Tensor:
+    """(N, C, ...) of a padded image on the target's voxels: padding lies at the end of each axis."""
+    depth, height, width = target.shape[2:]
+    return logits[..., :depth, :height, :width]

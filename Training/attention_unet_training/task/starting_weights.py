@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from AttentionUNetSegmentationLib.models.loading import load_model
 from AttentionUNetSegmentationLib.models.store import find_model
 
+CHECKPOINT_ENDING = ".ckpt"
 PREFIX = "network."
 GATES = ("gates.", "gating_signal.")
 OUTPUTS = ("heads.", "mix.")
@@ -39,7 +40,7 @@ def read_starting_weights(source: str | Path) -> StartingWeights:
         ValueError: If nothing usable is there.
     """
     path = Path(source)
-    if path.suffix != ".ckpt":
+    if path.suffix != CHECKPOINT_ENDING:
         model = load_model(find_model(str(source)))
         return StartingWeights(model.network.state_dict(), tuple(label.name for label in model.spec.labels))
     if not path.is_file():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..source import Source
+from ..source import DatasetSource
 from . import btcv, csv_table, nnunet, tcia, totalsegmentator
 
 # name -> (does it look like this layout, list its cases); asked in this order
-LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], Source]]] = {
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], DatasetSource]]] = {
     "amos": (nnunet.matches_amos, nnunet.load_amos),
     "nnunet": (nnunet.matches, nnunet.load),
     "tcia-pancreas-ct": (tcia.matches, tcia.load),
@@ -24,7 +24,7 @@ DESCRIPTIONS = (
 )
 
 
-def find_source(path: Path, layout: str = "auto", values: Mapping[int, str] | None = None) -> Source:
+def find_source(path: Path, layout: str = "auto", values: Mapping[int, str] | None = None) -> DatasetSource:
     """List the cases in a folder or table.
 
     Args:
@@ -50,7 +50,7 @@ def find_source(path: Path, layout: str = "auto", values: Mapping[int, str] | No
     return source
 
 
-def _load_folder(path: Path, layout: str) -> Source:
+def _load_folder(path: Path, layout: str) -> DatasetSource:
     if not path.is_dir():
         raise ValueError(f"{path} is neither a folder nor a .csv file")
     if layout == "auto":

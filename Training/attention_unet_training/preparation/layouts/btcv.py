@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..source import LabelFile, Source, SourceCase, count_remark, stem, unpaired, volumes_in
+from ..source import DatasetSource, LabelFile, SourceCase, count_remark, stem, unpaired, volumes_in
 
 LAYOUT = "BTCV"
 PUBLISHED_CASES = 30
@@ -41,7 +41,7 @@ def matches(folder: Path) -> bool:
     return bool(_numbered(place / "img", "img") and _numbered(place / "label", "label"))
 
 
-def load(folder: Path) -> Source:
+def load(folder: Path) -> DatasetSource:
     """List the training cases."""
     place = _place(folder)
     images, labels = _numbered(place / "img", "img"), _numbered(place / "label", "label")
@@ -51,7 +51,7 @@ def load(folder: Path) -> Source:
         if number in images
     )
     left_out = unpaired((f"btcv_{number}" for number in images), (f"btcv_{number}" for number in labels))
-    return Source(LAYOUT, cases, left_out, count_remark(len(cases), PUBLISHED_CASES, "BTCV's training cases"))
+    return DatasetSource(LAYOUT, cases, left_out, count_remark(len(cases), PUBLISHED_CASES, "BTCV's training cases"))
 
 
 def _place(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..source import LabelFile, Source, SourceCase, safe_id, stem
+from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem
 
 LAYOUT = "CSV table"
 NEEDED, ALLOWED = ("image", "label"), ("image", "label", "id", "patient")
@@ -18,7 +18,7 @@ def matches(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".csv"
 
 
-def load(path: Path, values: Mapping[int, str]) -> Source:
+def load(path: Path, values: Mapping[int, str]) -> DatasetSource:
     """Read the table.
 
     Args:
@@ -44,7 +44,7 @@ def load(path: Path, values: Mapping[int, str]) -> Source:
         if None in row or not all((row[name] or "").strip() for name in columns):
             raise ValueError(f"{path}: line {number} must have {len(columns)} entries")
     names = _ids(path, rows)
-    return Source(LAYOUT, tuple(_case(path, row, name, values) for row, name in zip(rows, names, strict=True)))
+    return DatasetSource(LAYOUT, tuple(_case(path, row, name, values) for row, name in zip(rows, names, strict=True)))
 
 
 def parse_values(texts: Iterable[str]) -> dict[int, str]:

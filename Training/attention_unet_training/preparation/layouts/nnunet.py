@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records import LeftOut
-from ..source import LabelFile, Source, SourceCase, safe_id, stem, unpaired, volumes_in
+from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem, unpaired, volumes_in
 
 LAYOUT, AMOS_LAYOUT = "nnU-Net or MSD", "AMOS"
 AMOS_NAME = re.compile(r"amos_(\d{4})")
@@ -35,7 +35,7 @@ def matches_amos(folder: Path) -> bool:
     return matches(folder) and any(AMOS_NAME.match(path.name) for path in volumes_in(folder / "labelsTr"))
 
 
-def load(folder: Path) -> Source:
+def load(folder: Path) -> DatasetSource:
     """List the training cases.
 
     Raises:
@@ -49,10 +49,10 @@ def load(folder: Path) -> Source:
     announced = description.get("numTraining")
     if isinstance(announced, int) and announced != len(cases):
         remarks.append(f"{len(cases)} cases found, dataset.json announces {announced}")
-    return Source(LAYOUT, tuple(cases), left_out, tuple(remarks))
+    return DatasetSource(LAYOUT, tuple(cases), left_out, tuple(remarks))
 
 
-def load_amos(folder: Path) -> Source:
+def load_amos(folder: Path) -> DatasetSource:
     """List AMOS's CTs, training and validation; MR is left out.
 
     Raises:
@@ -69,7 +69,7 @@ def load_amos(folder: Path) -> Source:
         else:
             scans.append(case)
     remark = f"{len(cases)} cases in imagesTr, {len(more)} in imagesVa; published are 240 and 120, MR included"
-    return Source(AMOS_LAYOUT, tuple(scans), tuple(others), (remark,))
+    return DatasetSource(AMOS_LAYOUT, tuple(scans), tuple(others), (remark,))
 
 
 def label_table(labels: Any, folder: Path) -> dict[int, str]:

@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 from ..records import LeftOut
-from ..source import LabelFile, Source, SourceCase, count_remark
+from ..source import DatasetSource, LabelFile, SourceCase, count_remark
 
 LAYOUT = "TCIA Pancreas-CT"
 PUBLISHED_CASES = 80
@@ -31,7 +31,7 @@ def matches(folder: Path) -> bool:
     return bool(_find(folder)[0])
 
 
-def load(folder: Path) -> Source:
+def load(folder: Path) -> DatasetSource:
     """List the cases.
 
     Raises:
@@ -57,12 +57,13 @@ def load(folder: Path) -> Source:
             path = labels[number]
             cases.append(SourceCase(name, name, scans[number], (LabelFile(path, {1: "pancreas"}),), path))
     remarks = count_remark(len(cases), PUBLISHED_CASES, "TCIA Pancreas-CT without the withdrawn 25 and 70")
-    return Source(LAYOUT, tuple(cases), tuple(left_out), remarks)
+    return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), remarks)
 
 
 def _find(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Number -> folder of the CT, and number -> label map; the folders of the CTs are not searched."""
-    scans, labels = {}, {}
+    scans: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
     for place, folders, files in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
         for name in list(folders):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..records import LeftOut
-from ..source import LabelFile, Source, SourceCase, safe_id, stem, volumes_in
+from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem, volumes_in
 
 LAYOUT = "TotalSegmentator"
 MASKS_FOLDER = "segmentations"
@@ -26,7 +26,7 @@ def matches(folder: Path) -> bool:
     return any(_ct(subject) is not None and (subject / MASKS_FOLDER).is_dir() for subject in _subjects(folder))
 
 
-def load(folder: Path) -> Source:
+def load(folder: Path) -> DatasetSource:
     """List the subjects; every mask has a name, which ones are needed is decided later."""
     cases, left_out = [], []
     for subject in _subjects(folder):
@@ -39,7 +39,7 @@ def load(folder: Path) -> Source:
         elif ct is not None:
             labels = tuple(LabelFile(path, {1: stem(path)}) for path in masks)
             cases.append(SourceCase(name, name, ct, labels, subject / MASKS_FOLDER))
-    return Source(LAYOUT, tuple(cases), tuple(left_out))
+    return DatasetSource(LAYOUT, tuple(cases), tuple(left_out))
 
 
 def _subjects(folder: Path) -> list[Path]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .case import PreparedCase
+from .case import CaseOnGrid
 from .recording import Recording
 
 
 @dataclass(frozen=True)
-class OrganFigures:
+class OrganAttention:
     """One coefficient map in one organ.
 
     Attributes:
@@ -34,22 +34,22 @@ class OrganFigures:
 
 
 @dataclass(frozen=True)
-class MapFigures:
+class MapMetrics:
     """One coefficient map.
 
     Attributes:
         mean: Mean coefficient over the body.
         std: Its standard deviation over the body.
-        organs: Organ -> figures.
+        organs: Organ -> metrics.
     """
 
     mean: float
     std: float
-    organs: dict[str, OrganFigures]
+    organs: dict[str, OrganAttention]
 
 
-def measure(recording: Recording, case: PreparedCase) -> dict[str, MapFigures]:
-    """Figures of every coefficient map.
+def measure(recording: Recording, case: CaseOnGrid) -> dict[str, MapMetrics]:
+    """Metrics of every coefficient map.
 
     Every voxel of the network's grid that lies in the body counts once, with the coefficient of the gate's voxel that
     it lies in; outside of the body nothing counts.
@@ -60,17 +60,17 @@ def measure(recording: Recording, case: PreparedCase) -> dict[str, MapFigures]:
     """
     results = {}
     for name, volume in recording.coefficients.items():
-        alpha, factors = volume.voxels.astype(np.float64), recording.factors[name]
-        body = voxels_per_cell(case.body, factors)
+        alpha, strides = volume.voxels.astype(np.float64), recording.strides[name]
+        body = voxels_per_cell(case.body, strides)
         mass, count = float((alpha * body).sum()), int(body.sum())
         mean = mass / count
         std = float(np.sqrt((body * (alpha - mean) ** 2).sum() / count))
         organs = {}
         for organ, mask in case.organs.items():
-            inside = voxels_per_cell(mask, factors)
+            inside = voxels_per_cell(mask, strides)
             share = float((alpha * inside).sum()) / mass if mass > 0 else 0.0
-            organs[organ] = OrganFigures(share, int(inside.sum()) / count, separation(alpha, inside, body - inside))
-        results[name] = MapFigures(mean, std, organs)
+            organs[organ] = OrganAttention(share, int(inside.sum()) / count, separation(alpha, inside, body - inside))
+        results[name] = MapMetrics(mean, std, organs)
     return results
 
 
@@ -85,6 +85,7 @@ def separation(alpha: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> fl
     Returns:
         A chance in [0, 1], ties counted half; 0.5 if there is nothing inside or nothing outside.
     """
+    # Mann and Whitney's U without sorting pairs: equal values share a rank, so few values make few bins
     _, rank = np.unique(alpha, return_inverse=True)
     a = np.bincount(rank.ravel(), inside.ravel())
     b = np.bincount(rank.ravel(), outside.ravel())
@@ -92,17 +93,17 @@ def separation(alpha: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> fl
     return float((a * (np.cumsum(b) - b / 2)).sum() / pairs) if pairs else 0.5
 
 
-def voxels_per_cell(mask: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def voxels_per_cell(mask: np.ndarray, strides: Sequence[int]) -> np.ndarray:
     """How many voxels of a mask lie in each voxel of a coarser grid that begins at the same edge.
 
     Args:
         mask: (D, H, W) bool.
-        factors: Voxels per coarse voxel, along D, H, W.
+        strides: Voxels per coarse voxel, along D, H, W.
 
     Returns:
         (ceil(D / f), ...) int counts.
     """
-    padded = np.pad(mask, [(0, -size % factor) for size, factor in zip(mask.shape, factors, strict=True)])
-    d, h, w = (size // factor for size, factor in zip(padded.shape, factors, strict=True))
-    a, b, c = factors
+    padded = np.pad(mask, [(0, -size % stride) for size, stride in zip(mask.shape, strides, strict=True)])
+    d, h, w = (size // stride for size, stride in zip(padded.shape, strides, strict=True))
+    a, b, c = strides
     return padded.reshape(d, a, h, b, w, c).sum(axis=(1, 3, 5))

@@ -1,0 +1,18 @@
+"""Which values an organ has in a label map, as the commands take it: NAME=VALUE[,VALUE]."""
+
+from __future__ import annotations
+
+
+def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
+    """``kidney=3,4`` -> ("kidney", (3, 4)).
+
+    Raises:
+        ValueError: If it does not look like that.
+    """
+    name, _, values = text.partition("=")
+    try:
+        if not name:
+            raise ValueError
+        return name, tuple(int(value) for value in values.split(","))
+    except ValueError:
+        raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None

@@ -1,0 +1,140 @@
+"""Trained networks in files: a checkpoint of ``attention-unet-train fit``, or a model, and what the file tells."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.inference.network import UNet
+from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ArchitectureSpec
+from AttentionUNetSegmentationLib.models.loading import build_network, load_model
+from AttentionUNetSegmentationLib.models.store import find_model
+
+from .options import NetworkOptions, from_saved
+from .starting_weights import CHECKPOINT_ENDING, PREFIX, read_starting_weights
+
+# what a checkpoint of other weights takes over: without the optimiser's state no run can be resumed from it
+CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
+UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The options of a run, as its checkpoints hold them.
+
+    Attributes:
+        model: Those of the task.
+        data: Those of the data, and what it added of its dataset.
+        step: Training steps done.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    step: int
+
+    @property
+    def organs(self) -> tuple[str, ...]:
+        """Names of the network's classes 1, 2, ..."""
+        return tuple(self.model["organs"])
+
+    @property
+    def network(self) -> NetworkOptions:
+        """Which network was trained."""
+        return from_saved(NetworkOptions, self.model["network"])
+
+    def description(self) -> dict[str, Any]:
+        """The entries of model.json that follow from the training."""
+        network, intensity = self.network, self.data["intensity"]
+        return {
+            "architecture": {
+                "type": network.architecture,
+                "widths": list(network.widths),
+                "num_subgates": network.num_subgates,
+                "gating_conv": network.gating_conv,
+            },
+            "spacing_mm": [float(self.data["spacing_mm"])] * 3,
+            "intensity": {
+                "clip_hu": [float(bound) for bound in intensity["clip_hu"]],
+                "mean_hu": float(intensity["mean_hu"]),
+                "std_hu": float(intensity["std_hu"]),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A trained network of the paper's and what its file tells of it.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        known: Entries of model.json; all of them if it is a model.
+        organs: Names of the classes 1, 2, ...
+    """
+
+    network: UNet
+    known: dict[str, Any]
+    organs: tuple[str, ...]
+
+
+def read_training_options(path: Path) -> TrainingOptions:
+    """Read the options of the run that wrote a checkpoint.
+
+    Raises:
+        ValueError: If the file is no such checkpoint; the message names it.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        options = TrainingOptions(
+            content["hyper_parameters"], content["datamodule_hyper_parameters"], content.get("global_step", 0)
+        )
+        earlier = "architecture" in options.model  # before options had groups
+        if not earlier:
+            options.description()  # whether all is there
+    except UNREADABLE as error:
+        reason = one_sentence(error)[:200]
+        raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
+    if earlier:
+        raise ValueError(
+            f"{path} was written by an earlier version of attention-unet-train, whose options had other names: only "
+            "--model.init_from reads it"
+        )
+    return options
+
+
+def load_network(source: Path | str) -> LoadedNetwork:
+    """Read a checkpoint, or a model by name, folder or zip.
+
+    Raises:
+        ValueError: If it cannot be read, or its network cannot be loaded by the module.
+    """
+    path = Path(source)
+    if path.suffix != CHECKPOINT_ENDING:
+        model = load_model(find_model(source))
+        organs = tuple(label.name for label in model.spec.labels)
+        return LoadedNetwork(model.network, json.loads(model.spec.to_json()), organs)
+    options = read_training_options(path)
+    known = options.description()
+    kind = known["architecture"]["type"]
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"only {' and '.join(ARCHITECTURES)} can be loaded by the module, got {kind}")
+    known["training"] = {"steps": options.step, "command": "attention-unet-train fit"}
+    network = build_network(ArchitectureSpec(**known["architecture"]), len(options.organs) + 1)
+    network.load_state_dict(read_starting_weights(path).state)
+    return LoadedNetwork(network.eval(), known, options.organs)
+
+
+def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor]) -> None:
+    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state."""
+    options = torch.load(origin, map_location="cpu", weights_only=True)
+    content = {key: options[key] for key in CARRIED if key in options}
+    content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
+    torch.save(content, path)
