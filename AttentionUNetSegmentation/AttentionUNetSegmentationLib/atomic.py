@@ -57,6 +57,9 @@ def move_into_place(scratch: Path, folder: Path, replaced: Iterable[str] = (), l
     folder.mkdir(parents=True, exist_ok=True)
     new = sorted((path.name for path in scratch.iterdir()), key=lambda name: name == last)
     old = sorted({*replaced, *new}, key=lambda name: name != last)
+    if old == new and len(new) == 1 and (scratch / new[0]).is_file():
+        os.replace(scratch / new[0], folder / new[0])  # without a moment in which there is neither
+        return
     backup = scratch / BACKUP
     backup.mkdir()
     moved: list[str] = []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from AttentionUNetSegmentationLib.atomic import move_into_place, scratch_folder
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,10 @@ def staged(outputs: Sequence[Output], overwrite: bool = False) -> Iterator[list[
     with ExitStack() as stack:
         drafts = []
         for target in targets:
-            existing = next(folder for folder in target.parents if folder.is_dir())
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=existing, prefix=".writing-"))
-            drafts.append(Path(scratch) / target.name)
+            drafts.append(stack.enter_context(scratch_folder(target.parent)) / target.name)
         yield drafts
         for draft, target in zip(drafts, targets, strict=True):
-            _publish(draft, target)
+            move_into_place(draft.parent, target.parent)
 
 
 def _check_apart(targets: Sequence[Path]) -> None:
@@ -77,18 +75,3 @@ def _check_replaceable(target: Path, patterns: tuple[str, ...], overwrite: bool)
         name = path.relative_to(target).as_posix()
         if not path.is_dir() and not any(fnmatchcase(name, pattern) for pattern in patterns):
             raise ValueError(f"{target} holds other files, such as {name}: remove it, or write elsewhere")
-
-
-def _publish(draft: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.is_dir():
-        os.replace(draft, target)
-        return
-    aside = draft.parent / f"{target.name}.replaced"
-    os.replace(target, aside)
-    try:
-        os.replace(draft, target)
-    except OSError:
-        os.replace(aside, target)
-        raise
-    shutil.rmtree(aside)

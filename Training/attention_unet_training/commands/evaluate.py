@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from AttentionUNetSegmentationLib.atomic import write_text
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device
@@ -17,7 +18,7 @@ from ..evaluation.evaluation import Evaluation
 from ..evaluation.files import cases_csv, evaluation_json, measurements, merge_measurements, read_measurements
 from ..evaluation.markdown import render
 from ..evaluation.published import TABLES
-from ..evaluation.results import ResultStore, write_text
+from ..evaluation.results import ResultStore
 from ..evaluation.runner import run
 from ..evaluation.systems import Column, label_map_column, model_column
 from ..organ_values import parse_organ

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from AttentionUNetSegmentationLib.atomic import sha256_of
 from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import Model
@@ -55,14 +55,12 @@ def _spec(path: Path, options: TrainingOptions, network: nn.Module) -> ModelSpec
     labels = [
         described.get(name) or {"name": name, "value": next(free)} | _undescribed(name) for name in options.organs
     ]
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     fields |= {
         "name": "checkpoint",
         "title": str(path),
         "version": "0",
         "labels": labels,
-        "weights": {"file": "weights.pt", "sha256": digest},
+        "weights": {"file": "weights.pt", "sha256": sha256_of(path)},
         "training_data": "see the checkpoint",
         "licence": "not exported",
         "intended_use": "measuring",

@@ -9,9 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from AttentionUNetSegmentationLib.atomic import write_text
+
 from .evaluation import Evaluation
 from .metrics import METRICS
-from .results import without_nan, write_text
+from .results import without_nan
 
 METRIC_KEYS = (*(metric.key for metric in METRICS), "predicted_ml", "reference_ml", "volume_ratio", "false_island_ml")
 CSV_HEADER = ("data", "system", "case", "patient", "organ", *METRIC_KEYS, "seconds", "error")

@@ -6,12 +6,12 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from AttentionUNetSegmentationLib.atomic import write_text
 
 from .metrics import OrganMetrics
 
@@ -96,18 +96,6 @@ class ResultStore:
 def _path(folder: Path, case: str, fingerprint: dict[str, Any]) -> Path:
     digest = hashlib.sha256(json.dumps([case, fingerprint], sort_keys=True).encode()).hexdigest()
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', case)[:80]}.{digest[:16]}.json"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, with its folder.
-
-    Raises:
-        OSError: If it cannot be written; what was there before is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        (Path(scratch) / path.name).write_text(text, encoding="utf-8")
-        os.replace(Path(scratch) / path.name, path)
 
 
 def without_nan(value: Any) -> Any:

@@ -22,7 +22,7 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .alignment import align
-from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, find_finished, scratch_folder
+from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, case_draft, find_finished
 from .intensity import IntensityToMeasure, moments_of
 from .label_reading import read_classes
 from .records import (
@@ -186,7 +186,7 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
     )
     moments = moments_of(image) if measured else None
     file = CaseFile(mark, hashlib.sha256(image.tobytes()).hexdigest(), record, moments)
-    with scratch_folder(task.dataset / UNSCALED_FOLDER if measured else task.dataset, case.id) as scratch:
+    with case_draft(task.dataset / UNSCALED_FOLDER if measured else task.dataset, case.id) as scratch:
         np.save(scratch / IMAGE_FILE, image)
         np.save(scratch / LABELS_FILE, classes)
         write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)

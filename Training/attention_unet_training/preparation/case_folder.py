@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from AttentionUNetSegmentationLib.atomic import move_into_place, scratch_folder
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from .intensity import Moments
 from .records import CASES_FOLDER, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE, CaseRecord, read_record
 
 CASE_FILE = "case.json"
-SCRATCH_PREFIX = ".writing-"
 UNSCALED_FOLDER = ".unscaled"  # holds a cases folder whose images are clipped HU, float32, until the rule is measured
 
 
@@ -50,17 +48,11 @@ def find_finished(dataset: Path, id: str, mark: str) -> CaseFile | None:
 
 
 @contextlib.contextmanager
-def scratch_folder(dataset: Path, id: str) -> Iterator[Path]:
+def case_draft(dataset: Path, id: str) -> Iterator[Path]:
     """A folder that takes the case's place when all its files are written."""
-    place = dataset / CASES_FOLDER / id
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{SCRATCH_PREFIX}{id}-"))
-    try:
-        yield scratch
-        scratch.chmod(0o755)  # temporary folders are private, datasets are shared
-        if place.exists():
-            shutil.rmtree(place)
-        scratch.rename(place)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    cases = dataset / CASES_FOLDER
+    cases.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(cases) as scratch:
+        (scratch / id).mkdir()
+        yield scratch / id
+        move_into_place(scratch, cases)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from AttentionUNetSegmentationLib.atomic import SCRATCH
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
-from .case_folder import CASE_FILE, SCRATCH_PREFIX, UNSCALED_FOLDER, CaseFile
+from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile
 from .intensity import IntensityToMeasure
 from .intensity_scaling import scale_cases
 from .organ_names import is_tumour, labelled_organs, map_names
@@ -228,7 +229,7 @@ def _reasons(left_out: Sequence[LeftOut]) -> str:
 def _remove_scratch(folder: Path, intensity: IntensitySpec | IntensityToMeasure) -> None:
     """Remove what an interrupted run left half-written, and images that no rule is going to scale."""
     for place in (folder, folder / UNSCALED_FOLDER):
-        for path in (place / CASES_FOLDER).glob(f"{SCRATCH_PREFIX}*"):
+        for path in (place / CASES_FOLDER).glob(f"{SCRATCH}*"):
             shutil.rmtree(path, ignore_errors=True)
     if isinstance(intensity, IntensitySpec):
         shutil.rmtree(folder / UNSCALED_FOLDER, ignore_errors=True)

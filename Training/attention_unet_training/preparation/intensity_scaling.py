@@ -12,7 +12,7 @@ import numpy as np
 from AttentionUNetSegmentationLib.imaging.preprocessing import scale_intensity
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
-from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, scratch_folder
+from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, case_draft
 from .intensity import IntensityToMeasure
 from .records import (
     CASES_FOLDER,
@@ -80,7 +80,7 @@ def _scale_case(folder: Path, case: CaseFile, intensity: IntensitySpec) -> None:
     """Put a case that waited in ``UNSCALED_FOLDER`` into the dataset, its image scaled as the engine scales it."""
     waiting = folder / UNSCALED_FOLDER / CASES_FOLDER / case.record.id
     hu = np.load(waiting / IMAGE_FILE, mmap_mode="r", allow_pickle=False)  # (D, H, W) float32
-    with scratch_folder(folder, case.record.id) as scratch:
+    with case_draft(folder, case.record.id) as scratch:
         np.save(scratch / IMAGE_FILE, scale_intensity(hu, intensity).astype(np.float16))
         for name in (LABELS_FILE, REFERENCE_FILE):
             shutil.copyfile(waiting / name, scratch / name)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from AttentionUNetSegmentationLib.atomic import write_text
 from AttentionUNetSegmentationLib.models.description import IntensitySpec, build_typed
 
 FORMAT = 1
@@ -112,11 +111,4 @@ def read_record(kind: type[Record], path: Path) -> Record:
 
 def write_record(record: Any, path: Path) -> None:
     """Write a record as JSON; the file is replaced at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False) + "\n"
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as stream:
-        stream.write(text)
-    os.chmod(stream.name, 0o644)  # temporary files are private, datasets are shared
-    os.replace(stream.name, path)
+    write_text(path, json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False) + "\n")

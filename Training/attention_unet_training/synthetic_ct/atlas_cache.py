@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import multiprocessing
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from AttentionUNetSegmentationLib.atomic import move_into_place, scratch_folder
 from AttentionUNetSegmentationLib.errors import one_sentence
 
 from .label_files import LabelSource, read_labels
@@ -158,8 +158,7 @@ def _is_cached(source: LabelSource, cache_folder: Path, spacing_mm: float) -> bo
 
 
 def _write_cache(path: Path, key: str, anatomy: PreparedAnatomy) -> None:
-    """Write beside the final place and rename, so that no reader meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the file at once, so that no reader meets half of it."""
     header = {
         "key": key,
         "name": anatomy.name,
@@ -169,13 +168,10 @@ def _write_cache(path: Path, key: str, anatomy: PreparedAnatomy) -> None:
     arrays = {name: getattr(anatomy, name) for name in _VOLUMES}
     for mapping in _MAPPINGS:
         arrays |= {f"{mapping}/{organ}": array for organ, array in getattr(anatomy, mapping).items()}
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
+    with scratch_folder(path.parent) as scratch:
+        with (scratch / path.name).open("wb") as stream:
             np.savez_compressed(stream, header=np.array(json.dumps(header)), **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        move_into_place(scratch, path.parent)
 
 
 def _read_cache(path: Path, key: str) -> PreparedAnatomy | None:
