@@ -89,6 +89,7 @@ def frame_cases() -> list[DicomCase]:
     scouts = [{"kind": "LOCALIZER" if n < 2 else "VOLUME"} for n in ALL]
     scout_rescaled = [own[0] | {"kind": "LOCALIZER", "rescale": (3, -1000)}, *own[1:]]
     fraction = [{"rescale": (0.25, -1024.5)}] * SHAPE[0]
+    endless = [{"rescale": ("1E400", "0")}] * SHAPE[0]
     sequence, content = b"\x00\x52\x30\x92SQ", b"\x20\x00\x13\x91SQ"
     return [
         frames("enhanced CT", shared=True),
@@ -135,7 +136,7 @@ def frame_cases() -> list[DicomCase]:
             change=replaced(b"IS\x02\x0024", b"IS\x02\x0099"),
             refusal=DAMAGED,
         ),
-        frames("a slope of 1E400", entries=[{"rescale": ("1E400", "0")}] * SHAPE[0], truths=(), refusal=DAMAGED),
+        frames("a slope of 1E400", entries=endless, truths=(), shared=False, refusal=DAMAGED),
         *_phase_cases(),
     ]
 
