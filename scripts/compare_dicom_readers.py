@@ -60,7 +60,7 @@ class Reading:
 
 
 def read_ours(folder: Path) -> Reading:
-    """The project's own reader; it knows the UID of each slice, though a ``Volume`` does not carry it yet."""
+    """The project's own reader; it knows each slice's file and frame, though a ``Volume`` does not carry them yet."""
     volume = read_volume(folder)
     return Reading(volume, has_instances=True, remark="; ".join(volume.notes))
 

@@ -1,21 +1,42 @@
 """DICOM folders with one thing odd about each are read right or refused, never wrong in silence."""
 
+import re
+
+import numpy as np
 import pytest
 
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from support.dicom_frame_cases import frame_cases, several_file_cases
 from support.dicom_series_cases import series_cases
 from support.dicom_truth import fault
+from support.phantom_files import scan, write_enhanced, write_slices
 
 CASES = [*series_cases(), *frame_cases(), *several_file_cases()]
-REFUSED_THOUGH_SOUND = {"compressed, a rescaling for each frame"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_folder_is_read_right_or_refused(case, tmp_path):
+def test_a_folder_is_read_right_or_refused_in_words(case, tmp_path):
     case.write(tmp_path / "dicom")
-    if not case.truths or case.name in REFUSED_THOUGH_SOUND:
-        with pytest.raises(ValueError, match="dicom"):
+    if case.refusal:
+        with pytest.raises(ValueError, match=rf"dicom.*{case.refusal}"):
             read_volume(tmp_path / "dicom")
-    else:
-        assert fault(read_volume(tmp_path / "dicom"), case.truths) == ""
+        return
+    read = read_volume(tmp_path / "dicom")
+    assert fault(read, case.truths) == ""
+    assert bool(read.notes) == bool(case.note) and re.search(case.note, "".join(read.notes)), read.notes
+
+
+def test_one_file_and_many_give_the_very_same_volume(tmp_path):
+    write_enhanced(tmp_path / "one" / "ct.dcm", scan())
+    write_slices(tmp_path / "many", scan())
+    for folder in ("one", "many"):
+        read = read_volume(tmp_path / folder)
+        np.testing.assert_array_equal(read.voxels, scan().voxels)
+        np.testing.assert_allclose(read.ijk_to_ras, scan().ijk_to_ras, atol=1e-4)
+        assert (read.modality, read.name) == ("CT", folder)
+
+
+def test_one_file_of_a_series_asks_for_the_folder(tmp_path):
+    write_slices(tmp_path, scan())
+    with pytest.raises(ValueError, match="one DICOM file; give the folder"):
+        read_volume(next(tmp_path.iterdir()))

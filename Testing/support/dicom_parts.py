@@ -82,11 +82,15 @@ class DicomCase:
         name: What is odd about it.
         write: Fills a folder.
         truths: What should be read, any of them; none if the folder has to be refused.
+        refusal: What ours refuses it with, a regular expression; empty if it reads it.
+        note: What ours says of it, a regular expression; empty if it says nothing.
     """
 
     name: str
     write: Callable[[Path], None]
     truths: tuple[Truth, ...]
+    refusal: str = ""
+    note: str = ""
 
 
 def series(
@@ -95,6 +99,7 @@ def series(
     truths: Sequence[Part] | None = None,
     change: Callable[[pydicom.Dataset], None] | None = None,
     files: slice = slice(None),
+    **said: str,
 ) -> DicomCase:
     """A case of single images: the parts, each in a folder of its own.
 
@@ -104,6 +109,7 @@ def series(
         truths: What may be read; the first part if not given.
         change: Applied to the files before they are saved again.
         files: Which ones, in the order of their paths.
+        said: ``refusal`` or ``note`` of the case.
     """
 
     def write(folder: Path) -> None:
@@ -114,7 +120,7 @@ def series(
             change(dataset)
             dataset.save_as(path)
 
-    return DicomCase(name, write, tuple(part.truth() for part in (parts[:1] if truths is None else truths)))
+    return DicomCase(name, write, tuple(part.truth() for part in (parts[:1] if truths is None else truths)), **said)
 
 
 def set_to(**values: object) -> Callable[[pydicom.Dataset], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,55 @@ import pydicom
 
 from support import phantoms
 from support.dicom_parts import PHASE_HU, TILT_MM, DicomCase, Part, series, set_to, tagged
-from support.phantom_files import LPS, SHAPE
+from support.phantom_files import LPS, SHAPE, compress
+
+TILTED = "the scan is sheared by 11.3 degrees"
+UNEVEN = "slices are missing or unevenly spaced"
+UNPLACED = "images lack position, orientation or pixel spacing"
+COPIES = "copies of images, equal in place and pixels, were left out"
+BETWEEN = "acquisitions lie between each other's slices"
+
+
+def chosen(count: int, images: int) -> str:
+    """The note that a scan was chosen."""
+    return f"{count} CT stacks in the folder; took the largest, {images} images"
 
 
 def _one_uid(dataset: pydicom.Dataset) -> None:
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+
+
+def _own_series(dataset: pydicom.Dataset) -> None:
+    dataset.SeriesInstanceUID = f"1.3.{dataset.InstanceNumber}"
+
+
+def _nested(folder: Path) -> None:
+    """Pydicom could not write such a file."""
+    Part().write(folder)
+    path, pixels = sorted(folder.iterdir())[3], b"\xe0\x7f\x10\x00"
+    before, after = path.read_bytes().split(pixels, 1)
+    opened = b"\x40\x00\x75\x02\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    closed = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00" + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+    path.write_bytes(before + opened * 500 + closed * 500 + pixels + after)
+
+
+def _inverted(dataset: pydicom.Dataset) -> None:
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+
+
+def _compressed(folder: Path, how: str, kind: str = "MONOCHROME2") -> None:
+    Part().write(folder)
+    for path in sorted(folder.iterdir()):
+        compress(path, how)
+        dataset = pydicom.dcmread(path)
+        dataset.PhotometricInterpretation = kind
+        dataset.save_as(path)
+
+
+def _without_preamble(folder: Path) -> None:
+    Part().write(folder)
+    for path in folder.iterdir():
+        pydicom.dcmwrite(path, pydicom.Dataset(pydicom.dcmread(path)), implicit_vr=True, little_endian=True)
 
 
 def _cut_pixels(dataset: pydicom.Dataset) -> None:
@@ -43,13 +88,24 @@ def geometry_cases() -> list[DicomCase]:
         series("oblique", Part(directions=oblique)),
         series("coronal", Part(directions=permuted)),
         series("slices stored against their normal", Part(directions=LPS * [1, 1, -1])),
-        series("gantry tilt, with its tag", tilted, change=set_to(GantryDetectorTilt=11.3)),
-        series("gantry tilt, without the tag", tilted),
-        series("one slice missing", Part([n for n in every if n != 12])),
-        series("eight slices missing", Part([n for n in every if not 8 <= n < 16]), truths=()),
-        series("2 mm slices, then 4 mm", Part(uneven)),
-        series("spacing that drifts by 4 %", Part(drift)),
-        series("half of the slices 15 mm to the side", Part(range(12)), beside, truths=()),
+        series("gantry tilt, with its tag", tilted, change=set_to(GantryDetectorTilt=11.3), note=TILTED),
+        series("gantry tilt, without the tag", tilted, note=TILTED),
+        series("one slice missing", Part([n for n in every if n != 12]), note=UNEVEN + ".*gaps of 2.00 to 4.00 mm"),
+        series(
+            "eight slices missing",
+            Part([n for n in every if not 8 <= n < 16]),
+            truths=(),
+            refusal=r"a hole of 18\.0 mm",
+        ),
+        series("2 mm slices, then 4 mm", Part(uneven), note=UNEVEN),
+        series("spacing that drifts by 4 %", Part(drift), note=UNEVEN),
+        series(
+            "half of the slices 15 mm to the side",
+            Part(range(12)),
+            beside,
+            truths=(),
+            refusal="7.2 mm beside a straight stack",
+        ),
         series("direction cosines of length 1.004", Part(), change=set_to(ImageOrientationPatient=long_cosines)),
         series(
             "direction cosines that differ by 0.000002",
@@ -57,11 +113,12 @@ def geometry_cases() -> list[DicomCase]:
             Part(range(12, 24), right, tags={"instance": "2"}),
             truths=[Part()],
         ),
-        series("no position", Part(), truths=(), change=set_to(ImagePositionPatient=None)),
-        series("no orientation", Part(), truths=(), change=set_to(ImageOrientationPatient=None)),
-        series("no pixel spacing", Part(), truths=(), change=set_to(PixelSpacing=None)),
-        series("pixel spacing of 0", Part(), truths=(), change=set_to(PixelSpacing=[0, 0])),
-        series("one image", Part([0]), truths=()),
+        series("no position", Part(), truths=(), change=set_to(ImagePositionPatient=None), refusal=UNPLACED),
+        series("no orientation", Part(), truths=(), change=set_to(ImageOrientationPatient=None), refusal=UNPLACED),
+        series("no pixel spacing", Part(), truths=(), change=set_to(PixelSpacing=None), refusal=UNPLACED),
+        series("pixel spacing of 0", Part(), truths=(), change=set_to(PixelSpacing=[0, 0]), refusal=UNPLACED),
+        series("one value of pixel spacing", Part(), truths=(), change=set_to(PixelSpacing=[1.5]), refusal=UNPLACED),
+        series("one image", Part([0]), truths=(), refusal="only one image"),
     ]
 
 
@@ -72,14 +129,18 @@ def choice_cases() -> list[DicomCase]:
     others = [tagged(range(10), series="1.2.9"), pet, tagged(range(28), series="1.2.5", kind=scout)]
     screenshots = tagged(range(30), series="1.8")
     return [
-        series("two CT series, a PET and a scout", first, *others),
-        series("MR", tagged(modality="MR"), truths=()),
-        series("PET", pet, truths=()),
-        series("scout", tagged(kind=scout), truths=()),
-        series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=()),
+        series("two CT series, a PET and a scout", first, *others, note=chosen(2, 24) + r" \(series 1.2.3\)"),
+        series("MR", tagged(modality="MR"), truths=(), refusal="no CT series .found: 24 MR images"),
+        series("PET", pet, truths=(), refusal="found: 30 PT"),
+        series("scout", tagged(kind=scout), truths=(), refusal="found: 24 scout"),
+        series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=(), refusal="CTs of 2 patients"),
         series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
-        series("every file twice", first, first),
+        series("every file twice", first, first, note=COPIES + r" \(24\)"),
         series("one SOP instance UID for all slices", first, change=_one_uid),
+        series("one slice sent twice, under a new UID", first, tagged([5], instance="2"), note=COPIES + r" \(1\)"),
+        series(
+            "a series UID for each slice", first, change=_own_series, note="every image has a series UID of its own"
+        ),
     ]
 
 
@@ -95,30 +156,36 @@ def phase_cases() -> list[DicomCase]:
     later = tagged([n + 0.5 for n in range(24)], acquisition="2", brighter_hu=PHASE_HU)
     temporal = tagged(temporal="2", instance="2", brighter_hu=PHASE_HU)
     untold = tagged(instance="2", brighter_hu=PHASE_HU)
+    two, four_of_them = {"note": chosen(2, 24)}, {"note": chosen(4, 24)}
+    same_place = "several images of one series lie at the same position"
+    tracking = Part([7.0] * 5, brighter_hu=[10, 20, 30, 40, 50])
     return [
-        series("two phases, by acquisition", first, second, truths=[first, second]),
-        series("two phases, half a slice apart", first, later, truths=[first, later]),
-        series("two phases, by temporal position", first, temporal, truths=[first, temporal]),
-        series("four phases that only two marks tell apart", *four, truths=four),
-        series("two phases that nothing tells apart", first, untold, truths=()),
-        series("two phases, both with holes", tagged(range(14)), holes, truths=()),
-        series("five tracking images at one place beside a scan", tagged(acquisition="3"), tagged([7.0] * 5)),
+        series("two phases, by acquisition", first, second, truths=[first, second], **two),
+        series("the same, one SOP instance UID", first, second, truths=[first, second], change=_one_uid, **two),
+        series("two phases, half a slice apart", first, later, truths=[first, later], refusal=BETWEEN),
+        series("two phases, by temporal position", first, temporal, truths=[first, temporal], **two),
+        series("four phases that only two marks tell apart", *four, truths=four, **four_of_them),
+        series("two phases that nothing tells apart", first, untold, truths=(), refusal=same_place),
+        series("the same, one SOP instance UID for all", first, untold, truths=(), change=_one_uid, refusal=same_place),
+        series("two phases, both with holes", tagged(range(14)), holes, truths=(), refusal=r"a hole of 12\.0 mm"),
+        series("five tracking images at one place beside a scan", tagged(acquisition="3"), tracking, **two),
     ]
 
 
 def acquisition_cases() -> list[DicomCase]:
     """One scan in several acquisitions."""
 
-    def case(name: str, *blocks: Sequence[float], truth: Part | None = None) -> DicomCase:
+    def case(name: str, *blocks: Sequence[float], truth: Part | None = None, refusal: str = "") -> DicomCase:
         parts = [tagged(list(block), acquisition=str(n + 1)) for n, block in enumerate(blocks)]
-        return series(name, *parts, truths=[truth or Part()])
+        return series(name, *parts, truths=[truth or Part()], refusal=refusal)
 
     later = [n - 0.5 for n in range(12, 24)]
+    meeting, partly = Part([*range(13), *later[1:]]), "acquisitions share only some of their slices"
     return [
-        case("second acquisition fills the first's hole", [*range(10), *range(16, 24)], range(10, 16)),
-        case("second acquisition has every second slice", range(0, 24, 2), range(1, 24, 2)),
-        case("acquisitions that overlap by half a slice", range(13), later, truth=Part([*range(13), *later[1:]])),
-        case("acquisitions that share a slice where they meet", range(9), range(8, 17), range(16, 24)),
+        case("second acquisition fills the first's hole", [*range(10), *range(16, 24)], range(10, 16), refusal=BETWEEN),
+        case("second acquisition has every second slice", range(0, 24, 2), range(1, 24, 2), refusal=BETWEEN),
+        case("acquisitions that overlap by half a slice", range(13), later, truth=meeting, refusal=BETWEEN),
+        case("acquisitions that share a slice where they meet", range(9), range(8, 17), range(16, 24), refusal=partly),
         case("an acquisition for each slice", *([n] for n in range(24))),
         case("an acquisition for every six slices", *(range(n, n + 6) for n in range(0, 24, 6))),
     ]
@@ -141,11 +208,26 @@ def file_cases() -> list[DicomCase]:
         folder.mkdir(parents=True)
         (folder / "readme.txt").write_text("hello")
 
+    left_out = "DICOM files are no images, damaged or not named in UTF-8, and were left out"
+    inverted = partial(_compressed, how="JPEG2000", kind="MONOCHROME1")
+    bare = set_to(RescaleSlope=None, RescaleIntercept=None)
+    cut = r"121_1.2.3_1.dcm cannot be read \(The number of bytes of pixel data is less than expected \(780 vs 880"
+    one = slice(3, 4)
     return [
-        series("a file whose pixels end early", Part(), truths=(), change=_cut_pixels, files=slice(3, 4)),
-        DicomCase("two files cut off in their header", damaged, (Part().truth(),)),
-        DicomCase("a copy whose name is not UTF-8", odd_name, (Part().truth(),)),
-        DicomCase("no DICOM file", no_dicom, ()),
+        series("a file whose pixels end early", Part(), truths=(), change=_cut_pixels, files=one, refusal=cut),
+        series("a slice without rescaling", Part(), truths=(), change=bare, files=one, refusal="121_1.2.3_1.dcm lacks"),
+        DicomCase("sequences nested 500 deep", _nested, (Part().truth(),), note=rf"1 {left_out} \(121_1.2.3_1.dcm"),
+        series("inverted grey values", Part(), change=_inverted),
+        DicomCase("compressed images: JPEG", partial(_compressed, how="JPEG"), (Part().truth(),)),
+        DicomCase("compressed images: JPEG2000", partial(_compressed, how="JPEG2000"), (Part().truth(),)),
+        DicomCase(
+            "compressed images, inverted grey values", inverted, (Part().truth(),), refusal="MONOCHROME1, are not"
+        ),
+        series("colour", Part(), truths=(), change=set_to(PhotometricInterpretation="RGB"), refusal="a colour image"),
+        DicomCase("files without a preamble", _without_preamble, (Part().truth(),)),
+        DicomCase("two files cut off in their header", damaged, (Part().truth(),), note=f"2 {left_out}"),
+        DicomCase("a copy whose name is not UTF-8", odd_name, (Part().truth(),), note=f"1 {left_out}"),
+        DicomCase("no DICOM file", no_dicom, (), refusal="holds no DICOM images$"),
     ]
 
 

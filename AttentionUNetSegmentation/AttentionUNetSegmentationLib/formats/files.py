@@ -94,7 +94,7 @@ def _resampled_straight(volume: Volume) -> Volume:
     matrix = np.eye(4)
     matrix[:3, :3] = axes * spacing
     matrix[:3, 3] = axes @ along.min(axis=0)
-    straight = Grid(tuple(int(size) for size in sizes[::-1]), matrix)
+    straight = Grid((int(sizes[2]), int(sizes[1]), int(sizes[0])), matrix)
     cosines = np.abs(grid.directions.T @ grid.directions - np.eye(3))
     note = (
         f"the scan is sheared by {np.degrees(np.arcsin(cosines.max())):.1f} degrees (gantry tilt?); "

@@ -185,7 +185,7 @@ def read_header(path: Path) -> Header:
     while (end := content.find(b"\n", position)) >= 0:
         line = content[position:end].decode("utf-8", "surrogateescape").strip()
         position = end + 1
-        key, separator, value = re.match(r"([^=:]*)([=:]?=?)(.*)", line).groups()
+        key, separator, value = re.findall(r"([^=:]*)([=:]?=?)(.*)", line)[0]
         if not line or (is_metaimage and not separator):
             break
         if is_metaimage:

@@ -1,17 +1,27 @@
-"""DICOM files -> Slice, one for each image: what the headers say, read by GDCM through SimpleITK."""
+"""DICOM files -> Slice, one for each image: what the headers say, read by pydicom.
+
+An image is a file, or a frame of a multi-frame file (enhanced CT), of which functional groups say where it lies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
-from .multiframe import Frame, read_frames
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 SAME_DIRECTION = 1e-3  # largest difference of direction cosines within one stack
+SHARED = "SharedFunctionalGroupsSequence"
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
+TIME = ("TemporalPositionIndex", "TemporalPositionIdentifier")
+MARKS = (TIME, ("NominalPercentageOfCardiacPhase",), ("FrameAcquisitionNumber", "AcquisitionNumber"), ("StackID",))
 
 
 @dataclass(frozen=True)
@@ -20,114 +30,138 @@ class Slice:
 
     path: Path
     frame: int  # within the file, from 0
-    series: str
-    instance: str
-    modality: str
-    description: str
-    is_scout: bool
-    patient: str
-    phase: tuple[str, ...]  # what may tell scans of one place apart, see ``Frame``
-    position: np.ndarray  # LPS, mm
-    rows: np.ndarray  # LPS direction along a row (i)
-    columns: np.ndarray  # LPS direction along a column (j)
-    spacing_mm: tuple[float, float]  # along i, along j
     size: tuple[int, int]  # along i, along j
-    thickness_mm: float  # 0 if not said
-    rescale: tuple[float, float] | None  # slope and intercept of a frame; None for a file, whose own ITK applies
-    is_rescaled_alike: bool  # whether all frames of the file are
-    part: tuple[int, int]  # see ``Frame``
+    series: str  # UID
+    study: str  # UIDs of study and frame of reference
+    modality: str
+    description: str  # of the series
+    patient: str
+    is_scout: bool
     is_placed: bool  # whether position, orientation and pixel spacing are in the header
+    position: np.ndarray  # (3,) of the first voxel's centre, LPS, mm
+    axes: np.ndarray  # (2, 3) LPS directions along a row (i) and along a column (j)
+    spacing_mm: tuple[float, float]  # along i, along j
+    rescale: tuple[float, float] | None  # slope and intercept; None if neither is said
+    marks: tuple[str, ...]  # what may tell scans of one place apart: of ``MARKS``, and of the file
+    part: tuple[int, int]  # which of how many its file is of a scan in several (a concatenation); (0, 0) if not said
 
     @property
     def normal(self) -> np.ndarray:
         """Unit vector across the slice."""
-        return np.cross(self.rows, self.columns)
+        return np.cross(*self.axes)
 
     def belongs_with(self, other: Slice) -> bool:
         """Whether two images can be slices of one volume."""
-        directions = np.concatenate([self.rows - other.rows, self.columns - other.columns])
         return (
             (self.series, self.size) == (other.series, other.size)
-            and float(np.abs(directions).max()) < SAME_DIRECTION
+            and float(np.abs(self.axes - other.axes).max()) < SAME_DIRECTION
             and np.allclose(self.spacing_mm, other.spacing_mm, rtol=1e-3)
         )
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file carries the DICOM signature."""
+    """Whether a file carries the DICOM signature, or starts as one without it does: with group 2 or 8."""
     try:
         with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            start = stream.read(132)
     except OSError:
         return False
+    return start[128:] == b"DICM" or start[:2] in (b"\x02\x00", b"\x08\x00")
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Let values pass that break a rule of the standard, and put into a sentence what cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    except Exception as error:  # a damaged file can lead pydicom to any, to RecursionError too
+        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(":")
+        raise ValueError(f"{path.name} cannot be read ({reason})") from error
 
 
 def read_slices(path: Path) -> list[Slice]:
-    """The images in one file, in its order.
+    """The images in one file, in its order; one that is not placed for a multi-frame file that places none.
 
     Raises:
         ValueError: If it is no DICOM image, damaged, or has a name that SimpleITK cannot take.
     """
-    try:
+    import pydicom
+
+    with damage_named(path):
         str(path).encode("utf-8")  # SimpleITK ends the process at other names
-    except UnicodeEncodeError:
-        raise ValueError(f"{str(path)!a}: the file name is not valid UTF-8") from None
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("GDCMImageIO")
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"{path} is no DICOM image") from error
-
-    def tag(key: str) -> str:
-        return reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else ""
-
-    size = reader.GetSize()[:2]
-    if (*reader.GetSize(), 1)[2] > 1 or not tag("0020|0032"):
-        frames = read_frames(path)
-    else:
-        orientation, position, spacing = (_numbers(tag(key)) for key in ("0020|0037", "0020|0032", "0028|0030"))
-        thickness = next(iter(_numbers(tag("0018|0050"))), 0.0)
-        phase = (tag("0020|0100"), "", tag("0020|0012"), "", "")
-        frames = [Frame(0, position, orientation, spacing, tag("0008|0008"), thickness, phase)]
-    is_mixed = len({frame.rescale for frame in frames}) > 1
-    return [_slice(path, tag, size, frame, is_mixed) for frame in frames]
+        if not is_dicom_file(path):
+            raise ValueError("it is no DICOM file")
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        frames, count = _items(dataset, PER_FRAME), int(dataset.get("NumberOfFrames") or 1)
+        if len(frames) not in (0, count):
+            raise ValueError(f"{count} frames, but places for {len(frames)}")
+        shared = [group for item in _items(dataset, SHARED)[:1] for group in _groups(item)]
+        headers = [_Header([*_groups(frame), *shared, dataset]) for frame in frames] or [_Header([dataset])]
+        return [_slice(path, n, header, count) for n, header in enumerate(headers)]
 
 
-def _slice(path: Path, tag: Callable[[str], str], size: tuple[int, int], frame: Frame, is_mixed: bool) -> Slice:
-    """A slice, from what the header says of it and of all images of the file."""
-    axes = frame.orientation.reshape(-1, 3) if len(frame.orientation) == 6 else np.zeros((2, 3))
-    has_axes = bool(np.abs(axes @ axes.T - np.eye(2)).max() < 0.01)
-    has_spacing = len(frame.spacing_mm) == 2 and min(frame.spacing_mm) > 0
-    axes = axes / np.linalg.norm(axes, axis=1, keepdims=True) if has_axes else np.eye(3)[:2]
-    between_rows, between_columns = frame.spacing_mm if has_spacing else (1.0, 1.0)
-    instance = tag("0008|0018")
+def _items(dataset: Dataset, sequence: str) -> list[Dataset]:
+    from pydicom.sequence import Sequence
+
+    items = dataset.get(sequence)  # bytes, if a damaged header gives it another type
+    return list(items) if isinstance(items, Sequence) else []
+
+
+def _groups(item: Dataset) -> list[Dataset]:
+    """The functional groups of a frame, or of all: sequences of one item each."""
+    return [group for element in item if element.VR == "SQ" for group in element.value[:1]]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Looks values up: in an image's own functional groups, in those all frames share, at the file's top level."""
+
+    places: list[Dataset]
+
+    def text(self, *keywords: str) -> str:
+        """The first that is said, of the first keyword if possible."""
+        values = (place.get(keyword) for keyword in keywords for place in self.places)
+        return next((text for value in values if value is not None and (text := str(value).strip())), "")
+
+    def numbers(self, keyword: str, usual: list[float]) -> np.ndarray:
+        """The first that are said, or the usual ones if they are not as many."""
+        found = next((value for place in self.places if (value := place.get(keyword)) not in (None, "")), usual)
+        return np.array(found if np.size(found) == len(usual) else usual, dtype=float).reshape(-1)
+
+
+def _slice(path: Path, number: int, header: _Header, count: int) -> Slice:
+    position = header.numbers("ImagePositionPatient", [np.nan] * 3)
+    axes = header.numbers("ImageOrientationPatient", [np.nan] * 6).reshape(2, 3)
+    spacing = header.numbers("PixelSpacing", [np.nan] * 2)
+    is_placed = np.isfinite(position).all() and spacing.min() > 0 and np.abs(axes @ axes.T - np.eye(2)).max() < 0.01
+    # a scan that is stored in several files has one concatenation UID
+    file = header.text("ConcatenationUID", *(["SOPInstanceUID"] if count > 1 else []))
     return Slice(
         path=path,
-        frame=frame.number,
-        series=tag("0020|000e"),
-        instance=f"{instance}/{frame.number}" if instance else "",
-        modality=tag("0008|0060"),
-        description=tag("0008|103e"),
-        is_scout="LOCALIZER" in frame.kind.upper(),
-        patient=tag("0010|0020") or tag("0010|0010"),
-        phase=frame.phase,
-        position=frame.position if len(frame.position) == 3 else np.zeros(3),
-        rows=axes[0],
-        columns=axes[1],
-        spacing_mm=(float(between_columns), float(between_rows)),
-        size=size,
-        thickness_mm=frame.thickness_mm,
-        rescale=frame.rescale,
-        is_rescaled_alike=not is_mixed,
-        part=frame.part,
-        is_placed=has_axes and has_spacing and len(frame.position) == 3,
+        frame=number,
+        size=(int(header.text("Columns")), int(header.text("Rows"))),
+        series=header.text("SeriesInstanceUID"),
+        study=f"{header.text('StudyInstanceUID')} {header.text('FrameOfReferenceUID')}",
+        modality=header.text("Modality"),
+        description=header.text("SeriesDescription"),
+        patient=header.text("PatientID", "PatientName"),
+        is_scout="LOCALIZER" in header.text("FrameType", "ImageType").upper(),
+        is_placed=bool(is_placed) and (count == 1 or len(header.places) > 1),
+        position=position,
+        axes=axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9),
+        spacing_mm=(float(spacing[1]), float(spacing[0])),
+        rescale=_rescale(header),
+        marks=(*(header.text(*keywords) for keywords in MARKS), file),
+        part=(int(header.text("InConcatenationNumber") or 0), int(header.text("InConcatenationTotalNumber") or 0)),
     )
 
 
-def _numbers(text: str) -> np.ndarray:
-    try:
-        return np.array([float(part) for part in text.split("\\") if part.strip()])
-    except ValueError:
-        return np.array([])
+def _rescale(header: _Header) -> tuple[float, float] | None:
+    if not header.text("RescaleSlope", "RescaleIntercept"):
+        return None
+    slope, intercept = header.numbers("RescaleSlope", [1.0]).item(), header.numbers("RescaleIntercept", [0.0]).item()
+    if not np.isfinite([slope, intercept]).all():
+        raise ValueError(f"a rescale slope and intercept of {slope:g} and {intercept:g}")
+    return slope, intercept
