@@ -3,7 +3,7 @@
 import logging
 import sys
 import unittest
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import qt
 import slicer
@@ -19,6 +19,11 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+if TYPE_CHECKING:
+    from AttentionUNetSegmentationLib.models.cache import ModelCache
+    from AttentionUNetSegmentationLib.panels.run_timer import RunTimer
+    from AttentionUNetSegmentationLib.scene.background_run import BackgroundRun
+
 LIB = "AttentionUNetSegmentationLib"
 DEVICES = {"Auto": "auto", "GPU": "mps" if sys.platform == "darwin" else "cuda", "CPU": "cpu"}
 
@@ -30,7 +35,6 @@ class AttentionUNetSegmentation(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Attention U-Net Segmentation")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = []
         self.parent.contributors = ["The SlicerAttentionUNet authors"]
         self.parent.helpText = _(
             "Segments pancreas, spleen and kidneys on abdominal CT with a 3D Attention U-Net, and shows over the CT "
@@ -68,6 +72,13 @@ class AttentionUNetSegmentationParameterNode:
     attentionThreshold: Annotated[FloatRange, RangeBounds(0, 1), Default(FloatRange(0, 1))]
     linkViews: bool = True
 
+    if TYPE_CHECKING:  # what the decorator adds
+        parameterNode: slicer.vtkMRMLScriptedModuleNode
+
+        def __init__(self, parameterNode: slicer.vtkMRMLScriptedModuleNode) -> None: ...
+        def connectGui(self, gui: object) -> int: ...
+        def disconnectGui(self, tag: int | None) -> None: ...
+
 
 class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's panel."""
@@ -75,10 +86,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
-        self._shownSegmentation = None
+        self.logic: AttentionUNetSegmentationLogic  # made by setup
+        self._parameterNode: AttentionUNetSegmentationParameterNode | None = None
+        self._parameterNodeGuiTag: int | None = None
+        self._shownSegmentation: slicer.vtkMRMLSegmentationNode | None = None
         self._isStarting = False
 
     def setup(self) -> None:
@@ -167,13 +178,12 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.inputPanel.preselect()
         self._refreshResult()
 
-    def setParameterNode(self, parameterNode) -> None:
+    def setParameterNode(self, parameterNode: "AttentionUNetSegmentationParameterNode | None") -> None:
         """Bind the panel to a parameter node; None releases it."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
-        self._parameterNode = parameterNode
-        self._parameterNodeGuiTag = None
+        self._parameterNode, self._parameterNodeGuiTag = parameterNode, None
         self.inputPanel.bind()
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
@@ -196,7 +206,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             self._isStarting = False
             self._showRunning(self.logic.isRunning)
 
-    def _start(self, parameters) -> None:
+    def _start(self, parameters: AttentionUNetSegmentationParameterNode) -> None:
         from AttentionUNetSegmentationLib.panels import dependencies
         from AttentionUNetSegmentationLib.panels.inputs import output_for
         from AttentionUNetSegmentationLib.scene.sequences import frames_of
@@ -263,8 +273,8 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _refreshResult(self) -> None:
         """Fill the panel from the output segmentation alone."""
-        node = self._parameterNode.outputSegmentation if self._parameterNode is not None else None
-        self._shownSegmentation = node
+        parameters = self._parameterNode
+        node = self._shownSegmentation = parameters.outputSegmentation if parameters is not None else None
         self.organPanel.refresh(node)
         self.attentionPanel.refresh(node)
         if not self.logic.isRunning:
@@ -301,12 +311,12 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._cache = None
-        self._run = None
-        self._runTimer = None
-        self._parameters = None
+        self._cache: ModelCache | None = None
+        self._run: BackgroundRun | None = None
+        self._runTimer: RunTimer | None = None
+        self._parameters: AttentionUNetSegmentationParameterNode | None = None
 
-    def getParameterNode(self):
+    def getParameterNode(self) -> AttentionUNetSegmentationParameterNode:
         """The module's parameter node, typed; the same object while it is the same node."""
         node = super().getParameterNode()
         if self._parameters is None or self._parameters.parameterNode is not node:
@@ -319,7 +329,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         return self._run is not None and self._run.is_running
 
     def segment(self, volumeNode, segmentationNode=None, model="", progress=None, cancel=None, **options):
-        """Segment a CT, and return when it is done.
+        """Segment a CT; returns the segmentation node when it is done.
 
         Args:
             volumeNode: The CT, a scalar volume node.
@@ -331,9 +341,6 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
                 ``probabilities`` (a map of each organ, off), ``attention`` (the gates' maps, on), ``allFrames`` (of the
                 sequence that the volume belongs to, off), ``predictor`` (takes the network's place).
 
-        Returns:
-            The segmentation node.
-
         Raises:
             ValueError: If a node, the model or an option cannot be used.
             RuntimeError: If PyTorch is missing, memory does not suffice, or the run was cancelled.
@@ -344,14 +351,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         return write(request, inputs, work(progress or (lambda fraction, step: None), cancel or (lambda: False)))
 
     def start(
-        self,
-        volumeNode,
-        segmentationNode=None,
-        onProgress=None,
-        onFinished=None,
-        onError=None,
-        onCancelled=None,
-        **rest,
+        self, volumeNode, segmentationNode=None, onProgress=None, onFinished=None, onError=None, onCancelled=None, **kw
     ):
         """Segment a CT in the background; see ``segment`` for the other arguments.
 
@@ -365,7 +365,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
             ValueError: If a node, the model or an option cannot be used.
             RuntimeError: If a run is going on already, or PyTorch is missing.
         """
-        request, inputs, work = self._prepare(volumeNode, segmentationNode, **rest)
+        request, inputs, work = self._prepare(volumeNode, segmentationNode, **kw)
         from AttentionUNetSegmentationLib.panels.run_timer import RunTimer
         from AttentionUNetSegmentationLib.scene.background_run import BackgroundRun, Callbacks
 
@@ -427,7 +427,8 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
     def _endRun(self, callback, *arguments) -> None:
         """Let go of the run, which has ended, then tell the caller."""
         self._run = None
-        self._runTimer.stop()
+        if self._runTimer is not None:
+            self._runTimer.stop()
         if callback is not None:
             callback(*arguments)
 

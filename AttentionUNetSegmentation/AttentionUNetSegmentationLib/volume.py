@@ -7,9 +7,16 @@ invertible matrix is valid: flipped, permuted, oblique, left-handed, sheared.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
+
+_T = TypeVar("_T")
+
+Triple = tuple[int, int, int]
+"""A whole number for each axis: a shape, a position, a stride."""
 
 Box = tuple[slice, slice, slice]
 """A part of a volume along k, j, i; starts and stops are given."""
@@ -31,7 +38,7 @@ class Grid:
         ValueError: If the matrix is not a finite, invertible affine, or a size is below 1.
     """
 
-    shape_kji: tuple[int, int, int]
+    shape_kji: Triple
     ijk_to_ras: np.ndarray
 
     def __post_init__(self) -> None:
@@ -111,7 +118,7 @@ class Grid:
         k, j, i = ([-0.5, size - 0.5] for size in self.shape_kji)
         return self.ras_of(np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3))
 
-    def crop(self, start_kji: tuple[int, int, int], shape_kji: tuple[int, int, int]) -> Grid:
+    def crop(self, start_kji: Triple, shape_kji: Triple) -> Grid:
         """The part of the grid that begins at ``start_kji`` (which may lie outside) with another shape."""
         matrix = self.ijk_to_ras.copy()
         matrix[:3, 3] = self.ras_of(np.array(start_kji[::-1]))
@@ -119,7 +126,7 @@ class Grid:
 
     def crop_to(self, box: Box) -> Grid:
         """The part of the grid inside a box."""
-        return self.crop(tuple(part.start for part in box), tuple(part.stop - part.start for part in box))
+        return self.crop(triple(part.start for part in box), triple(part.stop - part.start for part in box))
 
     def same_as(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
         """Whether both grids have the same voxels in the same places."""
@@ -274,6 +281,16 @@ class Segmentation:
         return self.voxel_count(organ) * self.grid.voxel_volume_ml
 
 
+def triple(values: Iterable[_T]) -> tuple[_T, _T, _T]:
+    """Three values, one for each axis, as a tuple that is known to have three.
+
+    Raises:
+        ValueError: If there are fewer or more.
+    """
+    first, second, third = values
+    return first, second, third
+
+
 def nonzero_box(mask: np.ndarray) -> Box | None:
     """The smallest box that holds all nonzero voxels of a (K, J, I) array, or None if there are none."""
     box = []
@@ -282,4 +299,4 @@ def nonzero_box(mask: np.ndarray) -> Box | None:
         if not len(hits):
             return None
         box.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return tuple(box)
+    return triple(box)

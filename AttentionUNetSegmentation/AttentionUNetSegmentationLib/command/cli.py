@@ -8,9 +8,10 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from .. import __version__
 from ..errors import one_sentence
@@ -47,7 +48,7 @@ def ending_in_order() -> Iterator[None]:
     A second signal, of an impatient user, does not disturb the tidying up that the first one began. A signal that is
     ignored (nohup) stays ignored.
     """
-    earlier: dict[int, object] = {}
+    earlier: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def interrupt(number: int, _frame: object) -> None:
         for other in earlier:

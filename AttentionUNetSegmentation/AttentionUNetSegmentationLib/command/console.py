@@ -48,14 +48,14 @@ def print_summary(outcomes: Sequence[CaseResult], spec: ModelSpec) -> None:
     from rich.console import Console
 
     console = Console()
-    reports = [outcome for outcome in outcomes if outcome.report]
+    reports = [(outcome.case, outcome.report) for outcome in outcomes if outcome.report]
     if len(outcomes) == 1 and reports:
-        _print_case(console, reports[0])
+        _print_case(console, *reports[0])
     elif reports:
         _print_batch(console, reports)
-    for outcome in reports:
-        for warning in outcome.report["warnings"]:
-            console.print(f"warning: {outcome.case.name}: {warning}", style="yellow", highlight=False, markup=False)
+    for case, report in reports:
+        for warning in report["warnings"]:
+            console.print(f"warning: {case.name}: {warning}", style="yellow", highlight=False, markup=False)
     skipped = sum(outcome.skipped for outcome in outcomes)
     failed = sum(not outcome.succeeded for outcome in outcomes)
     if len(outcomes) > 1 or skipped:
@@ -70,37 +70,37 @@ def print_summary(outcomes: Sequence[CaseResult], spec: ModelSpec) -> None:
         console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim", markup=False)
 
 
-def _print_case(console: Any, outcome: CaseResult) -> None:
+def _print_case(console: Any, case: Case, report: Mapping[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("organ", "volume (ml)", "mean (HU)", title=escape(outcome.case.name))
-    for organ in outcome.report["organs"]:
+    table = Table("organ", "volume (ml)", "mean (HU)", title=escape(case.name))
+    for organ in report["organs"]:
         mean = "-" if organ["mean_hu"] is None else f"{organ['mean_hu']:.0f}"
         table.add_row(escape(organ["name"]), _volume_text(organ), mean)
     console.print(table)
-    seconds = outcome.report["provenance"]["seconds"]
-    device = f"{outcome.report['provenance']['device']}, {outcome.report['provenance']['backend']}"
+    seconds = report["provenance"]["seconds"]
+    device = f"{report['provenance']['device']}, {report['provenance']['backend']}"
     network = seconds.get("running the network", 0.0)
     console.print(f"{seconds['total']:.1f} s ({device}; the network {network:.1f} s)", highlight=False)
-    console.print(f"picture: {outcome.case.folder / 'overview.png'}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"results: {outcome.case.folder}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"picture: {case.folder / 'overview.png'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"results: {case.folder}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _volume_text(organ: Mapping[str, Any]) -> str:
     return f"{organ['volume_ml']:.1f}" if organ["found"] else "not found"
 
 
-def _print_batch(console: Any, outcomes: Sequence[CaseResult]) -> None:
+def _print_batch(console: Any, reports: Sequence[tuple[Case, Mapping[str, Any]]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    names = list(dict.fromkeys(organ["name"] for outcome in outcomes for organ in outcome.report["organs"]))
+    names = list(dict.fromkeys(organ["name"] for _, report in reports for organ in report["organs"]))
     table = Table("case", *(escape(f"{name} (ml)") for name in names), "seconds")
-    for outcome in outcomes:
-        volumes = {organ["name"]: _volume_text(organ) for organ in outcome.report["organs"]}
-        seconds = outcome.report["provenance"]["seconds"]["total"]
-        table.add_row(escape(outcome.case.name), *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
+    for case, report in reports:
+        volumes = {organ["name"]: _volume_text(organ) for organ in report["organs"]}
+        seconds = report["provenance"]["seconds"]["total"]
+        table.add_row(escape(case.name), *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
     console.print(table)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..imaging.resampling import reach, resample
-from ..volume import Grid, OrganMask, Segmentation, Volume
+from ..volume import Grid, OrganMask, Segmentation, Volume, triple
 from .report import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _draw_contours(axes: Axes, segmentation: Segmentation, plane: str, centre: d
     for organ in segmentation.organs:
         mask = resample(labels == organ.value, source, grid, antialias=False)[0]
         if mask.max() > 0.5:
-            axes.contour(mask, levels=[0.5], colors=[np.array(organ.color_rgb) / 255], linewidths=1.4)
+            axes.contour(mask, levels=[0.5], colors=[_color(organ)], linewidths=1.4)
 
 
 def _draw_attention(axes: Axes, volume: Volume, attention: Volume, plane: str, centre: dict[str, np.ndarray]) -> None:
@@ -124,10 +124,15 @@ def _draw_attention(axes: Axes, volume: Volume, attention: Volume, plane: str, c
     )
 
 
+def _color(organ: OrganMask) -> tuple[float, float, float]:
+    """An organ's colour, 0 to 1 each."""
+    return triple(channel / 255 for channel in organ.color_rgb)
+
+
 def _legend_handles(segmentation: Segmentation) -> list:
     from matplotlib.lines import Line2D
 
     def label(organ: OrganMask) -> str:
         return f"{organ.name} {segmentation.volume_ml(organ):.0f} ml".replace("$", r"\$")
 
-    return [Line2D([], [], color=np.array(organ.color_rgb) / 255, label=label(organ)) for organ in segmentation.organs]
+    return [Line2D([], [], color=_color(organ), label=label(organ)) for organ in segmentation.organs]

@@ -26,7 +26,7 @@ def build_report(volume: Volume, segmentation: Segmentation, spec: ModelSpec) ->
             "shape_kji": list(grid.shape_kji),
             "spacing_mm": [round(length, 5) for length in grid.spacing_mm],
             "ijk_to_ras": grid.ijk_to_ras.tolist(),
-            "voxels_sha256": hashlib.sha256(np.ascontiguousarray(volume.voxels)).hexdigest(),
+            "voxels_sha256": hashlib.sha256(np.ascontiguousarray(volume.voxels).data).hexdigest(),
         },
         "organs": [_organ_entry(measure) for measure in segmentation.organ_measures],
         "attention": {

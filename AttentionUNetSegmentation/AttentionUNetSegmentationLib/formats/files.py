@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..imaging.resampling import resample
-from ..volume import Grid, Segmentation, Volume
+from ..volume import Grid, Segmentation, Volume, triple
 from .dicom.series import LPS_TO_RAS, is_dicom_file, read_dicom
 from .nifti import read_nifti
 from .nrrd_mha import METAIMAGE_ENDINGS, NRRD_ENDINGS, read_header
@@ -94,7 +94,7 @@ def _resampled_straight(volume: Volume) -> Volume:
     matrix = np.eye(4)
     matrix[:3, :3] = axes * spacing
     matrix[:3, 3] = axes @ along.min(axis=0)
-    straight = Grid((int(sizes[2]), int(sizes[1]), int(sizes[0])), matrix)
+    straight = Grid(triple(int(size) for size in sizes[::-1]), matrix)
     cosines = np.abs(grid.directions.T @ grid.directions - np.eye(3))
     note = (
         f"the scan is sheared by {np.degrees(np.arcsin(cosines.max())):.1f} degrees (gantry tilt?); "

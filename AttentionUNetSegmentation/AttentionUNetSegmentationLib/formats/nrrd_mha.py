@@ -185,9 +185,10 @@ def read_header(path: Path) -> Header:
     while (end := content.find(b"\n", position)) >= 0:
         line = content[position:end].decode("utf-8", "surrogateescape").strip()
         position = end + 1
-        key, separator, value = re.findall(r"([^=:]*)([=:]?=?)(.*)", line)[0]
-        if not line or (is_metaimage and not separator):
+        entry = re.match(r"([^=:]*)([=:]?=?)(.*)", line)
+        if not line or entry is None or (is_metaimage and not entry[2]):
             break
+        key, separator, value = entry.groups()
         if is_metaimage:
             fields[key.strip()] = value.strip()
         elif separator == ":":  # "key:=value" is a note of the writer's

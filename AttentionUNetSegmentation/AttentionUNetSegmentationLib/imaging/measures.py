@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..volume import Box, GateMeasure, OrganMeasure, Segmentation, Volume, nonzero_box
+from ..volume import Box, GateMeasure, OrganMeasure, Segmentation, Volume, nonzero_box, triple
 
 
 def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeasure]:
@@ -25,7 +25,7 @@ def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeas
         ]
         centroid = segmentation.grid.crop_to(box).ras_of(np.array(centre_kji[::-1]))
         volume_ml = count * segmentation.grid.voxel_volume_ml
-        measures.append(OrganMeasure(organ, count, volume_ml, mean_hu, tuple(float(x) for x in centroid)))
+        measures.append(OrganMeasure(organ, count, volume_ml, mean_hu, triple(float(x) for x in centroid)))
     return measures
 
 
@@ -63,12 +63,12 @@ def organ_boxes(segmentation: Segmentation) -> dict[int, Box]:
     everything = nonzero_box(segmentation.labels)
     if everything is None:
         return {}
-    boxes = {}
+    boxes: dict[int, Box] = {}
     part = segmentation.labels[everything]
     for organ in segmentation.organs:
         box = nonzero_box(part == organ.value)
         if box is not None:
-            boxes[organ.value] = tuple(
+            boxes[organ.value] = triple(
                 slice(outer.start + inner.start, outer.start + inner.stop)
                 for outer, inner in zip(everything, box, strict=True)
             )

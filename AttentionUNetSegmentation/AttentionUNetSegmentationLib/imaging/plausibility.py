@@ -44,7 +44,8 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
             low, high = label.plausible_ml
             source = f" ({label.plausible_source})" if label.plausible_source else ""
             warnings.append(f"{label.name}: {total_ml:.0f} ml lies outside the usual {low:.0f}-{high:.0f} ml{source}")
-        mean_hu = sum(measure.mean_hu * measure.volume_ml for measure in found) / total_ml
+        hu_ml = sum(measure.mean_hu * measure.volume_ml for measure in found if measure.mean_hu is not None)
+        mean_hu = hu_ml / total_ml
         if label.trained_hu and not label.trained_hu[0] <= mean_hu <= label.trained_hu[1]:
             low, high = label.trained_hu
             warnings.append(

@@ -9,7 +9,7 @@ import torch
 
 from ..models.description import LabelSpec
 from ..monitor import Monitor
-from ..volume import Box, Grid, OrganMask, Volume, nonzero_box
+from ..volume import Box, Grid, OrganMask, Triple, Volume, nonzero_box, triple
 from .components import dilate, keep_largest, split_sides
 from .preprocessing import NetworkInput
 from .resampling import resample
@@ -115,7 +115,7 @@ def labels_on_input_grid(
     }
     if not boxes:
         return labels
-    union = tuple(
+    union = triple(
         slice(min(box[axis].start for box in boxes.values()), max(box[axis].stop for box in boxes.values()))
         for axis in range(3)
     )
@@ -153,7 +153,7 @@ def probability_maps(
 
 
 def attention_volumes(
-    attention: dict[str, np.ndarray], strides: dict[str, tuple[int, int, int]], network_grid: Grid
+    attention: dict[str, np.ndarray], strides: dict[str, Triple], network_grid: Grid
 ) -> dict[str, Volume]:
     """Coefficient maps with their own geometry.
 
@@ -190,7 +190,7 @@ def _box_on(channel: np.ndarray, source: Grid, target: Grid, threshold: float) -
         if start >= stop:
             return None
         result.append(slice(start, stop))
-    return tuple(result)
+    return triple(result)
 
 
 def _slabs(box: Box) -> Iterator[Box]:
@@ -202,5 +202,5 @@ def _slabs(box: Box) -> Iterator[Box]:
 
 
 def _intersection(a: Box, b: Box) -> Box | None:
-    parts = tuple(slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
+    parts = triple(slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
     return parts if all(part.start < part.stop for part in parts) else None

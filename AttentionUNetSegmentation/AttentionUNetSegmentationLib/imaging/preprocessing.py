@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..models.description import IntensitySpec
-from ..volume import Grid, Volume
+from ..volume import Grid, Triple, Volume, triple
 from .resampling import Check, resample
 
 MIN_VOXELS = 4  # along every axis; fewer cannot hold an organ
@@ -99,15 +99,15 @@ def network_grid(source: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
         raise ValueError(f"the volume is {extent} mm large; its spacing is probably wrong")
     matrix = np.diag([*spacing_mm, 1.0])
     matrix[:3, 3] = (low + high) / 2 - (sizes - 1) / 2 * np.asarray(spacing_mm)
-    return Grid(tuple(int(size) for size in sizes[::-1]), matrix)
+    return Grid(triple(int(size) for size in sizes[::-1]), matrix)
 
 
-def body_box(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def body_box(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[Triple, Triple]:
     """Box around the body, with a margin: first voxel and shape in K, J, I order.
 
     The body is the largest connected region denser than ``BODY_ABOVE_HU``; without any, the box is the whole volume.
     """
-    whole = (0, 0, 0), hu.shape
+    whole = (0, 0, 0), triple(hu.shape)
     dense = sitk.GetImageFromArray((hu > BODY_ABOVE_HU).astype(np.uint8))
     components = sitk.RelabelComponent(sitk.ConnectedComponent(dense), sortByObjectSize=True)
     statistics = sitk.LabelShapeStatisticsImageFilter()
@@ -123,7 +123,7 @@ def body_box(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tu
         high = min(hu.shape[axis], box[index] + box[index + 3] + margin)
         start.append(low)
         shape.append(high - low)
-    return tuple(start), tuple(shape)
+    return triple(start), triple(shape)
 
 
 def scale_intensity(hu: np.ndarray, intensity: IntensitySpec) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..volume import Box, Grid
+from ..volume import Box, Grid, Triple, triple
 
 PARALLEL_TOLERANCE_VOX = 0.02  # largest displacement that may be ignored when axes are called parallel
 CHUNK_ELEMENTS = 32 << 20  # working memory of one step, 128 MB as float32
@@ -60,12 +60,12 @@ def reach(source: Grid, target: Grid) -> Box:
         start = int(np.clip(np.floor(along.min()) - margin, 0, size - 1))
         stop = int(np.clip(np.ceil(along.max()) + margin + 1, start + 1, size))
         box.append(slice(start, stop))
-    return tuple(box)
+    return triple(box)
 
 
-def _parallel_axes(linear: np.ndarray, target_shape_kji: tuple[int, int, int]) -> tuple[int, int, int] | None:
+def _parallel_axes(linear: np.ndarray, target_shape_kji: Triple) -> Triple | None:
     """For each target axis i, j, k the source axis it runs along, or None if the axes are not parallel."""
-    order = tuple(int(axis) for axis in np.abs(linear).argmax(axis=0))
+    order = triple(int(axis) for axis in np.abs(linear).argmax(axis=0))
     if sorted(order) != [0, 1, 2]:
         return None
     rest = linear.copy()
@@ -77,8 +77,8 @@ def _parallel_axes(linear: np.ndarray, target_shape_kji: tuple[int, int, int]) -
 def _resample_parallel(
     voxels: np.ndarray,
     mapping: np.ndarray,
-    order: tuple[int, int, int],
-    shape_kji: tuple[int, int, int],
+    order: Triple,
+    shape_kji: Triple,
     antialias: bool,
     check: Check,
 ) -> np.ndarray:
@@ -184,4 +184,4 @@ def _thinned_grid(source: Grid, target: Grid) -> Grid:
             matrix[:3, 3] += source.ijk_to_ras[:3, axis] * (factor - 1) / 2
             matrix[:3, axis] = source.ijk_to_ras[:3, axis] * factor
             shape_kji[2 - axis] = coarser
-    return Grid(tuple(shape_kji), matrix)
+    return Grid(triple(shape_kji), matrix)

@@ -10,7 +10,7 @@ import copy
 import importlib.util
 import threading
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from .stages import SLAB_WORK, StageGuard, network_work
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BACKENDS = ("auto", "torch", "openvino")
 
+Network = TypeVar("Network", bound=nn.Module)
 Output = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
@@ -93,11 +94,12 @@ class TorchBackend:
 
     def __init__(self, network: Predictor, device: str = "cpu") -> None:
         self.device = device
-        self._meta = None
+        self._meta: nn.Module | None = None
         if isinstance(network, nn.Module):
             network = fold_batch_norm(network)
             self._meta = copy.deepcopy(network).to("meta")
-            network = network.to(device, memory_format=torch.channels_last_3d)
+            # torch documents memory_format, but its type hints leave it out
+            network = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._network = network
 
     def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = False) -> Output:
@@ -106,13 +108,11 @@ class TorchBackend:
         Raises:
             ValueError: If slabs are wanted of a predictor that is no network of ``network.py``.
         """
-        if in_slabs and not isinstance(self._network, UNet):
-            raise ValueError(f"only U-Nets can run in slabs, got {type(self._network).__name__}")
-        network = SlabwiseUNet(self._network) if in_slabs else self._network
+        network: Predictor = _slabwise(self._network) if in_slabs else self._network
         x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
         total = 0.0
         if self._meta is not None:
-            total = network_work(SlabwiseUNet(self._meta) if in_slabs else self._meta, x.shape)
+            total = network_work(_slabwise(self._meta) if in_slabs else self._meta, x.shape)
 
         def on_work(done: float) -> None:
             if total:
@@ -136,17 +136,23 @@ class TorchBackend:
         return SLAB_WORK if self.device == "cpu" else 0.0
 
 
+def _slabwise(network: Predictor) -> SlabwiseUNet:
+    if not isinstance(network, UNet):
+        raise ValueError(f"only U-Nets can run in slabs, got {type(network).__name__}")
+    return SlabwiseUNet(network)
+
+
 class OpenVinoBackend:
     """OpenVINO on a CPU, float32; compiled anew for each input size.
 
     Args:
-        network: The module to convert.
+        network: The network to convert.
     """
 
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: UNet) -> None:
         self._network = fold_batch_norm(network)
         self._compiled: tuple[tuple[int, ...], Any] | None = None
 
@@ -198,19 +204,32 @@ class _FlatOutputs(nn.Module):
 
 
 def create_backend(network: Predictor, name: str, device: str) -> Backend:
-    """The backend of that name (``choose_backend``) for a network."""
-    return OpenVinoBackend(network) if name == "openvino" else TorchBackend(network, device)
+    """The backend of that name (``choose_backend``) for a network.
+
+    Raises:
+        ValueError: If OpenVINO is wanted for a predictor that is no network of ``network.py``.
+    """
+    if name != "openvino":
+        return TorchBackend(network, device)
+    if not isinstance(network, UNet):
+        raise ValueError(f"only U-Nets can be converted for OpenVINO, got {type(network).__name__}")
+    return OpenVinoBackend(network)
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: Network) -> Network:
     """A copy in evaluation mode whose convolution blocks carry their batch norms in the convolutions' weights."""
     network = copy.deepcopy(network).cpu().eval()
     for block in network.modules():
         if isinstance(block, ConvolutionBlock):
-            block.conv1 = fuse_conv_bn_eval(block.conv1, block.norm1)
-            block.conv2 = fuse_conv_bn_eval(block.conv2, block.norm2)
+            block.conv1 = _folded(block.conv1, block.norm1)
+            block.conv2 = _folded(block.conv2, block.norm2)
             block.norm1 = block.norm2 = nn.Identity()
     return network
+
+
+def _folded(convolution: nn.Conv3d, norm: nn.BatchNorm3d | nn.Identity) -> nn.Conv3d:
+    """A convolution with the batch norm that follows it; the same one if that was folded into it before."""
+    return convolution if isinstance(norm, nn.Identity) else fuse_conv_bn_eval(convolution, norm)
 
 
 def _to_numpy(x: Tensor) -> np.ndarray:

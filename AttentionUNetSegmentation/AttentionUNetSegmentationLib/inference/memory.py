@@ -99,6 +99,9 @@ def _free_container_bytes(otherwise: int) -> int:
 
 
 def _free_windows_bytes() -> int:
+    if sys.platform != "win32":  # type checkers then know that the rest is for Windows
+        return ASSUMED_FREE_BYTES
+
     class MemoryStatus(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
             (name, ctypes.c_ulonglong)

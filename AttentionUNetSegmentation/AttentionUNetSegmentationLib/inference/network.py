@@ -41,9 +41,9 @@ class ConvolutionBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)
-        self.norm1 = nn.BatchNorm3d(out_channels)
+        self.norm1: nn.BatchNorm3d | nn.Identity = nn.BatchNorm3d(out_channels)
         self.conv2 = nn.Conv3d(out_channels, out_channels, kernel_size=3, padding=1)
-        self.norm2 = nn.BatchNorm3d(out_channels)
+        self.norm2: nn.BatchNorm3d | nn.Identity = nn.BatchNorm3d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, D, H, W) -> (N, out, D, H, W)."""
@@ -66,7 +66,7 @@ class AttentionSubGate(nn.Module):
         self.psi = convolution(inter_channels, 1, kernel_size=1)  # psi, b_psi
         self.output = convolution(skip_channels, skip_channels, kernel_size=1)
         self.norm = norm(skip_channels)
-        nn.init.constant_(self.psi.bias, PSI_BIAS_AT_START)
+        nn.init.constant_(self.psi.get_parameter("bias"), PSI_BIAS_AT_START)
 
     def coefficients(self, skip: Tensor, gating: Tensor) -> Tensor:
         """Attention coefficients in [0, 1] on the skip's grid, (N, 1, *skip grid) (eq. 1, 2)."""

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import is_out_of_memory
 from ..monitor import Monitor
+from ..volume import Triple, triple
 from .backends import Backend
 from .memory import forward_bytes, free_bytes
 from .tiles import Blend, Tiling
@@ -62,7 +63,7 @@ class Prediction:
 
     logits: np.ndarray
     attention: dict[str, np.ndarray]
-    strides: dict[str, tuple[int, int, int]]
+    strides: dict[str, Triple]
     how: Attempt
     backend: str
     reports: list[str] = field(default_factory=list)
@@ -210,8 +211,8 @@ class _TileMonitor(Monitor):
         self._outer.update(done, f"tile {self._index + 1} of {self._count}")
 
 
-def _strides(shape: Sequence[int], coarse: Sequence[int], name: str) -> tuple[int, int, int]:
-    strides = tuple(size // small for size, small in zip(shape, coarse, strict=True))
+def _strides(shape: Sequence[int], coarse: Sequence[int], name: str) -> Triple:
+    strides = triple(size // small for size, small in zip(shape, coarse, strict=True))
     if any(size != small * f for size, small, f in zip(shape, coarse, strides, strict=True)):
         raise ValueError(f"the map {name!r} of shape {tuple(coarse)} does not divide the input {tuple(shape)}")
     return strides

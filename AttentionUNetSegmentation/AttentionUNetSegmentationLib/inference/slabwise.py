@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..volume import Triple, triple
 from .network import UNet
 
 SLAB = 16  # slices that are finished at a time; even, as pooling needs
@@ -60,7 +61,7 @@ class SlabwiseUNet(nn.Module):
 
     def _logits(self, x: Tensor, features: Tensor, scores: list[Tensor], start: int, stop: int) -> Tensor:
         """Slices ``start`` to ``stop`` of the mixed output."""
-        size = tuple(x.shape[2:])
+        size = triple(x.shape[2:])
         low, high = max(start - HALO, 0), min(stop + HALO, size[0])
         upsampled = interpolated_slices(features, size, low, high)
         top = self.network.full_resolution_scores(self._skip(x, low, high), upsampled)[:, :, start - low : stop - low]
@@ -68,7 +69,7 @@ class SlabwiseUNet(nn.Module):
         return self.network.mix(torch.cat([top, *coarse], dim=1))
 
 
-def interpolated_slices(x: Tensor, size: tuple[int, int, int], start: int, stop: int) -> Tensor:
+def interpolated_slices(x: Tensor, size: Triple, start: int, stop: int) -> Tensor:
     """Slices ``start`` to ``stop`` of ``x`` interpolated linearly to ``size``.
 
     Args:

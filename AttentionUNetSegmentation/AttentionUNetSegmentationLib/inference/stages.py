@@ -8,12 +8,14 @@ exactly the same result, so that no single stage blocks longer than a fraction o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from ..volume import Triple, triple
 
 SLAB_WORK = 10e9  # multiply-accumulates per slab, about 0.2 s on two CPU cores
 WORK_PER_INTERPOLATED = 400.0  # measured time of one interpolated value, in multiply-accumulates of a convolution
@@ -85,7 +87,7 @@ class StageGuard(TorchFunctionMode):
 
         return self._assemble(slab, depth * factor, slices * factor, input, 0.0)
 
-    def _concatenate(self, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    def _concatenate(self, tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
         first = tensors[0]
         if first.ndim != 5 or dim != 1:
             return torch.cat(tensors, dim)
@@ -104,15 +106,15 @@ class StageGuard(TorchFunctionMode):
         self, slab: Callable[[int, int], Tensor], depth: int, slices: int, like: Tensor, work_per_slice: float
     ) -> Tensor:
         """Put together what ``slab(start, stop)`` returns for parts of the first spatial axis."""
-        result = None
+        part = slab(0, min(slices, depth))  # tells the result's channels, in-plane size and type
+        is_last = like.is_contiguous(memory_format=torch.channels_last_3d)
+        layout = torch.channels_last_3d if is_last else torch.contiguous_format
+        shape = (*part.shape[:2], depth, *part.shape[3:])
+        result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=layout)
         for start in range(0, depth, slices):
             stop = min(start + slices, depth)
-            part = slab(start, stop)
-            if result is None:
-                is_last = like.is_contiguous(memory_format=torch.channels_last_3d)
-                layout = torch.channels_last_3d if is_last else torch.contiguous_format
-                shape = (*part.shape[:2], depth, *part.shape[3:])
-                result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=layout)
+            if start > 0:
+                part = slab(start, stop)
             result[:, :, start:stop] = part
             self._advance(work_per_slice * (stop - start))
         return result
@@ -134,5 +136,7 @@ def network_work(network: torch.nn.Module, shape: tuple[int, ...]) -> float:
     return guard.work
 
 
-def _triple(value: int | tuple[int, ...]) -> tuple[int, int, int]:
-    return (value,) * 3 if isinstance(value, int) else tuple(value) if len(value) == 3 else tuple(value) * 3
+def _triple(value: int | tuple[int, ...]) -> Triple:
+    if isinstance(value, int):
+        return value, value, value
+    return triple(value if len(value) == 3 else value * 3)

@@ -14,9 +14,9 @@ from itertools import product
 
 import numpy as np
 
-BELL_WIDTH = 0.15  # standard deviation of the weights, in tile lengths
+from ..volume import Triple, triple
 
-Triple = tuple[int, int, int]
+BELL_WIDTH = 0.15  # standard deviation of the weights, in tile lengths
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Tiling:
     def of_at_most(cls, shape: Triple, edge: int, divisor: int = 16) -> Tiling:
         """Tiles of ``edge`` voxels per axis, or of the volume's size where that is less."""
         longest = max(divisor, edge // divisor * divisor)
-        return cls(shape, tuple(min(size, longest) for size in shape), divisor)
+        return cls(shape, triple(min(size, longest) for size in shape), divisor)
 
     def starts(self) -> list[Triple]:
         """First voxel of every tile; they are spread evenly."""
-        return list(product(*map(self._starts_along, self.shape, self.tile)))
+        return list(product(*triple(map(self._starts_along, self.shape, self.tile))))
 
     def _starts_along(self, size: int, tile: int) -> list[int]:
         room = (size - tile) // self.divisor

@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 
@@ -19,9 +20,11 @@ from ..inference.network import AttentionUNet, Predictor, UNet
 from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
 from .store import InstalledModel, find_model, list_models, read_spec, unpacked_model, user_model_folder
 
+AnyNetwork = TypeVar("AnyNetwork", bound=Predictor, covariant=True)
+
 
 @dataclass(frozen=True)
-class Model:
+class Model(Generic[AnyNetwork]):
     """A network with its weights, in evaluation mode on the CPU, and its description.
 
     Attributes:
@@ -31,7 +34,7 @@ class Model:
     """
 
     spec: ModelSpec
-    network: Predictor
+    network: AnyNetwork
     folder: Path | None = None
 
 
@@ -48,7 +51,7 @@ def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
     )
 
 
-def load_model(name_or_path: Path | str) -> Model:
+def load_model(name_or_path: Path | str) -> Model[UNet]:
     """Load a model: an installed one by its name, or any folder or zip.
 
     Raises:

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from .description import SPEC_FILE, ModelError, ModelSpec
 PACKAGED_MODELS = Path(__file__).parent
 MODEL_FOLDER_VARIABLE = "ATTENTION_UNET_MODELS"
 MAX_MODEL_BYTES = 4 << 30  # a zip that unpacks to more is refused
-# What zipfile raises for damaged, encrypted and unsupported zips; a Python may have been built without LZMA.
-_ZIP_ERRORS = (
+# What zipfile raises for damaged, encrypted and unsupported zips.
+_ZIP_ERRORS: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -31,8 +31,11 @@ _ZIP_ERRORS = (
     NotImplementedError,
     RuntimeError,
     OSError,
-    *([zipfile.lzma.LZMAError] if zipfile.lzma else []),
 )
+with suppress(ImportError):  # a Python may have been built without LZMA
+    import lzma
+
+    _ZIP_ERRORS += (lzma.LZMAError,)
 
 
 @dataclass(frozen=True)

@@ -166,13 +166,16 @@ class OrganPanel(VTKObservationMixin):
             self._ui.organTable.setItem(index, column, item)
         box = qt.QTableWidgetItem("")
         box.setFlags(fixed | qt.Qt.ItemIsUserCheckable)
-        display = self._node.GetDisplayNode()
+        display = self._display()
         is_visible = display is None or display.GetSegmentVisibility(row.segment_id)
         box.setCheckState(qt.Qt.Checked if is_visible else qt.Qt.Unchecked)
         self._ui.organTable.setItem(index, VISIBLE, box)
 
+    def _display(self) -> slicer.vtkMRMLSegmentationDisplayNode | None:
+        return self._node.GetDisplayNode() if self._node is not None else None
+
     def _on_cell_changed(self, index: int, column: int) -> None:
-        display = self._node.GetDisplayNode() if self._node is not None else None
+        display = self._display()
         if column == VISIBLE and display is not None and index < len(self._rows):
             checked = self._ui.organTable.item(index, VISIBLE).checkState() == qt.Qt.Checked
             display.SetSegmentVisibility(self._rows[index].segment_id, checked)

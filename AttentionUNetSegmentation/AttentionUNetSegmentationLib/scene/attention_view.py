@@ -65,7 +65,7 @@ def show(
         display = ensure_display(node)
         display.SetThreshold(*threshold)
         display.ApplyThresholdOn()
-        if not are_missing(colors):
+        if colors is not None and not are_missing(colors):
             display.SetAndObserveColorNodeID(colors.GetID())
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)
@@ -87,7 +87,7 @@ def map_node(
     input_node = segmentation_node.GetNodeReference(INPUT_ROLE) if segmentation_node is not None else None
     if not parts or input_node is None:
         return None
-    voxels = np.mean([slicer.util.arrayFromVolume(part) for part in parts], axis=0, dtype=np.float32)
+    voxels = np.stack([slicer.util.arrayFromVolume(part) for part in parts]).mean(axis=0, dtype=np.float32)
     measures = _mean_measures(parts, voxels)
     entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), measures)
     return add_map(entry, input_node, segmentation_node)

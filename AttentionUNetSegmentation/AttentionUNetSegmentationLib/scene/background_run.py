@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import slicer
@@ -34,6 +34,15 @@ class Callbacks:
     on_cancelled: Callable[[], None]
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What a run has to hold until its end, and lets go of then."""
+
+    request: Request
+    inputs: Inputs
+    callbacks: Callbacks
+
+
 class BackgroundRun:
     """Does the work on a worker thread; whoever owns the scene polls it, and writes the result by that.
 
@@ -49,14 +58,12 @@ class BackgroundRun:
     """
 
     def __init__(self, request: Request, inputs: Inputs, work: Work, callbacks: Callbacks) -> None:
-        self._request: Request | None = request
-        self._inputs: Inputs | None = inputs
-        self._work: Work | None = work
-        self._callbacks: Callbacks | None = callbacks
+        self._job: _Job | None = _Job(request, inputs, callbacks)
+        self._work = work
         self._cancel = threading.Event()
         self._done = threading.Event()
         self._progress = self._shown = (0.0, "")
-        self._results: list[Segmentation] | None = None
+        self._results: Sequence[Segmentation] = ()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._do_work, name="AttentionUNet", daemon=True)
         self.is_running = False
@@ -72,52 +79,53 @@ class BackgroundRun:
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """Cancel, and wait for the thread; nothing is written any more. True if the thread ended in time."""
-        if not self.is_running:
+        if self._job is None or not self.is_running:
             return True
+        on_cancelled = self._job.callbacks.on_cancelled
         self._cancel.set()
         ended = self._done.wait(seconds)
         if not ended:
             logger.warning("the segmentation has not stopped after %.0f s; its result will be dropped", seconds)
-        self._end()[2].on_cancelled()
+        self._end()
+        on_cancelled()
         return ended
 
     def poll(self) -> None:
         """Report progress, and when the work is done write its results; for the thread that owns the scene."""
-        if not self.is_running:
+        if self._job is None or not self.is_running:
             return
-        if not _is_in_scene(self._request.volume_node):
+        if not _is_in_scene(self._job.request.volume_node):
             self._cancel.set()
         if self._progress != self._shown and not self._cancel.is_set():
             self._shown = self._progress
-            self._callbacks.on_progress(*self._shown)
+            self._job.callbacks.on_progress(*self._shown)
         if self._done.is_set() and self.is_running:  # a callback may have stopped it
-            self._finish()
+            self._finish(self._job)
 
-    def _finish(self) -> None:
+    def _finish(self, job: _Job) -> None:
         results, error = self._results, self._error
-        request, inputs, callbacks = self._end()
+        self._end()
         try:
             if error is not None:
                 raise error
             if self._cancel.is_set():
                 raise Cancelled
-            node = write(request, inputs, results)
+            node = write(job.request, job.inputs, results)
         except Cancelled:
-            callbacks.on_cancelled()
+            job.callbacks.on_cancelled()
         except Exception as failure:  # a boundary: reported to the user by the callback
             logger.error("the segmentation failed", exc_info=failure)
-            callbacks.on_error(failure)
+            job.callbacks.on_error(failure)
         else:
-            callbacks.on_finished(node)
+            job.callbacks.on_finished(node)
         finally:
             del error  # its traceback refers to this frame, and the frames of the work to its voxels
 
-    def _end(self) -> tuple[Request, Inputs, Callbacks]:
+    def _end(self) -> None:
         """Let go of everything; what is still needed is the caller's now."""
         self.is_running = False
-        kept = self._request, self._inputs, self._callbacks
-        self._request = self._inputs = self._callbacks = self._results = self._error = None
-        return kept
+        self._job = self._error = None
+        self._results = ()
 
     def _report(self, fraction: float, step: str) -> None:
         self._progress = (fraction, step)
@@ -132,7 +140,7 @@ class BackgroundRun:
             if self.is_running:
                 self._error = error
         finally:
-            self._work = None  # lets go of the voxels
+            self._work = lambda progress, cancel: []  # lets go of the voxels
             self._done.set()
 
 

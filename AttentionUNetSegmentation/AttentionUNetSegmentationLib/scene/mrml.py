@@ -18,7 +18,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ..imaging.measures import organ_boxes
-from ..volume import Box, Grid, OrganMask, OrganMeasure, Segmentation, Volume
+from ..volume import Box, Grid, OrganMask, OrganMeasure, Segmentation, Volume, triple
 
 PREFIX = "AttentionUNet."  # of the attributes, tags and reference roles that mark what belongs to a result
 ORGAN_TAG = PREFIX + "Organ"
@@ -133,7 +133,7 @@ def roi_box(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeN
         if start >= stop:
             raise ValueError(f"the ROI {roi.GetName()!r} lies outside the volume {node.GetName()!r}")
         box.append(slice(start, stop))
-    return tuple(box)
+    return triple(box)
 
 
 def fit_roi(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -12,6 +12,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..volume import triple
 from .mrml import (
     CENTROID_TAG,
     INPUT_ROLE,
@@ -26,6 +27,9 @@ from .mrml import (
 )
 
 TABLE_ROLE = PREFIX + "Table"  # segmentation -> its table of organs
+Measures = tuple[float, float | None, tuple[float, float, float] | None]
+"""Volume in ml, mean HU and centroid (RAS, mm) of a segment."""
+
 HEADERS = ("Organ", "Volume (ml)", "Mean (HU)", "R (mm)", "A (mm)", "S (mm)")
 
 
@@ -65,10 +69,10 @@ def rows(node: slicer.vtkMRMLSegmentationNode | None) -> list[OrganRow]:
         count = _voxel_count(segment)
         if str(count) == tag(segment, VOXELS_TAG):
             mean_hu, centroid = tag(segment, MEAN_HU_TAG), tag(segment, CENTROID_TAG)
-            measures = (
+            measures: Measures = (
                 float(tag(segment, VOLUME_TAG)),
                 float(mean_hu) if mean_hu else None,
-                tuple(float(x) for x in centroid.split()) if centroid else None,
+                triple(float(x) for x in centroid.split()) if centroid else None,
             )
         else:
             measures = _measure(node, segment, count)
@@ -134,13 +138,12 @@ def _voxel_count(segment: slicer.vtkSegment) -> int:
     return 0 if labels is None else int(np.count_nonzero(labels[1]))
 
 
-def _measure(
-    node: slicer.vtkMRMLSegmentationNode, segment: slicer.vtkSegment, count: int
-) -> tuple[float, float | None, tuple[float, float, float] | None]:
-    """Volume in ml, mean HU and centroid of a segment as it is now."""
-    if not count:
+def _measure(node: slicer.vtkMRMLSegmentationNode, segment: slicer.vtkSegment, count: int) -> Measures:
+    """Measures of a segment as it is now."""
+    labels = _labels(segment) if count else None
+    if labels is None:
         return 0.0, None, None
-    image, mask = _labels(segment)
+    image, mask = labels
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     extent = image.GetExtent()
@@ -148,7 +151,7 @@ def _measure(
     points = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(3)])
     ras = ijk @ points[:, :3].T + points[:, 3]
     volume_ml = count * abs(float(np.linalg.det(points[:, :3]))) / 1000
-    return volume_ml, _mean_hu(node, ras), tuple(float(x) for x in ras.mean(axis=0))
+    return volume_ml, _mean_hu(node, ras), triple(float(x) for x in ras.mean(axis=0))
 
 
 def _mean_hu(node: slicer.vtkMRMLSegmentationNode, ras_mm: np.ndarray) -> float | None:

@@ -98,18 +98,16 @@ def read(request: Request) -> Inputs:
     model = request.model or _first_model()
     find_model(model)
     frames = frames_of(node)
-    if request.all_frames and frames is None:
-        raise ValueError(f"the volume {node.GetName()!r} shows no frame of a sequence")
     shown = frames.values[frames.current] if frames is not None else ""
     if not request.all_frames:
         return Inputs([_cropped(volume, request)], 0, model, shown=shown)
+    if frames is None:
+        raise ValueError(f"the volume {node.GetName()!r} shows no frame of a sequence")
     volumes = [_cropped(volume_from_node(frame), request, volume) for frame in frames.nodes()]
     return Inputs(volumes, frames.current, model, tuple(frames.values), shown)
 
 
-def work(
-    inputs: Inputs, options: Options, cache: ModelCache, predictor: Predictor | None = None
-) -> Work:
+def work(inputs: Inputs, options: Options, cache: ModelCache, predictor: Predictor | None = None) -> Work:
     """The work of a run, for a background run or the caller's own thread; asked for on the main thread.
 
     Args:

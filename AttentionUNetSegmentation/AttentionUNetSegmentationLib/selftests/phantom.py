@@ -5,7 +5,7 @@ import time
 import numpy as np
 import slicer
 
-from ..models.store import list_models
+from ..models.store import list_models, read_spec
 
 BACKGROUND_HU, BALL_HU = -100.0, 200.0
 GATES = ("s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2")
@@ -34,7 +34,7 @@ def ball_predictor(seconds=0.0):
     """Takes the network's place: the ball is pancreas, and every gate passes what lies inside it."""
     import torch
 
-    spec = list_models()[0].spec
+    spec = read_spec(list_models()[0].folder)
 
     def predict(x):
         deadline = time.monotonic() + seconds

@@ -2,6 +2,8 @@
 
 import time
 
+import slicer
+
 from .case import SelfTest
 from .phantom import add_phantom, ball_predictor
 
@@ -12,26 +14,29 @@ class BackgroundTest(SelfTest):
     def test_runInBackground(self):
         """A run that was started ends while the event loop runs, and a second one is refused meanwhile."""
         volumeNode, _centre = add_phantom()
-        ends, steps = [], []
+        nodes: list[slicer.vtkMRMLSegmentationNode] = []
+        other_ends: list[object] = []
+        steps: list[float] = []
         self.logic.start(
             volumeNode,
             device="cpu",
             predictor=ball_predictor(seconds=0.3),
             onProgress=lambda fraction, step: steps.append(fraction),
-            onFinished=ends.append,
-            onError=ends.append,
-            onCancelled=lambda: ends.append("cancelled"),
+            onFinished=nodes.append,
+            onError=other_ends.append,
+            onCancelled=lambda: other_ends.append("cancelled"),
         )
         assert "running" in self.refusal(lambda: self.logic.start(volumeNode))
-        self.wait(lambda: ends)
-        assert [end.GetClassName() for end in ends] == ["vtkMRMLSegmentationNode"]
+        self.wait(lambda: nodes or other_ends)
+        assert not other_ends
+        assert [node.GetClassName() for node in nodes] == ["vtkMRMLSegmentationNode"]
         assert steps and steps == sorted(steps)
 
     def test_cancelMidRun(self):
         """Cancelling takes effect within two seconds and leaves the scene as it was."""
         volumeNode, _centre = add_phantom()
         before = self.node_ids()
-        ends = []
+        ends: list[object] = []
         self.logic.start(
             volumeNode,
             device="cpu",
