@@ -76,8 +76,8 @@ class AttentionUNetSegmentationParameterNode:
         parameterNode: slicer.vtkMRMLScriptedModuleNode
 
         def __init__(self, parameterNode: slicer.vtkMRMLScriptedModuleNode) -> None: ...
-        def connectGui(self, gui: object) -> int: ...
-        def disconnectGui(self, tag: int | None) -> None: ...
+        def connectGui(self, gui: object) -> int: ...  # noqa: D102
+        def disconnectGui(self, tag: int | None) -> None: ...  # noqa: D102
 
 
 class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
