@@ -17,6 +17,8 @@ from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 from support import phantoms
 from support.shared_data import DATA, reason
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "AttentionUNetSegmentation" / "Resources" / "SampleData"
 needs_real_ct = pytest.mark.skipif(not DATA.is_dir(), reason=reason(DATA))

@@ -12,7 +12,7 @@ from AttentionUNetSegmentationLib.command.cases import find_cases
 from support.command_runs import FILES, ct, segment, tree
 from support.phantom_files import scan, write_slices
 
-pytestmark = pytest.mark.usefixtures("own_model_folder")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder")]
 
 
 def test_a_batch_goes_on_after_a_failing_case_and_reports_it(tiny_model, tmp_path, capsys):

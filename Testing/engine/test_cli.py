@@ -18,7 +18,7 @@ from AttentionUNetSegmentationLib.volume import Volume
 from support.command_runs import FILES, GATES, GRID, ct, segment, tree
 from support.phantom_files import bad_files, scan, write_slices
 
-pytestmark = pytest.mark.usefixtures("own_model_folder")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder")]
 
 
 def test_one_input_writes_into_the_folder_itself(tiny_model, tmp_path, capsys):

@@ -14,6 +14,7 @@ from support.phantom_files import scan, write_enhanced, write_slices
 CASES = [*series_cases(), *frame_cases(), *several_file_cases()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_folder_is_read_right_or_refused_in_words(case, tmp_path):
     case.write(tmp_path / "dicom")

@@ -65,6 +65,7 @@ def test_folded_batch_norms_give_the_networks_own_figures():
         np.testing.assert_allclose(alpha, expected_attention[name][0, 0].numpy(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_open_vino_gives_the_same_figures():
     pytest.importorskip("openvino", reason="the optional package openvino is not installed")
     network = small_network()
@@ -77,6 +78,7 @@ def test_open_vino_gives_the_same_figures():
         np.testing.assert_allclose(alpha, expected_attention[name], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_results_are_the_same_every_time():
     image = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
     first, second = (predict(image, backend_of(small_network()), "cpu", WIDTHS, Monitor()) for _ in range(2))
@@ -150,6 +152,7 @@ def test_a_backend_that_cannot_run_in_slabs_is_never_asked_to(monkeypatch):
         TorchBackend(constant).run(np.zeros((16, 16, 16), np.float32), Monitor(), in_slabs=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [None, 32])
 def test_slabs_and_one_go_give_the_same_figures(tile, monkeypatch):
     network = small_network()
@@ -194,6 +197,7 @@ def test_slabs_need_a_third_of_the_memory():
     assert slabs - memory.BYTES_AT_START < (whole - memory.BYTES_AT_START) / 3
 
 
+@pytest.mark.slow
 def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
     seen = []
     network = small_network()
@@ -206,6 +210,7 @@ def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
         predict(image, backend_of(network), "cpu", WIDTHS, Monitor(lambda f, s: None, lambda: len(seen) > 0))
 
 
+@pytest.mark.slow
 def test_no_stage_of_the_real_network_blocks_longer_than_two_seconds():
     """Cancel is asked between stages, so the longest silence is the longest wait: here for a whole abdomen.
 

@@ -321,6 +321,7 @@ print(faults(touch), faults(lambda: torch.ones(128 << 18)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("setting", "are_large"), [(None, True), ("0", False)])
 def test_large_tensors_take_large_pages_unless_the_user_decided_otherwise(setting, are_large):
     if sys.platform != "linux":

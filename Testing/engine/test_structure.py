@@ -156,6 +156,7 @@ def test_the_module_file_imports_only_what_slicer_always_has():
             assert package in {"slicer", "qt", "ctk", "vtk"} or package in sys.stdlib_module_names, name
 
 
+@pytest.mark.slow
 def test_the_package_offers_its_public_names_and_imports_them_when_asked():
     code = (
         f"import sys, {NAME}; assert 'torch' not in sys.modules and '{NAME}.volume' not in sys.modules;"
@@ -168,6 +169,7 @@ def test_the_package_offers_its_public_names_and_imports_them_when_asked():
     assert modules == [f"{NAME}.{name}" for name in ("volume", "models.loading", "formats.files", "pipeline")]
 
 
+@pytest.mark.slow
 def test_importing_the_engine_does_not_import_optional_packages():
     code = (
         f"import sys, {NAME}.pipeline, {NAME}.formats.files;"

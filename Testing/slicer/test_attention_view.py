@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ALL = ["none", "s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2", "mean s2", "mean s3", "mean s4"]
 
 

@@ -265,6 +265,7 @@ def test_a_cpu_build_beside_a_gpu_is_explained(dependencies, monkeypatch):
     assert dependencies.gpu_note() == ""
 
 
+@pytest.mark.slow
 def test_the_panel_comes_up_without_torch_and_the_click_says_what_is_missing(slicer_session):
     module = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
     script = f"""

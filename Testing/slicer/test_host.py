@@ -42,6 +42,7 @@ def test_enter_and_exit_are_called_once_each(slicer, widget, monkeypatch):
     assert slicer.util.selectedModule() == NAME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["slicer_host.stop()", "pass"], ids=["stopped", "not stopped"])
 @pytest.mark.usefixtures("slicer_session")
 def test_the_process_ends_with_status_0(ending):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 OOM = "CUDA out of memory. Tried to allocate 20.00 GiB"
 
 

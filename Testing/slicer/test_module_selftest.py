@@ -4,6 +4,8 @@ import unittest
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TESTS = {
     "OrgansTest.test_sampleDataToOrgansAndBack",
     "OrgansTest.test_ballUnderObliqueGeometryAndTransform",

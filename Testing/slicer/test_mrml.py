@@ -9,6 +9,8 @@ import vtk
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 
+pytestmark = pytest.mark.slow
+
 OBLIQUE = phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), phantoms.rotation(15, -20, 25), (8, -20, 45))
 FLIPS = list(product((1, -1), repeat=3))
 BALL_ML = 4 / 3 * np.pi * 18**3 / 1000

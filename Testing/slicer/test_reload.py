@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import slicer_host
 
+pytestmark = pytest.mark.slow
 FOLDER = Path(slicer_host.__file__).parents[1]
 SCRIPT = f"""
 import sys, threading, time

@@ -8,6 +8,8 @@ import pytest
 
 import slicer_host
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def quiet():

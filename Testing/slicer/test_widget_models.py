@@ -2,10 +2,13 @@
 
 import shutil
 
+import pytest
+
 import slicer_host
 from support.panel_reading import errors, model_version
 
 
+@pytest.mark.slow
 def test_models_are_added_and_removed(widget, module, tmp_path, monkeypatch):
     from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS
 

@@ -6,6 +6,8 @@ import pytest
 import slicer_host
 from support.panel_reading import cells, errors
 
+pytestmark = pytest.mark.slow
+
 
 def test_organs_can_be_hidden(qt, widget, done):
     widget.ui.organTable.item(0, 1).setCheckState(qt.Qt.Unchecked)

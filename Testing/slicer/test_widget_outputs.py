@@ -5,6 +5,8 @@ import pytest
 
 from support.panel_reading import cells, gates
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_second_click_reuses_the_output(slicer, widget, done, wait, scene_nodes):
     before = scene_nodes()

@@ -8,6 +8,8 @@ import pytest
 import slicer_host
 from support.panel_reading import cells, errors, model_version
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_click_segments(widget, done):
     assert errors() == []

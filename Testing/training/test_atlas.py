@@ -18,6 +18,8 @@ from attention_unet_training.synthetic_ct.preparation import PREPARED_SPACING_MM
 from attention_unet_training.synthetic_ct.structures import number_of
 from support.box_anatomy import BOXES, box_anatomy, box_labels
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def anatomy():

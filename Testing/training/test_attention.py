@@ -28,6 +28,8 @@ from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
 from support import phantoms
 from support.training_checkpoints import tiny_network, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 MAPS = ["s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
 ORGANS = {"pancreas": (1,), "kidney": (3, 4)}
 OPTIONS = ["--organ", "pancreas=1", "--organ", "kidney=3,4", "--control-seeds", "2", "--device", "cpu"]

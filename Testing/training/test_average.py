@@ -15,6 +15,8 @@ from AttentionUNetSegmentationLib.models.loading import save_model
 from support import phantoms
 from support.training_checkpoints import CLIP_HU, MEAN_HU, STD_HU, tiny_network, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two(tmp_path):

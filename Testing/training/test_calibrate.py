@@ -13,6 +13,8 @@ from attention_unet_training.task.checkpoints import load_network
 from support.box_anatomy import write_atlas
 from support.training_checkpoints import tiny_network, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 32, 32)
 
 

@@ -18,6 +18,8 @@ from AttentionUNetSegmentationLib.models.loading import load_model
 from support import phantoms
 from support.prepare_phantoms import LABEL_OPTIONS, abdomen, save
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[2] / "Training/attention_unet_training/configs"
 DESCRIPTION = CONFIGS.parent / "descriptions/abdomen-ct.json"
 GRID = phantoms.grid((20, 32, 36), (2.0, 2.0, 2.0), np.eye(3), (3, -40, 700))  # the network's own: nothing is resampled

@@ -7,7 +7,7 @@ from attention_unet_training.cli import main
 from support import prepared_cases
 from support.training_runs import run_in_a_process, tiny_config, weights
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 TOLERANCE = 2e-5  # absolute, weights: sums over the batch are rounded in another order
 
 

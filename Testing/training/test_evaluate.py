@@ -17,6 +17,8 @@ from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 from support import evaluation_cases, phantoms
 
+pytestmark = pytest.mark.slow
+
 CPU = Options(device="cpu")
 PREDICTION_ORGANS = ["--prediction-organ", "pancreas=1", "--prediction-organ", "spleen=2"]
 

@@ -27,6 +27,8 @@ from AttentionUNetSegmentationLib.pipeline import Options
 from support import evaluation_cases, phantoms
 from support.shared_data import PAPER, reason
 
+pytestmark = pytest.mark.slow
+
 CPU = Options(device="cpu")
 
 

@@ -17,7 +17,7 @@ from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support.training_checkpoints import tiny_network
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MONAI's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # MONAI's own
 LPS = np.diag([-1.0, -1.0, 1.0])
 SPEC = phantoms.spec(measured=(Measurement("phantom", "spleen", "Dice", 0.5, 2),), citation="somebody")
 """Its labels have the values 1, 2 and 5."""

@@ -11,6 +11,8 @@ from attention_unet_training.export.onnx import onnx_difference, write_onnx
 from support import phantoms
 from support.training_checkpoints import tiny_network
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
 NAMES = ["logits", "s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]

@@ -13,7 +13,7 @@ from attention_unet_training.command_line import FitCLI, make_cli
 from attention_unet_training.data.synthetic_data import SyntheticCTData
 from support import prepared_cases
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 CONFIGS = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml"))
 QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 TINY = ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", *QUIET]

@@ -10,6 +10,8 @@ from attention_unet_training.cli import main
 from support import prepared_cases
 from support.training_runs import tiny_config
 
+pytestmark = pytest.mark.slow
+
 ORGANS = ["pancreas", "spleen"]
 
 

@@ -16,7 +16,7 @@ from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, In
 from AttentionUNetSegmentationLib.models.loading import build_network, load_model, save_model
 from support import phantoms, prepared_cases
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 OPTIONS = ["--patch", "16", "16", "16", "--validation-cases", "1", "--workers", "0", "--device", "cpu", "--quiet"]
 SHORT = ["--samples-per-epoch", "4"]

@@ -13,7 +13,10 @@ from AttentionUNetSegmentationLib.volume import Grid, Volume
 from support import phantoms
 from support.shared_data import DATA, reason
 
-pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # in surface-distance
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning"),
+]  # in surface-distance
 OBLIQUE = phantoms.rotation(10, -20, 30)
 
 

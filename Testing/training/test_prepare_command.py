@@ -17,6 +17,8 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from support import phantoms
 from support import prepare_phantoms as made
 
+pytestmark = pytest.mark.slow
+
 
 def run(source, output, *options) -> int:
     workers = () if "--workers" in options else ("--workers", "0")

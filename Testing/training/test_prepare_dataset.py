@@ -11,6 +11,8 @@ from attention_unet_training.preparation.prepared import PreparedDataset
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from support import prepare_phantoms as made
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]
 
 

@@ -11,6 +11,8 @@ from attention_unet_training.preparation.prepared import PreparedDataset
 from AttentionUNetSegmentationLib.volume import Volume
 from support import prepare_phantoms as made
 
+pytestmark = pytest.mark.slow
+
 BROKEN = 1  # the case that the tests break, of 0, 1, 2
 
 

@@ -20,6 +20,8 @@ from AttentionUNetSegmentationLib.volume import Volume
 from support import prepare_phantoms as made
 from support.training_checkpoints import tiny_network, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 AUTO = ("--mean", "auto", "--std", "auto")
 CLIP_HU = (-200.0, 300.0)
 TOLERANCE = 1e-3  # of mean and deviation of the input; images are kept in half precision

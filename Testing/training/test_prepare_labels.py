@@ -17,6 +17,8 @@ from support import phantoms
 from support import prepare_phantoms as made
 from support.shared_data import DATA, reason
 
+pytestmark = pytest.mark.slow
+
 ORGANS = ("pancreas", "spleen", "kidney")
 SAMPLE = Path(__file__).parents[2] / "AttentionUNetSegmentation" / "Resources" / "SampleData"
 SLAB = DATA / "ct_dicom_slab"

@@ -21,6 +21,8 @@ from attention_unet_training.synthetic_ct.recombination import (
 from attention_unet_training.synthetic_ct.structures import BONES, number_of
 from support.box_anatomy import RAS_2MM, box_labels, own_names, write_atlas
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (60, 60, 90)
 # Boxes (z, y, x) in voxels; a rib cage around the organs.
 SKELETON = {

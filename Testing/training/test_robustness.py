@@ -12,7 +12,7 @@ from attention_unet_training.commands.robustness import Score, measure, write_ta
 from attention_unet_training.synthetic_ct.conditions import BASE, CONDITIONS, Condition, make_ct
 from support import phantoms
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def condition(name: str) -> Condition:

@@ -31,7 +31,7 @@ from support.box_anatomy import (
     still_config,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def test_same_seed_same_bits_and_other_seed_other_image(anatomy):

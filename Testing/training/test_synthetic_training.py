@@ -36,6 +36,8 @@ from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support.box_anatomy import BOXES, write_atlas
 
+pytestmark = pytest.mark.slow
+
 DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]
 NETWORK = NetworkOptions(widths=tuple(WIDTHS))

@@ -240,6 +240,7 @@ def test_augmentation_refuses_nonsense(changes, message):
         Augmentation(**changes)
 
 
+@pytest.mark.slow
 def test_a_thousand_cases_start_in_seconds(tmp_path):
     shape = (4, 5, 6)
     cases = [prepared_cases.voxels(0, shape)] * 1000

@@ -10,7 +10,7 @@ from attention_unet_training.cli import main
 from support import prepared_cases
 from support.training_runs import tiny_config
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
