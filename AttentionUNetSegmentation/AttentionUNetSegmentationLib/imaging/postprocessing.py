@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 
 from ..models.description import LabelSpec
 from ..monitor import Monitor
@@ -22,7 +21,8 @@ SLAB_VOXELS = 16 << 20  # voxels of the input's grid that are worked on at a tim
 
 def class_probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the classes: (C, D, H, W) float32, each voxel's sum is 1."""
-    return torch.softmax(torch.from_numpy(logits), dim=0).numpy()
+    exponentials = np.exp(logits - logits.max(axis=0))
+    return exponentials / exponentials.sum(axis=0)
 
 
 def organ_scores(

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 
 from ..volume import Box, Grid, Triple, triple
 
@@ -135,14 +134,11 @@ def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray, 
     along = 1 if axis == 0 else 0
     per_entry = max(array.size // array.shape[along], result.size // array.shape[along])
     step = max(1, CHUNK_ELEMENTS // max(1, per_entry))
-    matrix = torch.from_numpy(weights)
     for start in range(0, array.shape[along], step):
         check()
         part = (slice(None),) * along + (slice(start, start + step),)
-        chunk = torch.from_numpy(np.ascontiguousarray(array[part], dtype=np.float32))
-        # matmul acts on the last two axes: move the resampled axis there
-        moved = torch.matmul(matrix, chunk.movedim(axis, -2)) if axis < 2 else torch.matmul(chunk, matrix.T)
-        result[part] = (moved.movedim(-2, axis) if axis < 2 else moved).numpy()
+        chunk = np.ascontiguousarray(array[part], dtype=np.float32)
+        result[part] = np.moveaxis(np.tensordot(weights, chunk, (1, axis)), 0, axis)
     return result
 
 
