@@ -8,6 +8,8 @@ import numpy as np
 
 from ..monitor import Monitor
 
+HALO = 2  # slices that two 3x3x3 convolutions see to either side
+SLAB_VOXELS = 1_000_000  # of full resolution that are computed at a time, where it is done in slabs
 Output = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
@@ -36,4 +38,8 @@ class Backend(Protocol):
         Raises:
             Cancelled: When asked to stop.
         """
+        ...
+
+    def free(self) -> None:
+        """Give back the device's memory that is kept for the next run."""
         ...

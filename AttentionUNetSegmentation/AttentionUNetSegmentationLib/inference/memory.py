@@ -9,13 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from .slabwise import HALO, SLAB
+from .backends import SLAB_VOXELS
 
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
 CLASSES_ASSUMED = 4
-LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # PyTorch's name for it
 BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
 
 
@@ -24,9 +21,9 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
 
     In one go the peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
     concatenation and the block's output are alive together, beside what coarser scales keep (about an eighth each).
-    For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabwise.py``) the
-    peak lies at scale 2, where the same sum counts for an eighth of the voxels, or at full resolution, where it counts
-    for one slab with its halo, beside the output: about 190 bytes per voxel, and 155 to 205 were measured.
+    For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabs.py``) the skip
+    connection is kept, beside the same sum at scale 2, which counts for an eighth of the voxels, and that of one slab
+    at full resolution.
 
     Args:
         widths: Channels per scale.
@@ -36,10 +33,10 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     voxels = math.prod(int(size) for size in shape)
     if not in_slabs:
         return int(BYTES_AT_START + 4 * _floats_per_voxel(widths) * voxels)
-    slab_voxels = min(SLAB + 2 * HALO, shape[0]) * voxels / shape[0]
-    coarse_peak = (1 + widths[0] / 8 + _floats_per_voxel([*widths[1:], 0]) / 8) * voxels
-    slabs_peak = (1 + 2 * CLASSES_ASSUMED + widths[1] / 8) * voxels + _floats_per_voxel(widths) * slab_voxels
-    return int(BYTES_AT_START + 4 * max(coarse_peak, slabs_peak))
+    kept = 1 + widths[0] + 2 * CLASSES_ASSUMED
+    coarse = _floats_per_voxel([*widths[1:], 0]) / 8
+    slab_voxels = min(2 * SLAB_VOXELS, voxels)  # with its halo
+    return int(BYTES_AT_START + 4 * ((kept + coarse) * voxels + _floats_per_voxel(widths) * slab_voxels))
 
 
 def _floats_per_voxel(widths: Sequence[int]) -> int:
@@ -47,25 +44,11 @@ def _floats_per_voxel(widths: Sequence[int]) -> int:
     return 2 * (first + second) + 2 * first + first + second
 
 
-def take_large_pages() -> None:
-    """Let PyTorch on Linux take large pages for large tensors, if nobody has decided otherwise.
-
-    A forward pass takes gigabytes from the system and gives them back, layer after layer, which costs a page fault for
-    every 4 kB of it. PyTorch reads the setting once, when it makes the process's first tensor, so one is made; if there
-    was one before, nothing changes. The environment is as before afterwards. For the main thread: others may be reading
-    the environment.
-    """
-    if sys.platform == "linux" and LARGE_PAGES not in os.environ:
-        os.environ[LARGE_PAGES] = "1"
-        try:
-            torch.zeros(1)
-        finally:
-            del os.environ[LARGE_PAGES]
-
-
 def free_bytes(device: str) -> int:
     """Free memory of a device in bytes; an assumption where the system does not tell."""
     if device.startswith("cuda"):
+        import torch
+
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     free = _free_system_bytes()
     return min(free, _free_container_bytes(free))

@@ -198,7 +198,7 @@ class UNet(nn.Module):
         return [top, *(resample_linearly(scores, x.shape[2:]) for scores in coarse_scores)], attention
 
     def below_full_resolution(self, pooled: Tensor) -> tuple[Tensor, list[Tensor], OrderedDict[str, Tensor]]:
-        """Everything but the first scale, whose parts need only a voxel's neighbours (``slabwise.py`` uses that).
+        """Everything but the first scale, whose parts need only a voxel's neighbours (``slabs.py`` uses that).
 
         Args:
             pooled: The first encoder block's output after pooling, (N, widths[0], D / 2, H / 2, W / 2).

@@ -1,6 +1,6 @@
 """The networks of ``network.py`` as OpenVINO graphs, built from their weights with OpenVINO's own operators.
 
-A forward pass is cut into three graphs, as ``slabwise.py`` explains: the first encoder block, all coarser scales, and
+A forward pass is cut into the three parts of ``slabs.py``: the first encoder block, all coarser scales, and
 the first decoder block with the output. Every spatial size is dynamic, so each is compiled once for all CTs. What is
 algebra in inference is done beforehand, in float64: batch norms are folded into convolutions, a gate's output and
 combining convolutions become one, and each deep-supervision head is merged with its part of the mixing convolution.

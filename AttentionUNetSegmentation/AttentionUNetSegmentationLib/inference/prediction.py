@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from ..errors import is_out_of_memory
 from ..monitor import Monitor
@@ -112,7 +111,8 @@ def predict(
             if fallback is None or not reason:
                 raise
         reports.append(f"{attempt}: {reason}; went on with {fallback}")
-        _free_device(attempt.device)
+        if backend is not None:
+            backend.free()
     raise RuntimeError("no way to run the network was planned")
 
 
@@ -224,15 +224,8 @@ def _region(sizes: Sequence[int]) -> tuple[slice, ...]:
 
 def _reason_to_fall_back(error: BaseException, device: str) -> str:
     """Why the next smaller way may help, or "" if the error has nothing to do with memory or the device."""
-    if is_out_of_memory(error) or isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return "out of memory"
     if device != "cpu" and isinstance(error, NotImplementedError):
         return "the device lacks an operation"
     return ""
-
-
-def _free_device(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-    elif device == "mps":
-        torch.mps.empty_cache()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..monitor import Monitor
 from .backends import Output
-from .network import ConvolutionBlock, Predictor, UNet
-from .slabwise import SlabwiseUNet
+from .network import ConvolutionBlock, Predictor, UNet, resample_linearly
+from .slabs import Ends, run_in_slabs
 from .stages import SLAB_WORK, StageGuard, network_work
 
 Network = TypeVar("Network", bound=nn.Module)
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # PyTorch's name for it
 
 
 class TorchBackend:
@@ -46,23 +51,31 @@ class TorchBackend:
         Raises:
             ValueError: If slabs are wanted of a predictor that is no network of ``network.py``.
         """
-        network: Predictor = _slabwise(self._network) if in_slabs else self._network
         x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
-        total = 0.0
-        if self._meta is not None:
-            total = network_work(_slabwise(self._meta) if in_slabs else self._meta, x.shape)
-
-        def on_work(done: float) -> None:
-            if total:
-                monitor.update(done / total)
-            else:
-                monitor.check()
-
         x = x.to(self.device, memory_format=torch.channels_last_3d)
-        with torch.inference_mode(), self._autocast(), StageGuard(on_work, self._slab_work()):
-            logits, attention = network(x)
+        if in_slabs:
+            if not isinstance(self._network, UNet):
+                raise ValueError(f"only U-Nets can run in slabs, got {type(self._network).__name__}")
+            with self._mode(lambda work: monitor.check()):
+                parts, attention = run_in_slabs(_Parts(self._network), x, monitor)
+            logits = torch.cat(parts, dim=2)
+        else:
+            total = network_work(self._meta, x.shape) if self._meta is not None else 0.0
+            with self._mode(lambda done: monitor.update(done / total) if total else monitor.check()):
+                logits, attention = self._network(x)
         monitor.check()
         return _to_numpy(logits), {name: _to_numpy(alpha)[0] for name, alpha in attention.items()}
+
+    @contextmanager
+    def _mode(self, on_work: Callable[[float], None]) -> Iterator[None]:
+        """How the network is run: without gradients, in the device's precision, interruptible."""
+        slab_work = SLAB_WORK if self.device == "cpu" else 0.0
+        with torch.inference_mode(), self._autocast(), StageGuard(on_work, slab_work):
+            yield
+
+    def free(self) -> None:
+        """See ``Backend``."""
+        free_gpu()
 
     def _autocast(self) -> Any:
         if not self.device.startswith("cuda"):
@@ -70,14 +83,37 @@ class TorchBackend:
         half = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         return torch.autocast("cuda", dtype=half)
 
-    def _slab_work(self) -> float:
-        return SLAB_WORK if self.device == "cpu" else 0.0
+
+class _Parts:
+    """See ``slabs.Parts``."""
+
+    def __init__(self, network: UNet) -> None:
+        self._network = network
+
+    def encoder(self, image: Tensor, kept: Ends, pooled: Ends) -> tuple[Tensor, Tensor]:
+        features = self._network.encoder[0](image)
+        return _slices(features, kept), F.max_pool3d(_slices(features, pooled), kernel_size=2)
+
+    def coarser_scales(self, pooled: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], Mapping[str, Tensor]]:
+        return self._network.below_full_resolution(torch.cat(list(pooled), dim=2))
+
+    def decoder(
+        self, skip: Tensor, features: Tensor, upsampled: Ends, kept: Ends, scores: Sequence[tuple[Tensor, Ends]]
+    ) -> Tensor:
+        size = skip.shape[3:]
+        top = self._network.full_resolution_scores(skip, _upsampled(features, size, upsampled))
+        coarse = [_upsampled(part, size, ends) for part, ends in scores]
+        return self._network.mix(torch.cat([_slices(top, kept), *coarse], dim=1))
 
 
-def _slabwise(network: Predictor) -> SlabwiseUNet:
-    if not isinstance(network, UNet):
-        raise ValueError(f"only U-Nets can run in slabs, got {type(network).__name__}")
-    return SlabwiseUNet(network)
+def _slices(x: Tensor, ends: Ends) -> Tensor:
+    return x[:, :, ends[0] : ends[1]]
+
+
+def _upsampled(x: Tensor, in_plane: Sequence[int], ends: Ends) -> Tensor:
+    """Slices of ``x`` when it is upsampled by the same factor along every axis."""
+    factor = in_plane[0] // x.shape[3]
+    return _slices(resample_linearly(x, (x.shape[2] * factor, *in_plane)), ends)
 
 
 def fold_batch_norm(network: Network) -> Network:
@@ -98,3 +134,27 @@ def _folded(convolution: nn.Conv3d, norm: nn.BatchNorm3d | nn.Identity) -> nn.Co
 
 def _to_numpy(x: Tensor) -> np.ndarray:
     return x[0].float().cpu().contiguous().numpy()
+
+
+def free_gpu() -> None:
+    """Give back the GPU's memory that PyTorch keeps for itself."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def take_large_pages() -> None:
+    """Let PyTorch on Linux take large pages for large tensors, if nobody has decided otherwise.
+
+    A forward pass takes gigabytes from the system and gives them back, layer after layer, which costs a page fault for
+    every 4 kB of it. PyTorch reads the setting once, when it makes the process's first tensor, so one is made; if there
+    was one before, nothing changes. The environment is as before afterwards. For the main thread: others may be reading
+    the environment.
+    """
+    if sys.platform == "linux" and LARGE_PAGES not in os.environ:
+        os.environ[LARGE_PAGES] = "1"
+        try:
+            torch.zeros(1)
+        finally:
+            del os.environ[LARGE_PAGES]

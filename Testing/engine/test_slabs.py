@@ -1,0 +1,87 @@
+"""Both backends, in slabs of any thickness, against the network as it is."""
+
+import numpy as np
+import pytest
+import torch
+
+from AttentionUNetSegmentationLib.inference import slabs
+from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
+from AttentionUNetSegmentationLib.inference.openvino_backend import OpenVinoBackend
+from AttentionUNetSegmentationLib.inference.torch_backend import TorchBackend
+from AttentionUNetSegmentationLib.monitor import Monitor
+
+NETWORKS = {
+    "paper": lambda: AttentionUNet(widths=(2, 4, 4, 4, 4)),
+    "one sub-gate, gating convolution": lambda: AttentionUNet(widths=(2, 3, 4), num_subgates=1, gating_conv=True),
+    "three sub-gates, gating convolution": lambda: AttentionUNet(1, 3, (3, 4, 5, 6), 3, gating_conv=True),
+    "no gate": lambda: AttentionUNet(widths=(2, 3)),
+    "seven classes": lambda: AttentionUNet(num_classes=7, widths=(16, 20, 24)),
+    "U-Net": lambda: UNet(widths=(2, 4, 4, 4, 4)),
+    "U-Net of two scales": lambda: UNet(num_classes=2, widths=(2, 3)),
+}
+BACKENDS = {
+    "torch": TorchBackend,
+    "openvino": lambda network: OpenVinoBackend({name: x.numpy() for name, x in network.state_dict().items()}),
+}
+
+
+def trained(network: UNet) -> UNet:
+    """Evaluation mode, with batch norms that do something."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    return network.eval()
+
+
+def in_slabs_of(thickness, backend, image, monkeypatch):
+    monkeypatch.setattr(slabs.run_in_slabs, "__defaults__", (thickness * image[0].size,))
+    return backend.run(image, Monitor(), in_slabs=True)
+
+
+@pytest.mark.parametrize("thickness", [2, 6, 16, 64])
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slabs_give_the_networks_own_figures(backend, network, thickness, monkeypatch):
+    torch.manual_seed(0)
+    module = trained(NETWORKS[network]())
+    image = np.random.default_rng(0).normal(size=(48, 16, 32)).astype(np.float32)
+    with torch.inference_mode():
+        expected, expected_attention = module(torch.from_numpy(image)[None, None])
+    logits, attention = in_slabs_of(thickness, BACKENDS[backend](module), image, monkeypatch)
+    scale = float(expected.abs().max())
+    np.testing.assert_allclose(logits, expected[0].numpy(), rtol=0, atol=1e-5 * scale)
+    assert list(attention) == list(expected_attention)
+    for name, alpha in attention.items():
+        np.testing.assert_allclose(alpha, expected_attention[name][0, 0].numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_slab_sees_exactly_its_halo(backend, monkeypatch):
+    """A change in one slice reaches as far as it does in the network, and no less."""
+    torch.manual_seed(0)
+    network = trained(UNet(widths=(2, 3)))
+    image = np.random.default_rng(0).normal(size=(32, 8, 8)).astype(np.float32)
+    changed = image.copy()
+    changed[15] += 5
+    whole = TorchBackend(network)
+    expected = np.abs(whole.run(changed, Monitor())[0] - whole.run(image, Monitor())[0]).max(axis=(0, 2, 3))
+    ways = [in_slabs_of(2, BACKENDS[backend](network), array, monkeypatch)[0] for array in (changed, image)]
+    np.testing.assert_allclose(np.abs(ways[0] - ways[1]).max(axis=(0, 2, 3)), expected, rtol=1e-3, atol=1e-5)
+    assert 4 < (expected > 1e-5).sum() < 32
+
+
+def test_several_input_channels_fit_the_graphs():
+    torch.manual_seed(0)
+    network = trained(AttentionUNet(in_channels=2, widths=(2, 4, 4)))
+    x = torch.randn(1, 2, 16, 8, 8)
+    backend = BACKENDS["openvino"](network)
+    with torch.inference_mode():
+        expected, _ = network(x)
+    from AttentionUNetSegmentationLib.inference.openvino_backend import _Parts
+
+    parts = _Parts(backend._requests, backend._attention_names, Monitor())
+    logits, _ = slabs.run_in_slabs(parts, x.numpy(), Monitor())
+    np.testing.assert_allclose(logits[0], expected.numpy(), rtol=0, atol=1e-5 * float(expected.abs().max()))
