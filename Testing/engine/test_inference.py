@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from AttentionUNetSegmentationLib.inference import memory
+from AttentionUNetSegmentationLib.inference import devices, memory
 from AttentionUNetSegmentationLib.inference import prediction as inference
-from AttentionUNetSegmentationLib.inference.backends import OpenVinoBackend, TorchBackend, choose_backend, choose_device
+from AttentionUNetSegmentationLib.inference.devices import choose_backend, choose_device
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet
 from AttentionUNetSegmentationLib.inference.prediction import Attempt, plan, predict
+from AttentionUNetSegmentationLib.inference.torch_backend import TorchBackend
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
 from support import phantoms
 
@@ -65,20 +66,6 @@ def test_folded_batch_norms_give_the_networks_own_figures():
         np.testing.assert_allclose(alpha, expected_attention[name][0, 0].numpy(), atol=1e-6)
 
 
-@pytest.mark.slow
-def test_open_vino_gives_the_same_figures():
-    pytest.importorskip("openvino", reason="the optional package openvino is not installed")
-    network = small_network()
-    image = np.random.default_rng(0).normal(size=(32, 16, 48)).astype(np.float32)
-    expected, expected_attention = TorchBackend(network).run(image, Monitor())
-    logits, attention = OpenVinoBackend(network).run(image, Monitor())
-    assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
-    assert list(attention) == list(expected_attention)
-    for name, alpha in attention.items():
-        np.testing.assert_allclose(alpha, expected_attention[name], atol=1e-5)
-
-
-@pytest.mark.slow
 def test_results_are_the_same_every_time():
     image = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
     first, second = (predict(image, backend_of(small_network()), "cpu", WIDTHS, Monitor()) for _ in range(2))
@@ -99,6 +86,9 @@ class Failing:
             raise self.errors.pop(0)
         return np.zeros((2, *image.shape), np.float32), {}
 
+    def free(self):
+        self.freed = True
+
 
 @pytest.mark.parametrize(
     "error",
@@ -110,32 +100,30 @@ class Failing:
 )
 def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
-    errors = [error] * 5
+    errors = [error] * 4
     made = []
 
     def make(device):
         made.append(Failing(device, errors))
         return made[-1]
 
-    monkeypatch.setattr(inference, "_free_device", lambda device: None)
     result = predict(np.zeros((32, 32, 256), np.float32), make, "cuda", WIDTHS, Monitor(), slabs=True)
     assert [backend.device for backend in made] == ["cuda", "cpu"]
     whole = (32, 32, 256)
     assert made[0].shapes == [(whole, False), (whole, True), ((32, 32, 192), True), ((32, 32, 160), True)]
-    assert made[1].shapes == [(whole, False), (whole, True)]
+    assert made[0].freed
+    assert made[1].shapes == [(whole, True)]
     assert result.how == Attempt("cpu", None, in_slabs=True)
     assert result.reports == [
         "one pass on cuda: out of memory; went on with one pass in slabs on cuda",
         "one pass in slabs on cuda: out of memory; went on with tiles of 192 voxels in slabs on cuda",
         "tiles of 192 voxels in slabs on cuda: out of memory; went on with tiles of 160 voxels in slabs on cuda",
-        "tiles of 160 voxels in slabs on cuda: out of memory; went on with one pass on cpu",
-        "one pass on cpu: out of memory; went on with one pass in slabs on cpu",
+        "tiles of 160 voxels in slabs on cuda: out of memory; went on with one pass in slabs on cpu",
     ]
 
 
 def test_a_device_without_room_for_the_weights_is_left_for_the_cpu(monkeypatch):
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
-    monkeypatch.setattr(inference, "_free_device", lambda device: None)
 
     def make(device):
         if device == "cuda":
@@ -154,11 +142,10 @@ def test_a_backend_that_cannot_run_in_slabs_is_never_asked_to(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [None, 32])
-def test_slabs_and_one_go_give_the_same_figures(tile, monkeypatch):
+def test_slabs_and_one_go_give_the_same_figures(tile):
     network = small_network()
     image = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
     expected = predict(image, backend_of(network), "cpu", WIDTHS, Monitor(), tile=tile)
-    monkeypatch.setattr(inference, "forward_bytes", lambda widths, shape, in_slabs: 0 if in_slabs else 1 << 60)
     result = predict(image, backend_of(network), "cpu", WIDTHS, Monitor(), tile=tile, slabs=True)
     assert result.how == Attempt("cpu", tile, in_slabs=True)
     np.testing.assert_allclose(result.logits, expected.logits, atol=1e-5 * np.abs(expected.logits).max())
@@ -173,22 +160,22 @@ def test_other_errors_are_not_swallowed():
 
 
 def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
-    shape = (256, 256, 256)
-    one_pass = memory.forward_bytes(WIDTHS, shape)
+    widths, shape = (16, 32, 64, 128, 256), (256, 256, 256)
+    one_pass = memory.forward_bytes(widths, shape)
     monkeypatch.setattr(inference, "free_bytes", lambda device: one_pass)  # only 80 % of it may be planned for
-    attempts, reports = plan(shape, "cpu", WIDTHS, slabs=True)
-    assert attempts[0] == Attempt("cpu", None, in_slabs=True)
-    assert "one pass on cpu needs about" in reports[0]
-    assert reports[0].endswith("went on with one pass in slabs on cpu")
-    smallest = memory.forward_bytes(WIDTHS, (160, 160, 160), in_slabs=True)
+    attempts, reports = plan(shape, "cuda", widths, slabs=True)
+    assert attempts[0] == Attempt("cuda", None, in_slabs=True)
+    assert "one pass on cuda needs about" in reports[0]
+    assert reports[0].endswith("went on with one pass in slabs on cuda")
+    smallest = memory.forward_bytes(widths, (160, 160, 160), in_slabs=True)
     monkeypatch.setattr(inference, "free_bytes", lambda device: smallest / 0.8)
-    attempts, reports = plan(shape, "cpu", WIDTHS, slabs=True)
+    attempts, reports = plan(shape, "cpu", widths, slabs=True)
     assert attempts == [Attempt("cpu", 160, in_slabs=True)]
-    ways = ["one pass on cpu", "one pass in slabs on cpu", "tiles of 192 voxels in slabs on cpu"]
+    ways = ["one pass in slabs on cpu", "tiles of 192 voxels in slabs on cpu"]
     assert [report.split(" needs")[0] for report in reports] == ways
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 20)
     with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on cpu needs about"):
-        plan(shape, "cpu", WIDTHS, slabs=True)
+        plan(shape, "cpu", widths, slabs=True)
 
 
 def test_slabs_need_a_third_of_the_memory():
@@ -231,7 +218,7 @@ def test_no_stage_of_the_real_network_blocks_longer_than_two_seconds():
     assert max(np.diff(asked)) < 2.0
 
 
-def test_devices_and_backends_are_checked():
+def test_devices_and_backends_are_checked(monkeypatch):
     assert choose_device("cpu") == "cpu"
     with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, mps, got 'tpu'"):
         choose_device("tpu")
@@ -240,6 +227,12 @@ def test_devices_and_backends_are_checked():
             choose_device("cuda")
     with pytest.raises(ValueError, match="runs on the CPU only"):
         choose_backend("openvino", "cuda")
+    assert choose_backend("auto", "cpu") == "openvino"
+    monkeypatch.setattr(devices, "has_openvino", lambda: False)
     assert choose_backend("auto", "cpu") == "torch"
+    assert choose_backend("auto", "cuda") == "torch"
+    monkeypatch.setattr(devices, "has_torch", lambda: False)
+    with pytest.raises(ValueError, match="needs OpenVINO"):
+        choose_backend("auto", "cpu")
     assert choose_device("auto", "openvino") == "cpu"
     assert choose_device("cpu:0") == "cpu"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from AttentionUNetSegmentationLib.atomic import sha256_of
-from AttentionUNetSegmentationLib.inference import memory
+from AttentionUNetSegmentationLib.inference import torch_backend
 from AttentionUNetSegmentationLib.models import store as model_store
 from AttentionUNetSegmentationLib.models.description import ModelError, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import add_model, build_network, load_model, save_model
@@ -304,7 +304,7 @@ def test_quality_is_one_line_of_measured_figures():
 
 COUNT_FAULTS = """
 import mmap, resource, torch
-from AttentionUNetSegmentationLib.inference.memory import take_large_pages
+from AttentionUNetSegmentationLib.inference.torch_backend import take_large_pages
 
 def faults(action):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -326,8 +326,8 @@ print(faults(touch), faults(lambda: torch.ones(128 << 18)))
 def test_large_tensors_take_large_pages_unless_the_user_decided_otherwise(setting, are_large):
     if sys.platform != "linux":
         pytest.skip("PyTorch takes large pages on Linux only")
-    environment = {name: value for name, value in os.environ.items() if name != memory.LARGE_PAGES}
-    environment |= {memory.LARGE_PAGES: setting} if setting else {}
+    environment = {name: value for name, value in os.environ.items() if name != torch_backend.LARGE_PAGES}
+    environment |= {torch_backend.LARGE_PAGES: setting} if setting else {}
     command = [sys.executable, "-c", COUNT_FAULTS]
     output = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     possible, faults = map(int, output.split())
@@ -338,9 +338,9 @@ def test_large_tensors_take_large_pages_unless_the_user_decided_otherwise(settin
 
 
 def test_taking_large_pages_leaves_the_environment_as_it_was(monkeypatch):
-    monkeypatch.delenv(memory.LARGE_PAGES, raising=False)
-    memory.take_large_pages()
-    assert memory.LARGE_PAGES not in os.environ
-    monkeypatch.setenv(memory.LARGE_PAGES, "0")
-    memory.take_large_pages()
-    assert os.environ[memory.LARGE_PAGES] == "0"
+    monkeypatch.delenv(torch_backend.LARGE_PAGES, raising=False)
+    torch_backend.take_large_pages()
+    assert torch_backend.LARGE_PAGES not in os.environ
+    monkeypatch.setenv(torch_backend.LARGE_PAGES, "0")
+    torch_backend.take_large_pages()
+    assert os.environ[torch_backend.LARGE_PAGES] == "0"

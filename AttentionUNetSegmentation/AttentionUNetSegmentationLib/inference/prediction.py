@@ -1,6 +1,6 @@
 """A whole volume through the network: in one pass where it fits, else with less memory.
 
-When memory runs out, the next smaller way is tried: one pass, one pass in slabs (the same result, somewhat slower),
+When memory runs out, the next smaller way is tried: one pass (on a GPU), one pass in slabs (the same result),
 overlapping tiles in slabs, smaller tiles, the CPU. Every such step is reported. Which way is tried first follows from
 an estimate, before anything is computed.
 """
@@ -30,7 +30,7 @@ class Attempt:
     Attributes:
         device: Where.
         tile: Longest edge of a tile in voxels; None for one pass.
-        in_slabs: Whether full resolution is computed in slabs (``slabwise.py``).
+        in_slabs: Whether full resolution is computed in slabs (``slabs.py``).
     """
 
     device: str
@@ -160,13 +160,10 @@ def plan(
 
 
 def _ways(device: str, tile: int | None, slabs: bool) -> list[Attempt]:
-    """What may be tried on a device, from the most memory to the least."""
-    if tile is None:
-        whole = [Attempt(device, None), *([Attempt(device, None, True)] if slabs else [])]
-        return whole + [Attempt(device, edge, slabs) for edge in TILE_EDGES]
-    edges = [edge for edge in TILE_EDGES if edge < tile]
-    smaller = [Attempt(device, edge, slabs) for edge in edges]
-    return [Attempt(device, tile), *([Attempt(device, tile, True)] if slabs else []), *smaller]
+    """What may be tried on a device, from the most memory to the least; a CPU gains nothing by leaving slabs out."""
+    first = [False, True] if slabs and device != "cpu" else [slabs]
+    edges = TILE_EDGES if tile is None else [edge for edge in TILE_EDGES if edge < tile]
+    return [Attempt(device, tile, in_slabs) for in_slabs in first] + [Attempt(device, edge, slabs) for edge in edges]
 
 
 def pad_to_multiple(image: np.ndarray, divisor: int) -> np.ndarray:
