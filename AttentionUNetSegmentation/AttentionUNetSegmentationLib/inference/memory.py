@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .backends import SLAB_VOXELS
+from .backends import HALO, SLAB_VOXELS
 
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
 CLASSES_ASSUMED = 4
@@ -35,7 +35,7 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
         return int(BYTES_AT_START + 4 * _floats_per_voxel(widths) * voxels)
     kept = 1 + widths[0] + 2 * CLASSES_ASSUMED
     coarse = _floats_per_voxel([*widths[1:], 0]) / 8
-    slab_voxels = min(2 * SLAB_VOXELS, voxels)  # with its halo
+    slab_voxels = min(SLAB_VOXELS + 2 * HALO * voxels / shape[0], voxels)
     return int(BYTES_AT_START + 4 * ((kept + coarse) * voxels + _floats_per_voxel(widths) * slab_voxels))
 
 

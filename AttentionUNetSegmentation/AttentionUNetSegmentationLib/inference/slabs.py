@@ -1,4 +1,4 @@
-"""One pass over a whole volume in which full resolution is computed in slabs of slices, in a third of the memory.
+"""One pass over a whole volume in which full resolution is computed in slabs of slices, in half the memory.
 
 Most memory of a forward pass is taken by full resolution. A voxel of the first encoder or decoder block depends on
 its neighbours up to two voxels away only, so those blocks can be computed slab by slab with two slices more on either
