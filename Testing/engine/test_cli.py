@@ -36,6 +36,7 @@ def test_one_input_writes_into_the_folder_itself(tiny_model, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "overview.png" in output
     assert "pancreas" in output
+    assert "s (CPU, torch; the network " in output and report["provenance"]["device"] == "cpu"
 
 
 def test_labels_keep_the_inputs_geometry(tiny_model, tmp_path):

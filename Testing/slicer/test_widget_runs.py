@@ -20,7 +20,7 @@ def test_a_click_segments(widget, done):
     status = widget.ui.statusLabel.text
     seconds = float(widget._parameterNode.outputSegmentation.GetAttribute("AttentionUNet.seconds"))
     assert seconds > 0  # may be less than the tenth that the line shows
-    assert status == f"{seconds:.1f} s on cpu, model abdomen-ct {model_version()}"
+    assert status == f"{seconds:.1f} s on CPU, model abdomen-ct {model_version()}"
     assert "spleen: not found" in widget.ui.warningsLabel.text
     assert widget.ui.segmentButton.enabled and not widget.ui.cancelButton.enabled
     assert widget.ui.outputSelector.currentNode() is done

@@ -97,7 +97,7 @@ def evaluation(tmp_path, columns=("A",), **changes) -> Evaluation:
     cases, name = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 1))
     system = NetworkSystem(threshold_model(), CPU)
     outcomes = [CaseMeasurement(title, case, measure_case(system, case)) for title in columns for case in cases]
-    infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "cpu, 2 threads, torch")) for title in columns]
+    infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "CPU, 2 threads, torch")) for title in columns]
     return Evaluation(name, infos, outcomes, **changes)
 
 
@@ -115,7 +115,7 @@ def test_published_systems_stand_beside(tmp_path):
     assert lines["Forward pass, 160 x 160 x 96"][:3] == ["1.500 s", "0.167 s", "0.179 s"]
     assert lines["Data"][:2] == ["balls (1 case)", "CT-150"]
     assert lines["Source"][:2] == ["measured here", "Oktay et al. 2018, arXiv:1804.03999, table 1"]
-    assert "A: forward pass: median of 3 runs after one to warm up, cpu, 2 threads, torch." in text
+    assert "A: forward pass: median of 3 runs after one to warm up, CPU, 2 threads, torch." in text
     assert "no comparison of networks" in text
     assert "- A: a test." in text
 
@@ -159,7 +159,7 @@ def test_forward_time_names_its_device(tmp_path):
     timed = forward_time(system, 2, (16, 32, 16))
     assert timed.runs == 2
     assert timed.seconds > 0
-    assert re.fullmatch(r"cpu, \d+ threads?, torch", timed.where)
+    assert re.fullmatch(r"CPU, \d+ threads?, torch", timed.where)
     assert system.parameters == sum(p.numel() for p in phantoms.model().network.parameters())
     with pytest.raises(ValueError, match="timing needs at least one run, got 0"):
         forward_time(system, 0)
@@ -254,6 +254,6 @@ def test_json_holds_no_nan(tmp_path):
     text = evaluation_json(evaluation(tmp_path, ["A", "B"]))
     content = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert content["systems"][0]["summary"]["pancreas"]["dice"]["std"] is None
-    assert content["systems"][1]["forward_time"] == {"seconds": 1.5, "runs": 3, "where": "cpu, 2 threads, torch"}
+    assert content["systems"][1]["forward_time"] == {"seconds": 1.5, "runs": 3, "where": "CPU, 2 threads, torch"}
     assert np.isfinite(content["systems"][0]["cases"][0]["seconds"])
     assert content["comparisons"][0]["refusal"] == "fewer than 6 pairs (1)"

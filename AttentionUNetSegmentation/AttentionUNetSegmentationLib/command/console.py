@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..devices import device_name
 from ..models.description import ModelSpec
 from ..models.store import InstalledModel
 from ..monitor import ProgressCallback
@@ -80,7 +81,7 @@ def _print_case(console: Any, case: Case, report: Mapping[str, Any]) -> None:
         table.add_row(escape(organ["name"]), _volume_text(organ), mean)
     console.print(table)
     seconds = report["provenance"]["seconds"]
-    device = f"{report['provenance']['device']}, {report['provenance']['backend']}"
+    device = f"{device_name(report['provenance']['device'])}, {report['provenance']['backend']}"
     network = seconds.get("running the network", 0.0)
     console.print(f"{seconds['total']:.1f} s ({device}; the network {network:.1f} s)", highlight=False)
     console.print(f"picture: {case.folder / 'overview.png'}", highlight=False, soft_wrap=True, markup=False)

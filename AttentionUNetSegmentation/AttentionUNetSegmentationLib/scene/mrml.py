@@ -17,6 +17,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from ..devices import device_name
 from ..imaging.measures import organ_boxes
 from ..volume import Box, Grid, OrganMask, OrganMeasure, Segmentation, Volume, triple
 
@@ -244,12 +245,12 @@ def read_json(node: slicer.vtkMRMLNode, attribute: str, otherwise: Any) -> Any:
 
 
 def result_line(node: slicer.vtkMRMLSegmentationNode | None) -> str:
-    """How a result came about: "17.3 s on cpu, model abdomen-ct 0.1.0"; "" if it is none of this module."""
+    """How a result came about: "17.3 s on CPU, model abdomen-ct 0.1.0"; "" if it is none of this module."""
     if node is None or not node.GetAttribute(PREFIX + "model"):
         return ""
     keys = ("seconds", "device", "model", "model_version")
     seconds, device, model, version = (node.GetAttribute(PREFIX + key) or "" for key in keys)
-    return f"{float(seconds or 'nan'):.1f} s on {device}, model {model} {version}"
+    return f"{float(seconds or 'nan'):.1f} s on {device_name(device)}, model {model} {version}"
 
 
 def result_notes(node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
