@@ -1,4 +1,7 @@
-"""Warnings: what does not look like a CT of the abdomen going in, and what does not look like organs coming out."""
+"""Warnings: what does not look like a CT of the abdomen going in, and what does not look like organs coming out.
+
+What is compared with a limit is rounded as it is shown, so that no warning contradicts itself.
+"""
 
 from __future__ import annotations
 
@@ -40,20 +43,25 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
         if label.caution:
             warnings.append(f"{label.name}: {label.caution}")
         total_ml = sum(measure.volume_ml for measure in found)
-        if label.plausible_ml and not label.plausible_ml[0] <= total_ml <= label.plausible_ml[1]:
+        if label.plausible_ml and not _within(total_ml, label.plausible_ml):
             low, high = label.plausible_ml
             source = f" ({label.plausible_source})" if label.plausible_source else ""
             warnings.append(f"{label.name}: {total_ml:.0f} ml lies outside the usual {low:.0f}-{high:.0f} ml{source}")
         hu_ml = sum(measure.mean_hu * measure.volume_ml for measure in found if measure.mean_hu is not None)
         mean_hu = hu_ml / total_ml
-        if label.trained_hu and not label.trained_hu[0] <= mean_hu <= label.trained_hu[1]:
+        if label.trained_hu and not _within(mean_hu, label.trained_hu):
             low, high = label.trained_hu
             warnings.append(
                 f"{label.name}: its mean of {mean_hu:.0f} HU lies outside {low:.0f}-{high:.0f} HU of training"
             )
-        if _touches_edge(result.labels, values, volume):
-            warnings.append(f"{label.name}: reaches the edge of the field of view, so its volume is incomplete")
+        edges = _edges_touched(result.labels, values, volume)
+        if edges:
+            warnings.append(f"{label.name}: reaches the edge of {' and of '.join(edges)}, so its volume is incomplete")
     return warnings
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return round(limits[0]) <= round(value) <= round(limits[1])
 
 
 def _modality_warnings(volume: Volume) -> list[str]:
@@ -78,23 +86,27 @@ def _intensity_warnings(voxels: np.ndarray) -> list[str]:
 
 def _geometry_warnings(volume: Volume) -> list[str]:
     warnings = []
-    spacing = max(volume.spacing_mm)
+    spacing = round(max(volume.spacing_mm), 1)
     if spacing > MAX_SPACING_MM:
         warnings.append(
             f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
         )
-    height_mm = float(np.ptp(volume.grid.edges_ras_mm()[:, 2]))
+    height_mm = round(float(np.ptp(volume.grid.edges_ras_mm()[:, 2])))
     if height_mm < MIN_HEIGHT_MM:
-        warnings.append(f"the scan covers only {height_mm:.0f} mm from top to bottom; organs are seen in part")
+        what = "region of interest" if volume.cut_faces else "scan"
+        warnings.append(f"the {what} covers only {height_mm} mm from top to bottom; organs are seen in part")
     return warnings
 
 
-def _touches_edge(labels: np.ndarray, values: list[int], volume: Volume) -> bool:
+def _edges_touched(labels: np.ndarray, values: list[int], volume: Volume) -> list[str]:
+    """What ends where an organ reaches the volume's edge: the field of view, the region of interest, or both."""
+    faces = {(axis, end): labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)}
+    cut = [face for where, face in faces.items() if where in volume.cut_faces]
+    scanned = [face for where, face in faces.items() if where not in volume.cut_faces]
     if volume.valid_region is not None:
-        rim = ~volume.valid_region.contains(volume.grid, margin_vox=-0.5)
-        return bool(np.isin(labels[rim], values).any())
-    faces = (labels.take(index, axis=axis) for axis in range(3) for index in (0, -1))
-    return any(bool(np.isin(face, values).any()) for face in faces)
+        scanned = [labels[~volume.valid_region.contains(volume.grid, margin_vox=-0.5)]]
+    edges = {"the field of view": scanned, "the region of interest": cut}
+    return [name for name, parts in edges.items() if any(bool(np.isin(part, values).any()) for part in parts)]
 
 
 def field_of_view_warnings(volume: Volume) -> list[str]:

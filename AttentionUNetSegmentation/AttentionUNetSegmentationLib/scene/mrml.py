@@ -147,9 +147,14 @@ def fit_roi(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeN
 
 
 def crop_volume(volume: Volume, box: Box) -> Volume:
-    """A copy of the part of a volume inside a box."""
+    """A copy of the part of a volume inside a box, which knows where the box cuts it."""
+    cut_faces = [(axis, 0) for axis, part in enumerate(box) if part.start > 0]
+    cut_faces += [(axis, -1) for axis, part in enumerate(box) if part.stop < volume.voxels.shape[axis]]
     return dataclasses.replace(
-        volume, voxels=np.ascontiguousarray(volume.voxels[box]), ijk_to_ras=volume.grid.crop_to(box).ijk_to_ras
+        volume,
+        voxels=np.ascontiguousarray(volume.voxels[box]),
+        ijk_to_ras=volume.grid.crop_to(box).ijk_to_ras,
+        cut_faces=tuple(cut_faces),
     )
 
 
