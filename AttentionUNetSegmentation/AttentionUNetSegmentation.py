@@ -69,7 +69,7 @@ class AttentionUNetSegmentationParameterNode:
     allFrames: bool = False
     gate: str = "none"
     attentionOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    attentionThreshold: Annotated[FloatRange, RangeBounds(0, 1), Default(FloatRange(0, 1))]
+    attentionThreshold: Annotated[FloatRange, RangeBounds(0, 1), Default(FloatRange(0.1, 1))]
     linkViews: bool = True
 
     if TYPE_CHECKING:  # what the decorator adds
