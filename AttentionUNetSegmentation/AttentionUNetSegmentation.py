@@ -37,9 +37,8 @@ class AttentionUNetSegmentation(ScriptedLoadableModule):
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.contributors = ["The SlicerAttentionUNet authors"]
         self.parent.helpText = _(
-            "Segments pancreas, spleen and kidneys on abdominal CT with a 3D Attention U-Net, and shows over the CT "
-            "what each attention gate passed on. Choose a CT, click <b>Segment</b>, then choose a gate. Research use "
-            "only, not for diagnosis."
+            "Segments pancreas, spleen and kidneys on abdominal CT with a 3D Attention U-Net, and shows what each gate "
+            "passed on. Choose a CT, click <b>Segment</b>, then choose a gate. Research use only, not for diagnosis."
         )
         self.parent.acknowledgementText = _(
             "Oktay O, Schlemper J, Le Folgoc L, et al.: Attention U-Net: Learning Where to Look for the Pancreas. "
@@ -63,6 +62,7 @@ class AttentionUNetSegmentationParameterNode:
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     roi: slicer.vtkMRMLMarkupsROINode
     colorMap: slicer.vtkMRMLColorNode
+    abdomenWindow: bool = True
     model: str = ""
     device: Annotated[str, Choice(list(DEVICES))] = "Auto"
     probabilities: bool = False

@@ -127,7 +127,8 @@ def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
     assert result.reports == [
         "one pass on CUDA GPU: out of memory; went on with one pass in slabs on CUDA GPU",
         "one pass in slabs on CUDA GPU: out of memory; went on with tiles of 192 voxels in slabs on CUDA GPU",
-        "tiles of 192 voxels in slabs on CUDA GPU: out of memory; went on with tiles of 160 voxels in slabs on CUDA GPU",
+        "tiles of 192 voxels in slabs on CUDA GPU: out of memory; "
+        "went on with tiles of 160 voxels in slabs on CUDA GPU",
         "tiles of 160 voxels in slabs on CUDA GPU: out of memory; went on with one pass on CPU",
         "one pass on CPU: out of memory; went on with one pass in slabs on CPU",
     ]

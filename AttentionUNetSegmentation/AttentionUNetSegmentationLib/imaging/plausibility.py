@@ -9,8 +9,6 @@ import numpy as np
 
 from ..models.description import ModelSpec
 from ..volume import Segmentation, Volume
-from .preprocessing import network_grid
-from .resampling import resample
 
 MAX_SPACING_MM = 5.0
 MIN_HEIGHT_MM = 60.0
@@ -26,6 +24,11 @@ VIEW_SPACING_MM = 6.0
 def input_warnings(volume: Volume) -> list[str]:
     """What about a volume makes it unlikely to be a CT of the abdomen, one sentence each."""
     return [*_modality_warnings(volume), *_intensity_warnings(volume.voxels), *_geometry_warnings(volume)]
+
+
+def is_ct_in_hu(volume: Volume) -> bool:
+    """Whether neither the modality nor the intensities speak against a CT in HU."""
+    return not _modality_warnings(volume) and not _intensity_warnings(volume.voxels)
 
 
 def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> list[str]:
@@ -114,6 +117,9 @@ def field_of_view_warnings(volume: Volume) -> list[str]:
 
     A coarse look, without the network: slices of 6 mm, the body is what is denser than fat, or lung.
     """
+    from .preprocessing import network_grid
+    from .resampling import resample  # needs PyTorch, which the panel does without before the first run
+
     hu = resample(volume.voxels, volume.grid, network_grid(volume.grid, (VIEW_SPACING_MM,) * 3))
     body = hu > -150
     lung = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
