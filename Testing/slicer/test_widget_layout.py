@@ -9,8 +9,8 @@ WIDTH = 700
 
 
 def place(widget, width):
-    """Give the panel a width and plenty of height."""
-    widget.parent.resize(width, 1400)
+    """Give the panel a width, and the height that it needs, as the application's scroll area does."""
+    widget.parent.resize(width, widget.parent.heightForWidth(width))
     widget.parent.show()
     slicer_host.process_events(0.05)
 
@@ -26,6 +26,9 @@ def test_attention_is_visible_without_scrolling_after_a_run(qt, widget, done):
     place(widget, WIDTH)
     assert widget.parent.width == WIDTH
     assert widget.ui.organTable.rowCount == 4 and widget.ui.warningsLabel.text.count("\u26a0") >= 3
+    assert not widget.ui.organTable.verticalScrollBar().isVisible()
+    for label in (widget.ui.gateInfoLabel, widget.ui.attentionShareLabel, widget.ui.attentionNoteLabel):
+        assert label.height >= label.heightForWidth(label.width)
     assert attention_ends_at(widget, qt) < 760 - 100  # fonts and margins of the application may be larger
 
 
@@ -35,7 +38,7 @@ def test_the_table_is_as_high_as_its_rows(widget):
         table.setRowCount(count)
         place(widget, WIDTH)
         rows = sum(table.rowHeight(row) for row in range(count))
-        assert table.viewport().height == pytest.approx(rows, abs=2)
+        assert table.viewport().height == pytest.approx(rows, abs=2) and not table.verticalScrollBar().isVisible()
     table.setRowCount(60)
     place(widget, WIDTH)
     assert table.height <= 230  # then it scrolls

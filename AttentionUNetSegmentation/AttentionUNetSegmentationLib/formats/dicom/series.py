@@ -70,7 +70,7 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
     gaps = np.diff(heights)
     gap = float(np.median(gaps))
     _check_straight(positions, heights)
-    if gaps.max() > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):
+    if round(gaps.max(), 2) > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):  # headers are rounded
         after = scan[int(gaps.argmax())].path.name
         raise ValueError(f"slices are missing, a hole of {gaps.max():.1f} mm between {after} and the next")
     voxels = _read_pixels(scan)
