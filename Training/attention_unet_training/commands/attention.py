@@ -16,6 +16,8 @@ from ..attention_analysis.analysis import Analysis, analyse
 from ..attention_analysis.case import AttentionCase, read_case
 from ..attention_analysis.pictures import draw_gate, draw_series
 from ..attention_analysis.plot import draw_plot
+from ..attention_analysis.predictions import draw_predictions, predict
+from ..attention_analysis.series import titles
 from ..attention_analysis.tables import to_csv, to_json, to_markdown
 from ..attention_analysis.views import PLANES
 from ..organ_values import parse_organ
@@ -23,7 +25,8 @@ from ..preparation.prepared import PreparedDataset
 from ..preparation.records import REFERENCE_FILE
 from ..staging import Output, staged
 
-FILES = ("attention.csv", "attention.json", "attention.md", "series.png", "coefficients_*.png", "gates/*_s*.png")
+PREDICTIONS = "predictions.png"
+FILES = ("attention.csv", "attention.json", "attention.md", "series.png", "coefficients_*.png", "gates/*_s*.png", PREDICTIONS)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,6 +38,10 @@ def main(arguments: list[str]) -> int:
             case = _case(parsed)
             analysis = analyse(case, parsed.model, parsed.control_seeds, device, lambda step: print(step, flush=True))
             write(analysis, draft)
+            if parsed.beside:
+                sources = [parsed.beside, parsed.model[-1]]
+                named = dict(zip(titles(sources), sources, strict=True))
+                draw_predictions(predict(case, named, device), draft / PREDICTIONS)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
@@ -102,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="MODEL",
         help="checkpoint of attention-unet-train fit, or model; several in the order of training",
+    )
+    parser.add_argument(
+        "--beside",
+        metavar="MODEL",
+        help="a network without gates: predictions.png shows what it and the last --model find and miss",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for tables and pictures")
     parser.add_argument(

@@ -122,6 +122,9 @@ def write_splits(data: PublicData, output: Path, incomplete: bool) -> list[str]:
             remarks.append(f"{name}: {len(missing)} of {len(split.ids)} cases are missing ({example})")
         if missing and not incomplete:
             raise ValueError(f"{dataset.folder}: split {remarks[-1]}; --incomplete goes on without them")
-        folds = [Fold(*(tuple(i for i in part if i in there) for part in (f.train, f.test))) for f in split.folds]
+        parts = [[tuple(id for id in part if id in there) for part in (fold.train, fold.test)] for fold in split.folds]
+        if not all(map(all, parts)):
+            raise ValueError(f"{dataset.folder}: of split {name} too few cases are there to train and test")
+        folds = [Fold(train, test) for train, test in parts]
         write_record(Split(split.kind, split.seed, tuple(folds)), dataset.folder / SPLITS_FOLDER / f"{name}.json")
     return remarks
