@@ -352,7 +352,9 @@ def test_predictions_are_judged_voxel_by_voxel(case, tmp_path, monkeypatch):
 
 def test_a_case_of_a_dataset_and_a_network_beside(files, tmp_path):
     """The first test case that shows all its organs is taken."""
-    dataset = evaluation_cases.write_dataset(tmp_path / "data", 4, voxels=[{}, {}, {"pancreas": 9}, {"pancreas": 9, "spleen": 9}])
+    dataset = evaluation_cases.write_dataset(
+        tmp_path / "data", 4, voxels=[{}, {}, {"pancreas": 9}, {"pancreas": 9, "spleen": 9}]
+    )
     unet = write_checkpoint(tmp_path / "unet.ckpt", tiny_network("UNet"))
     arguments = ["attention", "--dataset", str(dataset), "--split", "half", "--control-seeds", "1", "--device", "cpu"]
     arguments += ["--model", str(files / "late.ckpt"), "--beside", str(unet), "--output", str(tmp_path / "out")]
@@ -364,5 +366,7 @@ def test_a_case_of_a_dataset_and_a_network_beside(files, tmp_path):
 
 def test_cases_come_from_files_or_from_a_dataset(tmp_path, capsys):
     for given in ([], ["--ct", "ct.nii.gz"], ["--dataset", "data"]):
-        assert main(["attention", *given, "--model", "a.ckpt", "--output", str(tmp_path / "out"), "--device", "cpu"]) == 1
+        assert (
+            main(["attention", *given, "--model", "a.ckpt", "--output", str(tmp_path / "out"), "--device", "cpu"]) == 1
+        )
         assert "give either --ct, --labels and --organ, or --dataset and --split" in capsys.readouterr().err

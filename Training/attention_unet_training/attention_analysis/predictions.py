@@ -17,7 +17,7 @@ from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 
-from ..evaluation.systems import model_column
+from ..evaluation.systems import NetworkSystem, model_column
 from .case import AttentionCase
 from .pictures import DPI, WINDOW_HU
 from .views import PLANES, Slices, cut_planes, plane_grid
@@ -57,7 +57,7 @@ def predict(case: AttentionCase, sources: Mapping[str, str], device: str) -> Pre
     masks = {"reference": true}
     for title, source in sources.items():
         system = model_column(f"model={source}", Options(device=device, attention=False, clean_up=False), {0}).open(0)
-        if organ not in system.organs:
+        if not isinstance(system, NetworkSystem) or organ not in system.organs:
             raise ValueError(f"{source} does not find the {organ}; it finds {', '.join(system.organs)}")
         answer = system.run(case.ct)
         found = np.isin(answer.labels.voxels, answer.values[organ])

@@ -64,9 +64,7 @@ def cut(case: AttentionCase, prepared: CaseOnGrid, recording: Recording) -> View
         low, high = np.percentile(volume.voxels[inside], RANGE_PERCENT)
         return Shown(cut_planes(volume, planes), float(low), float(high))
 
-    organs = {
-        name: cut_planes(Volume(case.mask(name), case.reference.ijk_to_ras), planes) for name in case.organs
-    }
+    organs = {name: cut_planes(Volume(case.mask(name), case.reference.ijk_to_ras), planes) for name in case.organs}
     coefficients, before, after = (
         {name: shown(name, volume) for name, volume in group.items()}
         for group in (recording.coefficients, recording.before, recording.after)

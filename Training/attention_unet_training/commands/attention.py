@@ -26,7 +26,15 @@ from ..preparation.records import REFERENCE_FILE
 from ..staging import Output, staged
 
 PREDICTIONS = "predictions.png"
-FILES = ("attention.csv", "attention.json", "attention.md", "series.png", "coefficients_*.png", "gates/*_s*.png", PREDICTIONS)
+FILES = (
+    "attention.csv",
+    "attention.json",
+    "attention.md",
+    "series.png",
+    "coefficients_*.png",
+    "gates/*_s*.png",
+    PREDICTIONS,
+)
 
 
 def main(arguments: list[str]) -> int:

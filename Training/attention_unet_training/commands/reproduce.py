@@ -51,13 +51,18 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="attention-unet-train reproduce", description=__doc__.split(": ", 1)[1])
     parser.add_argument("table", choices=TABLES, help="what to make")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the raw data; --dry-run says what belongs there")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the raw data; --dry-run says what belongs there"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/reproduce"), metavar="DIR", help="everything (default: %(default)s)"
     )
     parser.add_argument("--dry-run", action="store_true", help="list the steps with estimated hours, and do nothing")
     parser.add_argument(
-        "--recipe", choices=RECIPES, default="paper", help="as the paper says, or as its public code does (default: paper)"
+        "--recipe",
+        choices=RECIPES,
+        default="paper",
+        help="as the paper says, or as its public code does (default: paper)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of every training (default: 0)")
     parser.add_argument(
@@ -157,7 +162,11 @@ class _Hours:
         key = (repr(task.hparams["network"]), repr(data["shape_kji"]), data["batch_size"], len(task.organs))
         if self.given is None and key not in self._seconds:
             device = cli.trainer.strategy.root_device
-            name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+            name = (
+                torch.cuda.get_device_name(device)
+                if device.type == "cuda"
+                else f"{torch.get_num_threads()} CPU threads"
+            )
             print(f"timing {task.hparams['network']['architecture']} on {name} ...", file=sys.stderr, flush=True)
             self._where = f"{name}, precision {cli.trainer.precision}"
             self._seconds[key] = seconds_per_step(task, data, cli.trainer)

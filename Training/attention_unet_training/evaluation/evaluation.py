@@ -60,9 +60,7 @@ class Evaluation:
         ]
         single = [self._compare(*key) for key in keys]
         corrected = holm([entry.p for entry in single])
-        return [
-            (*key, replace(entry, p_corrected=p)) for key, entry, p in zip(keys, single, corrected, strict=True)
-        ]
+        return [(*key, replace(entry, p_corrected=p)) for key, entry, p in zip(keys, single, corrected, strict=True)]
 
     def metrics_of(self, title: str, organ: str) -> dict[str, OrganMetrics]:
         """Case -> metrics of an organ, for the cases in which a system was measured on it."""

@@ -36,9 +36,9 @@ def document_of(plan: Plan, step: Step, output: Path) -> Path:
 
 def _facts(plan: Plan, output: Path) -> list[str]:
     lines = [
-        f"Made by `attention-unet-train reproduce {plan.table}`, version {__version__}: recipe {plan.recipe}, one training "
-        f"of each network with seed {plan.seed}. The intervals and p-values are those of the test cases; how much another "
-        "seed would change is not in them."
+        f"Made by `attention-unet-train reproduce {plan.table}`, version {__version__}: recipe {plan.recipe}, one "
+        f"training of each network with seed {plan.seed}. Intervals and p-values are about other test cases; how much "
+        "another seed would change is not in them."
     ]
     for data in plan.data:
         lines.append(f"{data.title} ({data.address}): {data.role}.")
@@ -54,7 +54,8 @@ def _splits(data: PublicData, output: Path) -> list[str]:
         here, whole = (_sizes(split) for split in (dataset.split(name), data.split(name)))
         lines.append(
             f"Split {name} of {data.title}: ours, drawn with seed {data.split(name).seed}, as the paper's ids are not "
-            f"published; {here} training/test cases" + ("" if here == whole else f", **incomplete: {whole} are listed**")
+            f"published; {here} training/test cases"
+            + ("" if here == whole else f", **incomplete: {whole} are listed**")
         )
     return [f"{line}." for line in lines]
 

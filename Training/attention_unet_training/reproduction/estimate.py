@@ -72,7 +72,7 @@ def seconds_per_step(task: SegmentationTask, data: Mapping[str, Any], trainer: p
             image = pad_for_training(noise, task.network)
             loss = task.loss(task(image)[0], (image > 1).long(), None)
         loss.backward()
-        float(loss)  # waits for a GPU
+        float(loss.detach())  # waits for a GPU
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began

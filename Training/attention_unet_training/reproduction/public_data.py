@@ -92,8 +92,8 @@ def check_source(data: PublicData, root: Path, incomplete: bool) -> None:
     missing = sorted(set().union(*(data.split(name).ids for name in data.split_names())) - there)
     if missing and not incomplete:
         raise ValueError(
-            f"{folder} lacks {len(missing)} cases of our splits, such as {missing[0]}: complete it from {data.address}, "
-            "or go on without them (--incomplete)"
+            f"{folder} lacks {len(missing)} cases of our splits, such as {missing[0]}: complete it from "
+            f"{data.address}, or go on without them (--incomplete)"
         )
 
 

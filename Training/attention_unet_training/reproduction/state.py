@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from AttentionUNetSegmentationLib import __version__
@@ -138,6 +138,6 @@ def _folders(step: Step, output: Path) -> list[str]:
 
 def _difference(there: Sequence[str], here: Sequence[str]) -> tuple[str, str]:
     """The first argument in which they differ, with the option before it."""
-    same = len(os.path.commonprefix([list(there), list(here)]))
-    first = max(0, same - 1)
-    return " ".join(there[first : same + 1]), " ".join(here[first : same + 1])
+    n = next(n for n, pair in enumerate(zip_longest(there, here)) if pair[0] != pair[1])
+    first = max(0, n - 1)
+    return " ".join(there[first : n + 1]), " ".join(here[first : n + 1])
