@@ -23,7 +23,11 @@ from .pictures import DPI, WINDOW_HU
 from .views import PLANES, Slices, cut_planes, plane_grid
 
 RIGHT, MISSED, FALSE = 1, 2, 3
-COLORS = {RIGHT: ("found", "#3a7bff"), MISSED: ("missed", "#ff2b2b"), FALSE: ("called so wrongly", "#ffd21f")}
+COLORS = {
+    RIGHT: ("{organ} found", "#3a7bff"),
+    MISSED: ("{organ} missed", "#ff2b2b"),
+    FALSE: ("wrongly called {organ}", "#ffd21f"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def draw_predictions(predictions: Predictions, path: Path) -> None:
                 axis.imshow(shown, cmap=colors, vmin=RIGHT, vmax=FALSE, origin="lower", interpolation="nearest")
             axis.set_title(title if row == 0 else "", fontsize=9, parse_math=False)
             axis.set_axis_off()
-    patches = [Patch(color=color, label=f"{predictions.organ} {what}") for what, color in COLORS.values()]
+    patches = [Patch(color=color, label=what.format(organ=predictions.organ)) for what, color in COLORS.values()]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=8)
     FigureCanvasAgg(figure).print_png(str(path))
 

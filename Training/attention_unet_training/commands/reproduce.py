@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from AttentionUNetSegmentationLib.atomic import write_text
 from AttentionUNetSegmentationLib.errors import one_sentence
 
-from ..command_line import FitCLI, make_cli
+from ..command_line import FitCLI, make_cli, short
 from ..reproduction.estimate import SECONDS_PER_CASE, TrainingSize, seconds_per_step, training_size
 from ..reproduction.plan import DATA, RECIPES, SETTINGS_FILE, TABLES, Plan, Step, make_plan
 from ..reproduction.runner import Place, check, run
@@ -42,8 +43,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    except (OSError, ValueError, RuntimeError, argparse.ArgumentError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
+    except (OSError, ValueError, RuntimeError, MisconfigurationException, argparse.ArgumentError) as error:
+        print(f"error: {short(error)}", file=sys.stderr)
         return 1
     return 0
 
