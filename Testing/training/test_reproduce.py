@@ -291,9 +291,7 @@ def test_nothing_is_done_twice_and_nothing_of_another_plan_is_replaced(made, cap
         ValueError, match=r"fit_table1_unet\.json is of another plan: it has --data.seed 0, this one --d"
     ):
         runner.run(small_plan(seed=1), place, lines.append)
-    with pytest.raises(
-        ValueError, match="is of another plan: it has --config settings.yaml, this one 1 --data.dataset"
-    ):
+    with pytest.raises(ValueError, match="is of another plan: it has --config settings.yaml, this one --data.dataset"):
         runner.run(small_plan(settings_given=False), place, lines.append)
     other = folder / "other.yaml"
     other.write_text("trainer: {max_epochs: 1}\n")

@@ -137,7 +137,7 @@ def _folders(step: Step, output: Path) -> list[str]:
 
 
 def _difference(there: Sequence[str], here: Sequence[str]) -> tuple[str, str]:
-    """The first argument in which they differ, with the option before it."""
+    """The first option in which they differ, with its value."""
     n = next(n for n, pair in enumerate(zip_longest(there, here)) if pair[0] != pair[1])
-    first = max(0, n - 1)
-    return " ".join(there[first : n + 1]), " ".join(here[first : n + 1])
+    first = n if there[n : n + 1] and there[n].startswith("--") else n - 1
+    return " ".join(there[first : first + 2]), " ".join(here[first : first + 2])
