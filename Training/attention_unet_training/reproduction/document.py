@@ -37,8 +37,8 @@ def document_of(plan: Plan, step: Step, output: Path) -> Path:
 def _facts(plan: Plan, output: Path) -> list[str]:
     lines = [
         f"Made by `attention-unet-train reproduce {plan.table}`, version {__version__}: recipe {plan.recipe}, one "
-        f"training of each network with seed {plan.seed}. Intervals and p-values concern the choice of test cases; what "
-        "another seed would change is not in them."
+        f"training of each network with seed {plan.seed}. Intervals and p-values concern the choice of test cases: "
+        "what another seed would change is not in them."
     ]
     for data in plan.data:
         lines.append(f"{data.title} ({data.address}): {data.role}.")
