@@ -150,7 +150,7 @@ class _Hours:
         if not self._sizes:
             return ""
         how = "given by --seconds-per-step" if self.given else f"measured now on noise, {self._where}, without reading"
-        return f"; trainings may stop early; seconds per step: {how}; a validation case is counted as a step"
+        return f"; seconds per step: {how}; a validation case is counted as a step"
 
     def _parsed(self, step: Step) -> FitCLI:
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # what a trainer says of itself
