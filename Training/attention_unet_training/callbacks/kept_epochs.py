@@ -17,7 +17,7 @@ class KeptEpochs(pl.Callback):
     """
 
     def __init__(self, epochs: Sequence[int] = (3, 6, 10, 60, 150), every_n_epochs: int | None = None) -> None:
-        if any(epoch < 1 for epoch in (*epochs, every_n_epochs or 1)):
+        if any(epoch < 1 for epoch in (*epochs, 1 if every_n_epochs is None else every_n_epochs)):
             raise ValueError(f"epochs are counted from 1, got {list(epochs)} and every {every_n_epochs}")
         self.epochs, self.every_n_epochs = frozenset(epochs), every_n_epochs
 

@@ -153,7 +153,8 @@ class _Hours:
         return f"; seconds per step: {how}; a validation case is counted as a step"
 
     def _parsed(self, step: Step) -> FitCLI:
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # what a trainer says of itself
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)  # what a trainer says of itself
         own = str(self.config) if self.config else SETTINGS_FILE
         arguments = [own if argument == SETTINGS_FILE else argument for argument in step.arguments[1:]]
         return make_cli([*arguments, "--model.init_from", "null"], "fit", None)
