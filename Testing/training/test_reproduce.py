@@ -317,7 +317,7 @@ def test_nothing_is_done_twice_and_nothing_of_another_plan_is_replaced(made, cap
         runner.run(small_plan(settings_given=False), place, lines.append)
     other = folder / "other.yaml"
     other.write_text("trainer: {max_epochs: 1}\n")
-    assert main(reproduce(folder, "table1", "--data", str(folder / "raw"), "--incomplete", config=other)) == 1
+    assert main(reproduce(folder, "figures", "--data", str(folder / "raw"), "--incomplete", config=other)) == 1
     assert f"{folder}/out/settings.yaml differs from {other}" in capsys.readouterr().err
     text = dry(folder, capsys, "figures", "--config", str(folder / "tiny.yaml"))
     assert re.search(r"5  done +took 0\.0 h  figures", text)
