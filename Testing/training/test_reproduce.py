@@ -185,7 +185,7 @@ def test_seconds_are_measured_with_the_networks_own_options(tmp_path, capsys):
     text = capsys.readouterr()
     assert text.err.count("timing AttentionUNet on") == 1  # five folds, one network
     assert "fit_cross_validation_fold_4: at most 3 epochs of 4 steps and 1 validation cases" in text.out
-    assert re.search("seconds per step: measured now on noise, .* CPU threads, precision 32-true, without", text.out)
+    assert re.search("seconds per step: measured now on noise, .* CPU threads, precision 32-true.*, without", text.out)
 
 
 def test_data_that_are_missing_are_named_with_where_to_get_them(tmp_path, capsys):

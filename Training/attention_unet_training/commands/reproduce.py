@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -170,7 +171,9 @@ class _Hours:
                 else f"{torch.get_num_threads()} CPU threads"
             )
             print(f"timing {task.hparams['network']['architecture']} on {name} ...", file=sys.stderr, flush=True)
-            self._where = f"{name}, precision {cli.trainer.precision}"
+            load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+            busy = f", beside other work (load {load:.0f}), so too long" if load > (os.cpu_count() or 1) else ""
+            self._where = f"{name}, precision {cli.trainer.precision}{busy}"
             self._seconds[key] = seconds_per_step(task, data, cli.trainer)
         self._last = self.given or self._seconds[key]
         return self._last
