@@ -12,7 +12,7 @@ import torch
 from attention_unet_training.cli import main
 from attention_unet_training.evaluation.cases import cases_of_dataset
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
-from attention_unet_training.evaluation.comparison import compare, summarise
+from attention_unet_training.evaluation.comparison import compare, holm, interval, summarise
 from attention_unet_training.evaluation.evaluation import Evaluation
 from attention_unet_training.evaluation.files import evaluation_json
 from attention_unet_training.evaluation.markdown import render
@@ -41,18 +41,50 @@ def scores(*values: float) -> dict[str, float]:
 
 
 def test_summary_by_hand():
-    summary = summarise([1.0, 2.0, math.nan, 6.0])
+    summary = summarise(scores(1.0, 2.0, math.nan, 6.0), patients(4))
     assert (summary.mean, summary.cases, summary.undefined) == (3.0, 3, 1)
     assert summary.std == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
-    assert math.isnan(summarise([5.0]).std)
-    assert math.isnan(summarise([math.nan]).mean)
+    assert math.isnan(summarise(scores(5.0), patients(1)).std)
+    assert math.isnan(summarise(scores(math.nan), patients(1)).mean)
+
+
+def test_intervals_are_those_of_the_mean():
+    """Near mean +- 1.96 standard errors where many cases are spread evenly, the same at every call."""
+    values = scores(*np.linspace(0, 1, 101))
+    low, high = interval(values, patients(101))
+    error = 1.96 * np.std(list(values.values())) / math.sqrt(101)
+    assert (low, high) == pytest.approx((0.5 - error, 0.5 + error), abs=0.01)
+    assert interval(dict(reversed(values.items())), patients(101)) == (low, high)
+    assert interval(scores(*[0.3] * 6), patients(6)) == pytest.approx((0.3, 0.3))
+
+
+def test_intervals_draw_patients():
+    """Twenty scans of each of six patients say no more than one of each."""
+    people = {f"p{n}s{k}": f"p{n}" for n in range(6) for k in range(20)}
+    low, high = interval({case: float(patient[1:]) for case, patient in people.items()}, people)
+    assert (low, high) == pytest.approx(interval(scores(*range(6)), patients(6)))
+    assert high - low > 2
+    five = scores(*range(5))
+    assert all(map(math.isnan, interval(five, patients(5))))
+    assert all(map(math.isnan, summarise(five, patients(5)).interval))
+
+
+def test_holm_by_hand():
+    """Times 4, 3, 2, 1 in rising order, never falling, at most 1; what was no test does not count."""
+    corrected = holm([0.03, math.nan, 0.005, 0.04, 0.01])
+    assert math.isnan(corrected.pop(1))
+    assert corrected == pytest.approx([0.06, 0.02, 0.06, 0.03])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_wilcoxon_by_hand():
     """Six differences, the smallest alone negative: rank sums 20 and 1, four of 64 sign patterns as extreme."""
     second = compare(scores(1, 1, 1, 1, 1, 1), scores(0.9, 1.2, 1.3, 1.4, 1.5, 1.6), patients(6))
     assert second.p == pytest.approx(4 / 64)
+    assert second.p_corrected == second.p  # a single test
     assert second.difference == pytest.approx(1.9 / 6)
+    assert second.interval[0] < 1.9 / 6 < second.interval[1]
     assert not second.significant
     assert compare(scores(*[1.0] * 6), scores(2, 3, 4, 5, 6, 7), patients(6)).p == pytest.approx(2 / 64)
     assert compare(scores(*[1.0] * 6), scores(2, 3, 4, 5, 6, 7), patients(6)).significant
