@@ -28,7 +28,7 @@ MIN_SOFT_TISSUE_SHARE = 0.01
 DENSE_HU, MAX_DENSE_SHARE = 500.0, 0.5  # of what is denser than lung and fat
 POSSIBLE_HU, MAX_IMPOSSIBLE_SHARE = (-1200.0, 4100.0), 0.05
 DARK_HU = -200.0
-HALF_DARK_HU, MAX_HALF_DARK_SHARE = (-700.0, -300.0), 0.2  # of an image without air; no such large part is this dark
+HALF_DARK_HU, MAX_HALF_DARK_SHARE = (-700.0, -300.0), 0.1  # of an image without air; no such large part is this dark
 MAX_NORMALISED = 10.0  # of z-scores, and of fractions of the range
 MAX_UNIFORM_L = 4.0  # no organ without fat or air in or around it is as large
 MIN_FIELD_L = 1.0  # in a smaller field bone or lung alone may fill the image
@@ -65,12 +65,13 @@ def hu_warnings(volume: Volume) -> list[str]:
     A field of view that is too small to tell, or that lies inside one tissue, raises no warning.
     """
     sample = _sample(volume.voxels)
-    values = sample[~np.isin(sample, _padding_of(volume.voxels))]
+    padding = _padding_of(volume.voxels)
+    values = sample[~np.isin(sample, padding)]
     if len(values) < MIN_VOXELS:
         return []
     low, high = float(values.min()), float(values.max())
     found = f"intensities of {low:.4g} to {high:.4g}"
-    name = _other_scale(values)
+    name = _other_scale(values, padding)
     if name:
         return [f"{found} look like {name}"]
     kept_litres = len(values) / len(sample) * volume.voxels.size * volume.grid.voxel_volume_ml / 1000
@@ -96,17 +97,20 @@ def _padding_of(voxels: np.ndarray) -> np.ndarray:
     return values[counts >= PADDING_SHARE * counts.sum()]
 
 
-def _other_scale(values: np.ndarray) -> str:
+def _other_scale(values: np.ndarray, padding: np.ndarray) -> str:
     """Name of the scale that puts air, fat and soft tissue where they belong, if HU do not."""
     gains = {scale: _fit(values, scale) - _fit(values, IN_HU) for scale in OTHER_SCALES}
     best = max(OTHER_SCALES, key=lambda scale: gains[scale])
     hu = best.to_hu(values)
-    air, soft = _between(hu, AIR_HU), _between(hu, NATIVE_SOFT_HU)
-    if gains[best] < MIN_GAIN or min(air.mean(), soft.mean()) < MIN_TISSUE_SHARE:
+    air, soft = values[_between(hu, AIR_HU)], _between(hu, NATIVE_SOFT_HU)
+    if len(air) < MIN_TISSUE_SHARE * len(values):  # masked images pad with air
+        padding = padding.astype(np.float64)
+        air = padding[_between(best.to_hu(padding), AIR_HU)]
+    if gains[best] < MIN_GAIN or not len(air) or soft.mean() < MIN_TISSUE_SHARE:
         return ""
     if best.text:
         return best.text
-    measured = float(np.median(values[air])) - TYPICAL_AIR_HU
+    measured = float(np.median(air)) - TYPICAL_AIR_HU
     offset = min(OFFSETS_HU, key=lambda known: abs(known - measured))
     return f"HU + {offset}; subtract {offset}"
 
