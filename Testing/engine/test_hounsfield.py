@@ -113,7 +113,7 @@ def test_a_large_volume_takes_little_time():
     large = Volume(np.tile(tile, (8, 7, 7))[:240, :512, :512], np.diag([0.8, 0.8, 1.5, 1.0]))
     started = time.process_time()
     hu_warnings(large)
-    assert time.process_time() - started < 0.2  # 0.03 s on an idle core
+    assert time.process_time() - started < 0.3
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..volume import Volume
 
-SAMPLE_VOXELS = 100_000
+SAMPLE_VOXELS = 50_000
 MIN_VOXELS = 500  # fewer tell nothing
 PADDING_SHARE = 0.05  # of the voxels on the volume's outer edges, from which one single value counts as padding
 
