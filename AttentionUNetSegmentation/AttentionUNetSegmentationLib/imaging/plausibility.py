@@ -9,12 +9,10 @@ import numpy as np
 
 from ..models.description import ModelSpec
 from ..volume import Segmentation, Volume
+from .hounsfield import hu_warnings
 
 MAX_SPACING_MM = 5.0
 MIN_HEIGHT_MM = 60.0
-SAMPLE_STEP_TARGET = 200_000  # voxels looked at for intensity statistics
-SOFT_TISSUE_HU = (-200.0, 250.0)
-MIN_SOFT_TISSUE_SHARE = 0.01
 LUNG_HU = (-950.0, -600.0)
 LUNG_SLICE_SHARE = 0.15  # of the body's voxels, from which a slice counts as chest
 NARROW_BODY_MM = 180.0
@@ -23,12 +21,12 @@ VIEW_SPACING_MM = 6.0
 
 def input_warnings(volume: Volume) -> list[str]:
     """What about a volume makes it unlikely to be a CT of the abdomen, one sentence each."""
-    return [*_modality_warnings(volume), *_intensity_warnings(volume.voxels), *_geometry_warnings(volume)]
+    return [*_modality_warnings(volume), *hu_warnings(volume), *_geometry_warnings(volume)]
 
 
 def is_ct_in_hu(volume: Volume) -> bool:
     """Whether neither the modality nor the intensities speak against a CT in HU."""
-    return not _modality_warnings(volume) and not _intensity_warnings(volume.voxels)
+    return not _modality_warnings(volume) and not hu_warnings(volume)
 
 
 def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> list[str]:
@@ -70,20 +68,6 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
 def _modality_warnings(volume: Volume) -> list[str]:
     if volume.modality and volume.modality != "CT":
         return [f"the modality is {volume.modality}, not CT; the model was trained on CT only"]
-    return []
-
-
-def _intensity_warnings(voxels: np.ndarray) -> list[str]:
-    step = max(1, round((voxels.size / SAMPLE_STEP_TARGET) ** (1 / 3)))
-    sample = voxels[::step, ::step, ::step].astype(np.float64)
-    low, high = float(sample.min()), float(sample.max())
-    soft = float(np.mean((sample > SOFT_TISSUE_HU[0]) & (sample < SOFT_TISSUE_HU[1])))
-    if low > SOFT_TISSUE_HU[0] and float(np.mean((sample > 900) & (sample < 1200))) > 0.05:
-        return [f"intensities of {low:.0f} to {high:.0f} look like HU + 1024; the scan is probably not in HU"]
-    if high <= 50 or soft < MIN_SOFT_TISSUE_SHARE or high - low < 100:
-        return [f"intensities of {low:.4g} to {high:.4g} do not look like a CT in HU"]
-    if low > -200:
-        return [f"no voxel is darker than {low:.0f} HU, as air and fat would be; this may not be a CT in HU"]
     return []
 
 
