@@ -106,22 +106,26 @@ def measure_case(system: System, case: EvaluationCase, progress: ProgressCallbac
             f"{case.id}: the system finds {_listed(system.organs)}, the reference has {_listed(case.organs)}"
         )
     answer = system.segment(case, progress)
-    organs = measure(answer, case.read_reference(), case.organs)
+    organs = measure(answer, case.read_reference(), case.organs, case.ignored)
     return CaseResult(case.id, case.patient, organs, answer.seconds, answer.warnings)
 
 
-def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[int]]) -> dict[str, OrganMetrics]:
+def measure(
+    answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[int]], ignored: Sequence[int] = ()
+) -> dict[str, OrganMetrics]:
     """Metrics per organ, on the reference's grid.
 
     Args:
         answer: The system's label map; brought to the reference's grid if it has another.
         reference: Reference label map.
         organs: Organ -> its values in the reference; those that the system does not find are left out.
+        ignored: Values in the reference whose voxels are left out of every metric.
 
     Raises:
         ValueError: If the two do not overlap.
     """
     grid = reference.grid
+    left_out = np.isin(reference.voxels, ignored)
     _check_overlap(answer.labels, grid)
     metrics = {}
     for organ, values in organs.items():
@@ -129,7 +133,7 @@ def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[i
             found = np.isin(answer.labels.voxels, answer.values[organ])
             if not answer.labels.grid.same_as(grid):
                 found = resample(found, answer.labels.grid, grid, antialias=False) > 0.5
-            metrics[organ] = measure_organ(found, np.isin(reference.voxels, values), grid)
+            metrics[organ] = measure_organ(found, np.isin(reference.voxels, values), grid, left_out)
     return metrics
 
 

@@ -207,7 +207,7 @@ def _voxel_hash(ct: Volume) -> str:
     if sorted(axes) == [0, 1, 2]:
         voxels = voxels.transpose([2 - axis for axis in reversed(axes)])
         backwards = [2 - n for n, axis in enumerate(axes) if ct.grid.directions[n, axis] < 0]
-        voxels = np.flip(voxels, backwards)
+        voxels = np.flip(voxels, tuple(backwards))
     digest = hashlib.sha256(str(voxels.shape).encode())
     for plane in voxels:
         digest.update(np.ascontiguousarray(np.rint(np.clip(plane, -32768, 32767)), dtype=np.int16).tobytes())
