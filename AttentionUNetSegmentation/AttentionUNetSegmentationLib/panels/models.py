@@ -117,4 +117,4 @@ def _description(entry: InstalledModel | None) -> str:
     if entry.spec is None:
         return entry.problem
     spec = entry.spec
-    return f"Trained on {spec.training_data}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"
+    return f"Trained on {spec.origin()}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"

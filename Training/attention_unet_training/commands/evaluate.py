@@ -106,7 +106,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=ORGAN,
-        help="values of an organ in the labels; ignore=VALUE: to leave out",
+        help="values of an organ in the labels; ignore=VALUE marks what to leave out",
     )
     files.add_argument(
         "--patient", action="append", default=[], help="patient (or anatomy) of each --ct; cases of one are not tested"

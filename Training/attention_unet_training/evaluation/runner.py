@@ -48,12 +48,14 @@ class ColumnInfo:
         identity: Which system it is (with one per fold: the first fold's).
         parameters: Trainable parameters; None if there is no network.
         forward: Forward time; None if it was not measured.
+        weights: Hash of the weights file; "" if there is none, or another one for each fold.
     """
 
     title: str
     identity: str
     parameters: int | None = None
     forward: ForwardTime | None = None
+    weights: str = ""
 
 
 def run(
@@ -184,7 +186,8 @@ def _info(column: Column, system: System, time_runs: int) -> ColumnInfo:
     if not isinstance(system, NetworkSystem):
         return ColumnInfo(column.title, system.identity)
     timed = forward_time(system, time_runs) if time_runs else None
-    return ColumnInfo(column.title, system.identity, system.parameters, timed)
+    weights = "" if column.per_fold else system.model.spec.weights.sha256
+    return ColumnInfo(column.title, system.identity, system.parameters, timed, weights)
 
 
 def _check_overlap(labels: Volume, grid: Grid) -> None:
