@@ -78,7 +78,7 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
 
 
 def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Means as a model's list of measurements, with the hash of its weights if there are any; metrics that no case has are left out.
+    """Means as a model's list of measurements, with the hash of its weights; metrics that no case has are left out.
 
     Raises:
         ValueError: If more than one system was measured: a model's list holds its own metrics only.
