@@ -155,6 +155,8 @@ def test_totalsegmentators_split_is_honoured(tmp_path, capsys):
     assert data.hparams["training_ids"] == ["s0000", "s0003", "s0004"]
     assert data.hparams["validation_ids"] == ["s0002"]
     assert data.hparams["test_ids"] == ["s0001", "s0005"]
+    with pytest.warns(UserWarning, match="trains on all cases of .*, test cases of its split 'official' included"):
+        CasesData(tmp_path / "out", validation_cases=1).setup("fit")
 
 
 @pytest.mark.parametrize("text", ["image_id,split\ns0000,train", "image_id;split\ns0000;dev", "image_id;split\ns0000"])

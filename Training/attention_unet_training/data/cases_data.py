@@ -10,10 +10,11 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from ..preparation.prepared import PreparedCase, PreparedDataset
-from ..preparation.splits import Fold
+from ..preparation.splits import OFFICIAL, Fold
 from .augmentation import Augmentation
 from .case_patches import OrganMap, TrainingPatches, ValidationCases
 from .sampling import EpochSampler, shared_sampler
@@ -174,6 +175,8 @@ def choose_validation(
 
 def _fold(dataset: PreparedDataset, split: str | None, fold: int) -> Fold | None:
     if split is None:
+        if OFFICIAL in dataset.split_names():
+            rank_zero_warn(f"trains on all cases of {dataset.folder}, test cases of its split {OFFICIAL!r} included")
         return None
     folds = dataset.split(split).folds
     if not 0 <= fold < len(folds):
