@@ -77,7 +77,7 @@ def test_a_model_says_how_it_was_trained(tmp_path, measured):
         7,
         {"torch": "2"},
     )
-    told = "fine-tuned from abdomen-ct 0.8.0; 1 training cases of mine, split 2-1, fold 0; 7 steps"
+    told = "fine-tuned from abdomen-ct 0.8.0; trained on mine, training cases: 1, split 2-1, fold 0; 7 steps"
     assert spec.origin() == f"phantoms ({told})"
     assert export(tmp_path / "model", tmp_path / "copy").spec == spec
 
@@ -135,7 +135,7 @@ def test_statements_copied_from_the_bundled_model_are_all_named(tmp_path, measur
     for claim in ("caution (pancreas)", "trained_hu (spleen)", "training_data"):
         assert f"{claim} of abdomen-ct" in message
     assert '"no real" in training_data' in message
-    assert "1 training cases of mine" in message
+    assert "trained on mine, training cases: 1" in message
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class Provenance:
         optimisation: Options of the optimiser, with the learning rate.
         steps: Training steps done.
         software: Name -> version.
+        changes: What was done to the weights after training, one sentence each.
     """
 
     bases: tuple[BaseModel, ...] = ()
@@ -60,12 +61,13 @@ class Provenance:
     optimisation: dict[str, Any] = field(default_factory=dict)
     steps: int = 0
     software: dict[str, Any] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
 
     def told(self) -> str:
-        """Base, data and counts in one line."""
+        """Base, data, counts and changes in one line."""
         parts = [f"fine-tuned from {base.name} {base.version}".strip() for base in self.bases[:1]]
         if self.dataset:
-            count = f"{len(self.training_cases)} training cases of " if self.training_cases else "trained on "
+            count = f", training cases: {len(self.training_cases)}" if self.training_cases else ""
             fold = f", fold {self.fold}" if self.fold is not None else ""
-            parts.append(f"{count}{self.dataset}" + (f", split {self.split}{fold}" if self.split else ""))
-        return "; ".join([*parts, f"{self.steps} steps"])
+            parts.append(f"trained on {self.dataset}{count}" + (f", split {self.split}{fold}" if self.split else ""))
+        return "; ".join([*parts, f"{self.steps} steps", *self.changes])

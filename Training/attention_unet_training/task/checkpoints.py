@@ -137,9 +137,18 @@ def load_network(source: Path | str) -> LoadedNetwork:
     return LoadedNetwork(network.eval(), known, options.organs, sha256_of(path))
 
 
-def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor]) -> None:
-    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state."""
+def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor], change: str) -> None:
+    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state.
+
+    Args:
+        path: Where.
+        origin: Checkpoint whose options are taken over.
+        state: The weights.
+        change: What was done to the origin's weights, for the provenance of an exported model.
+    """
     options = torch.load(origin, map_location="cpu", weights_only=True)
     content = {key: options[key] for key in CARRIED if key in options}
+    task = content["hyper_parameters"]
+    content["hyper_parameters"] = {**task, "changes": [*task.get("changes", ()), change]}
     content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
     torch.save(content, path)

@@ -41,6 +41,11 @@ def bases_of_model(spec: ModelSpec) -> list[dict[str, Any]]:
     return _plain(base, *(made.bases if made else ()))
 
 
+def checkpoint_name(path: Path) -> str:
+    """Folder and file: the rest of a path is nobody else's business."""
+    return f"{path.absolute().parent.name}/{path.name}"
+
+
 def bases_of_checkpoint(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A checkpoint, and what it started from, as ``Provenance.bases`` in plain values.
 
@@ -50,8 +55,9 @@ def bases_of_checkpoint(path: Path, content: Mapping[str, Any]) -> list[dict[str
     """
     model, data = content.get("hyper_parameters", {}), content.get("datamodule_hyper_parameters", {})
     made = recorded(model, data, content.get("global_step", 0))
-    name = f"{path.absolute().parent.name}/{path.name}"
-    base = BaseModel(name, f"step {made.steps}", sha256_of(path), made.dataset, made.training_cases, made.synthetic)
+    base = BaseModel(
+        checkpoint_name(path), f"step {made.steps}", sha256_of(path), made.dataset, made.training_cases, made.synthetic
+    )
     return _plain(base, *made.bases)
 
 
@@ -81,6 +87,7 @@ def recorded(model: Mapping[str, Any], data: Mapping[str, Any], steps: int) -> P
             "synthetic": is_synthetic and all(base.get("synthetic", False) for base in bases),
             "seed": model.get("seed", data.get("seed")),
             "steps": steps,
+            "changes": list(model.get("changes", ())),
             **{key: model[key] for key in ("loss", "optimisation", "software") if isinstance(model.get(key), dict)},
         },
         "provenance",
