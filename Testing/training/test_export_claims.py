@@ -175,6 +175,10 @@ def test_a_model_of_synthetic_ct_may_say_so_but_inherits_no_figures(tmp_path, me
     assert (spec.provenance.dataset, spec.provenance.training_cases) == ("maps", ("s1", "s2"))
     with pytest.raises(ValueError, match=r"caution \(pancreas\) of abdomen-ct"):
         exported(tmp_path, measured, None, SYNTHETIC, labels=with_labels(caution=BUNDLED["labels"][0]["caution"]))
+    staged = TASK | {"bases": [BASE | {"name": "stage_1/last.ckpt"}]}
+    assert exported(tmp_path, measured, staged, SYNTHETIC, training_data=BUNDLED["training_data"]).provenance.synthetic
+    before_bases = {"init_from": "stage_1/last.ckpt"}
+    assert exported(tmp_path, measured, before_bases, SYNTHETIC, training_data="no real CT").provenance.synthetic
     on_real = TASK | {"bases": [BASE | {"synthetic": False}]}
     with pytest.raises(ValueError, match='"no real" in training_data'):
         exported(tmp_path, measured, on_real, SYNTHETIC, training_data="maps; no real CT")

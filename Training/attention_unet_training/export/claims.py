@@ -70,7 +70,7 @@ def _copied(spec: ModelSpec, other: ModelSpec, packaged: bool) -> list[str]:
     figures = [own.name for own, its in pairs if own.caution == its.caution and re.search(r"\d", own.caution)]
     same += [f"caution ({name})" for name in figures]
     made = spec.provenance
-    if packaged and made is not None and (made.bases or not made.synthetic):
+    if packaged and made is not None and not made.synthetic:
         same += ["training_data"] * (spec.training_data == other.training_data)
         same += [
             f"trained_hu ({own.name})" for own, its in pairs if own.trained_hu and own.trained_hu == its.trained_hu

@@ -69,10 +69,9 @@ def recorded(model: Mapping[str, Any], data: Mapping[str, Any], steps: int) -> P
         data: The data's options.
         steps: Training steps done.
     """
-    bases = model.get("bases")
-    if bases is None:  # before they were recorded
-        bases = [{"name": Path(model["init_from"]).name}] if model.get("init_from") else []
-    is_synthetic = "anatomies" in data
+    is_synthetic, bases = "anatomies" in data, model.get("bases")
+    if bases is None:  # before they were recorded; there were no others than of the same kind
+        bases = [{"name": Path(model["init_from"]).name, "synthetic": is_synthetic}] if model.get("init_from") else []
     split = data.get("split") or ""
     return build_typed(
         Provenance,
