@@ -123,7 +123,7 @@ def print_models(models: Sequence[InstalledModel]) -> None:
         for title, text in (
             ("title", f"{spec.title}, version {spec.version}"),
             ("organs", organs),
-            ("trained on", spec.training_data),
+            ("trained on", spec.origin()),
             ("measured", spec.quality()),
             ("intended use", spec.intended_use),
             ("licence", spec.licence),

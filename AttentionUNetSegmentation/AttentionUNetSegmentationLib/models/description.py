@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..volume import OrganMask
+from .provenance import Provenance
 
 FORMAT_VERSION = 1
 SPEC_FILE = "model.json"
@@ -141,13 +142,17 @@ class LabelSpec:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured value of a metric, with what it was measured on: nothing else is shown as a model's quality."""
+    """One measured value of a metric, with what it was measured on: nothing else is shown as a model's quality.
+
+    ``weights`` is the hash of the file that was measured, which may be the checkpoint; "" if it is not known.
+    """
 
     data: str
     organ: str
     metric: str
     value: float
     cases: int = 1
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,7 @@ class ModelSpec:
     measured: tuple[Measurement, ...] = ()
     format_version: int = FORMAT_VERSION
     training: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
@@ -216,6 +222,10 @@ class ModelSpec:
     def num_classes(self) -> int:
         """Output channels of the network: background and every label."""
         return len(self.labels) + 1
+
+    def origin(self) -> str:
+        """What the model was trained on: in its author's words, and as the training recorded it."""
+        return self.training_data + (f" ({self.provenance.told()})" if self.provenance else "")
 
     def quality(self) -> str:
         """One line of measured metrics, grouped by the data they were measured on."""

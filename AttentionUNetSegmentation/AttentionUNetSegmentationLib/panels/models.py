@@ -127,4 +127,4 @@ def _description(entry: InstalledModel | None, in_detail: bool) -> str:
     spec = entry.spec
     if not in_detail:
         return textwrap.shorten(spec.intended_use, LINE_LENGTH, placeholder=" ...")
-    return f"Trained on {spec.training_data}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"
+    return f"Trained on {spec.origin()}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"

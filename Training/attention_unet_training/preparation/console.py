@@ -14,7 +14,7 @@ from rich.table import Table
 from .case import CasePreparation
 from .dataset import Prepared
 from .prepared import PreparedDataset
-from .splits import Drawn
+from .splits import OFFICIAL, Drawn
 
 
 @contextmanager
@@ -56,7 +56,10 @@ def print_splits(drawn: Sequence[Drawn]) -> None:
         for note in entry.notes:
             console.print(f"note: split {note}", style="yellow")
         sizes = ", ".join(f"{len(fold.train)}/{len(fold.test)}" for fold in entry.split.folds)
-        console.print(f"split {entry.name} (seed {entry.split.seed}): {sizes} training/test cases")
+        origin = "the source's own" if entry.split.kind == OFFICIAL else f"seed {entry.split.seed}"
+        kept = sum(len(fold.validation) for fold in entry.split.folds)
+        validation = f", {kept} for validation" if kept else ""
+        console.print(f"split {entry.name} ({origin}): {sizes} training/test cases{validation}")
 
 
 def _organ_table(dataset: PreparedDataset) -> Table:
