@@ -18,7 +18,7 @@ from ..imaging.resampling import resample
 from ..volume import Grid, Segmentation, Volume, triple
 from .dicom.series import LPS_TO_RAS, is_dicom_file, read_dicom
 from .nifti import read_nifti
-from .nrrd_mha import METAIMAGE_ENDINGS, NRRD_ENDINGS, read_header
+from .nrrd_mha import METAIMAGE_ENDINGS, NRRD_ENDINGS, read_itk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = NRRD_ENDINGS + METAIMAGE_ENDINGS
@@ -54,7 +54,7 @@ def _read(path: Path) -> Volume:
     if path.name.lower().endswith(NIFTI_ENDINGS):
         return read_nifti(path)
     if path.name.lower().endswith(ITK_ENDINGS):
-        return _read_itk(path)
+        return read_itk(path)
     if is_dicom_file(path):
         raise ValueError(f"{path} is one DICOM file; give the folder with the whole series")
     raise ValueError(f"{path} is not a supported file; supported: {', '.join(READABLE_ENDINGS)}, or a DICOM folder")
@@ -103,31 +103,6 @@ def _resampled_straight(volume: Volume) -> Volume:
     voxels = resample(volume.voxels, grid, straight, antialias=False)
     notes = (*volume.notes, note)
     return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=notes, valid_region=grid)
-
-
-def _read_itk(path: Path) -> Volume:
-    header = read_header(path)
-    header.check()
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        components = reader.GetNumberOfComponents()
-        if components != 1:
-            raise ValueError(f"{path} has {components} values per voxel (colour?); a CT in HU is needed")
-        size = reader.GetSize()
-        if len(size) < 3 or any(length != 1 for length in size[3:]):
-            shown = " x ".join(map(str, size))
-            raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
-        reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
-        image = reader.Execute()
-    except RuntimeError as error:
-        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-        raise ValueError(f"{path} is damaged or not an image: {reason}") from error
-    matrix = np.eye(4)
-    matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image), matrix, name=path.name, notes=header.notes)
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

@@ -12,7 +12,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import SimpleITK as sitk
+
 from ..errors import one_sentence
+from ..volume import Volume
+from .dicom.series import LPS_TO_RAS
 
 METAIMAGE_ENDINGS = (".mha", ".mhd")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
@@ -196,3 +201,38 @@ def read_header(path: Path) -> Header:
         if "ElementDataFile" in fields:
             break
     return Header(path, fields, position)
+
+
+def read_itk(path: Path) -> Volume:
+    """Read a scalar 3D NRRD or MetaImage file.
+
+    Raises:
+        ValueError: If the file is damaged, says what ITK does not heed, or is no scalar 3D image.
+    """
+    header = read_header(path)
+    header.check()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        components = reader.GetNumberOfComponents()
+        if components != 1:
+            raise ValueError(f"{path} has {components} values per voxel (colour?); a CT in HU is needed")
+        size = reader.GetSize()
+        if len(size) < 3 or any(length != 1 for length in size[3:]):
+            shown = " x ".join(map(str, size))
+            raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
+        reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
+        image = reader.Execute()
+    except RuntimeError as error:
+        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+        raise ValueError(f"{path} is damaged or not an image: {reason}") from error
+    return Volume(sitk.GetArrayFromImage(image), matrix_of(image), name=path.name, notes=header.notes)
+
+
+def matrix_of(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """The (4, 4) matrix ``ijk_to_ras`` of a 3D image, in mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
+    return matrix
