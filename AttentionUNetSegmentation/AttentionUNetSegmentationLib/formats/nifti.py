@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from ..errors import one_sentence
 from ..volume import Grid, Triple, Volume, triple
-from .nrrd_mha import GZIP_MAGIC, NO_AXES_NOTE, matrix_of
+from .nrrd_mha import GOES_ON_NOTE, GZIP_MAGIC, MAX_RATIO, NO_AXES_NOTE, matrix_of
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -30,7 +30,6 @@ logger = logging.getLogger("attention_unet")
 MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # by NIfTI's code of a length; mm if the code says nothing
 LENGTH_CODE = 7  # the bits of xyzt_units that are for lengths
 SCANNER = 1  # the code of a matrix that gives scanner coordinates
-MAX_RATIO = 1100  # zlib makes nothing smaller than one part in 1032
 READ_BEYOND_BYTES = 1 << 20  # of what follows the voxels, up to the checksum of a compressed file
 CONTRADICTION_MM = 0.5  # two statements of one header may place a voxel this far apart, as both are rounded
 LONGEST_QUATERNION = 1.01
@@ -104,7 +103,7 @@ def _read_voxels(
         left = left[count:]
     goes_on = bool(stream.read(READ_BEYOND_BYTES))
     voxels = voxels.astype(dtype.newbyteorder("="), copy=False)
-    return voxels, ("the file goes on after the voxels that its header describes; the rest is ignored",) * goes_on
+    return voxels, (GOES_ON_NOTE,) * goes_on
 
 
 def _place(path: Path, header: Nifti1Header, shape_kji: Triple) -> tuple[np.ndarray, tuple[str, ...]]:

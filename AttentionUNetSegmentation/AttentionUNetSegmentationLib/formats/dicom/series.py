@@ -39,7 +39,9 @@ def read_dicom(folder: Path) -> Volume:
                 unreadable.append(path.name.encode(errors="replace").decode())
     shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
-        raise ValueError(f"{folder} holds no DICOM images" + (f" that can be read ({shown})" if shown else ""))
+        raise ValueError(
+            f"{folder} is a folder that holds no DICOM images" + (f" that can be read ({shown})" if shown else "")
+        )
     scan, notes = choose_scan(slices)
     if unreadable:
         notes.append(
