@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import printable
 from ...volume import Volume
-from .headers import Slice, is_dicom_file, read_slices
+from .headers import Slice, files_below, is_dicom_file, read_slices
 from .pixels import decode
 from .scans import choose_scan
 
@@ -31,12 +32,12 @@ def read_dicom(folder: Path) -> Volume:
     """
     slices: list[Slice] = []
     unreadable: list[str] = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in files_below(folder):
         try:
             slices += read_slices(path)
-        except ValueError:
-            if is_dicom_file(path) and path.name.upper() != "DICOMDIR":
-                unreadable.append(path.name.encode(errors="replace").decode())
+        except ValueError as error:
+            if isinstance(error.__cause__, OSError) or (is_dicom_file(path) and path.name.upper() != "DICOMDIR"):
+                unreadable.append(printable(path.relative_to(folder)))
     shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
         raise ValueError(
@@ -59,7 +60,7 @@ def _check_complete(scan: list[Slice]) -> None:
     parts, total = {entry.part[0] for entry in scan}, max(entry.part[1] for entry in scan)
     if total > len(parts):
         raise ValueError(f"only {len(parts)} of the {total} files of the scan are there")
-    bare = [entry.path.name for entry in scan if entry.rescale is None]
+    bare = [entry.path for entry in scan if entry.rescale is None]
     if 0 < len(bare) < len(scan):
         raise ValueError(f"{bare[0]} lacks the rescale slope and intercept that other slices have")
 
@@ -73,8 +74,12 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
     gap = float(np.median(gaps))
     _check_straight(positions, heights)
     if gaps.max() > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):
-        after = scan[int(gaps.argmax())].path.name
-        raise ValueError(f"slices are missing, a hole of {gaps.max():.1f} mm between {after} and the next")
+        after = scan[int(gaps.argmax())].path
+        raise ValueError(
+            f"{after} and the next slice have a hole of {gaps.max():.1f} mm between them: slices are missing"
+        )
+    if abs(abs(first.between_mm) - gap) > REGULAR_TOLERANCE * gap:
+        notes.append(f"slices lie {gap:.2f} mm apart, though the headers say {first.between_mm:g} mm")
     voxels = _read_pixels(scan)
     if np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max() > REGULAR_TOLERANCE * gap:
         voxels = _at_regular_heights(voxels, heights, round((heights[-1] - heights[0]) / gap) + 1)
