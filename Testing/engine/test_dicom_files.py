@@ -114,15 +114,6 @@ def test_compressed_pixels_that_would_take_gigabytes_are_refused(folder):
         read_volume(folder)
 
 
-def test_a_distance_of_slices_that_contradicts_their_positions_is_said(folder):
-    for path in files(folder):
-        change(path, SpacingBetweenSlices=5)
-    assert read_volume(folder).notes == ("slices lie 2.00 mm apart, though the headers say 5 mm",)
-    for path in files(folder):
-        change(path, SpacingBetweenSlices=2)
-    assert read_volume(folder).notes == ()
-
-
 def test_texts_of_dicom_cannot_steer_a_terminal(folder):
     write_slices(folder / "other", scan())
     for path in files(folder):

@@ -44,7 +44,6 @@ class Slice:
     position: np.ndarray  # (3,) of the first voxel's centre, LPS, mm
     axes: np.ndarray  # (2, 3) LPS directions along a row (i) and along a column (j)
     spacing_mm: tuple[float, float]  # along i, along j
-    between_mm: float  # what the header says of the distance to the next slice, which positions tell; nan if nothing
     rescale: tuple[float, float] | None  # slope and intercept; None if neither is said
     marks: tuple[str, ...]  # what may tell scans of one place apart: of ``MARKS``, and of the file
     part: tuple[int, int]  # which of how many its file is of a scan in several (a concatenation); (0, 0) if not said
@@ -181,7 +180,6 @@ def _slice(path: Path, number: int, header: _Header, count: int) -> Slice:
         position=position,
         axes=axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9),
         spacing_mm=(float(spacing[1]), float(spacing[0])),
-        between_mm=float(header.numbers("SpacingBetweenSlices", [np.nan]).item()),
         rescale=_rescale(header),
         marks=(*(header.text(*keywords) for keywords in MARKS), file),
         part=(int(header.text("InConcatenationNumber") or 0), int(header.text("InConcatenationTotalNumber") or 0)),

@@ -78,8 +78,6 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
         raise ValueError(
             f"{after} and the next slice have a hole of {gaps.max():.1f} mm between them: slices are missing"
         )
-    if abs(abs(first.between_mm) - gap) > REGULAR_TOLERANCE * gap:
-        notes.append(f"slices lie {gap:.2f} mm apart, though the headers say {first.between_mm:g} mm")
     voxels = _read_pixels(scan)
     if np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max() > REGULAR_TOLERANCE * gap:
         voxels = _at_regular_heights(voxels, heights, round((heights[-1] - heights[0]) / gap) + 1)
