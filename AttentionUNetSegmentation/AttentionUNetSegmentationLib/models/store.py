@@ -90,7 +90,7 @@ def list_models() -> list[InstalledModel]:
             try:
                 entry = InstalledModel(path.parent.name, path.parent, packaged, read_spec(path.parent))
             except ModelError as error:
-                entry = InstalledModel(path.parent.name, path.parent, packaged, None, str(error))
+                entry = InstalledModel(path.parent.name, path.parent, packaged, None, one_sentence(error))
             found.setdefault(entry.name, entry)
     return sorted(found.values(), key=lambda entry: (not entry.packaged, entry.name))
 
