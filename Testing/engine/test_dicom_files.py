@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pydicom
@@ -58,6 +59,24 @@ def test_nested_sequences_do_not_end_the_process(depth, with_lengths, folder):
     result = subprocess.run([sys.executable, "-c", READ, folder], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert ("were left out" in result.stdout) == (not with_lengths)  # those with lengths are passed over unread
+
+
+@pytest.mark.slow
+def test_damaged_compressed_pixels_do_not_end_the_process(folder):
+    """GDCM's JPEG decoder runs over its buffers when bits are wrong."""
+    for path in files(folder):
+        compress(path, "JPEG")
+    damaged = files(folder)[3]
+    content = damaged.read_bytes()
+    pixels = content.rindex(struct.pack("<HH", 0x7FE0, 0x10))
+    for seed in range(4):
+        noise = np.random.default_rng(seed)
+        changed = bytearray(content)
+        for position in noise.integers(pixels + 60, len(content) - 10, 40):
+            changed[position] = noise.integers(256)
+        damaged.write_bytes(changed)
+        with suppress(ValueError):
+            assert read_volume(folder).voxels.shape == scan().voxels.shape
 
 
 def test_linked_folders_are_read_once_and_loops_end(folder, tmp_path):

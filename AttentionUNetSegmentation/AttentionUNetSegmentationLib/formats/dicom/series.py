@@ -6,7 +6,6 @@ uneven gaps and gantry tilt are noticed.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +77,7 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
         raise ValueError(
             f"{after} and the next slice have a hole of {gaps.max():.1f} mm between them: slices are missing"
         )
-    voxels = _read_pixels(scan)
+    voxels = decode(scan)
     if np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max() > REGULAR_TOLERANCE * gap:
         voxels = _at_regular_heights(voxels, heights, round((heights[-1] - heights[0]) / gap) + 1)
         notes.append(
@@ -99,17 +98,6 @@ def _check_straight(positions: np.ndarray, heights: np.ndarray) -> None:
     stray = float(np.linalg.norm(positions - line, axis=1).max())
     if stray > STRAY_MM:
         raise ValueError(f"slices lie up to {stray:.1f} mm beside a straight stack; the series is not one volume")
-
-
-def _read_pixels(scan: list[Slice]) -> np.ndarray:
-    """Decode every image, with its own rescale slope and intercept: (K, J, I)."""
-    places: dict[Path, list[int]] = defaultdict(list)
-    for n, entry in enumerate(scan):
-        places[entry.path].append(n)
-    planes: dict[int, np.ndarray] = {}
-    for numbers in places.values():
-        planes |= zip(numbers, decode([scan[n] for n in numbers]), strict=True)
-    return np.stack([planes[n] for n in range(len(scan))])
 
 
 def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> np.ndarray:
