@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import printable
 from ..volume import OrganMask
 from .provenance import Provenance
 
 FORMAT_VERSION = 1
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "weights.pt"
+MAX_WIDTH = 4096
 ARCHITECTURES = ("AttentionUNet", "UNet")
 
 
@@ -41,8 +43,8 @@ class ArchitectureSpec:
     def __post_init__(self) -> None:
         if self.type not in ARCHITECTURES:
             raise ValueError(f"architecture.type must be one of {', '.join(ARCHITECTURES)}, got {self.type!r}")
-        if len(self.widths) < 2 or min(self.widths) < 1:
-            raise ValueError(f"architecture.widths needs two or more positive numbers, got {self.widths}")
+        if not 2 <= len(self.widths) <= 8 or min(self.widths) < 1 or max(self.widths) > MAX_WIDTH:
+            raise ValueError(f"architecture.widths needs two to eight numbers in 1..{MAX_WIDTH}, got {self.widths[:9]}")
         if self.in_channels != 1:
             raise ValueError(f"architecture.in_channels must be 1 (a CT), got {self.in_channels}")
         if not 1 <= self.num_subgates <= 9:
@@ -274,7 +276,7 @@ def build_typed(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{where} must be of type {kind.__name__}, got {value!r}")
-    return value
+    return printable(value) if kind is str else value  # foreign texts, shown in many places
 
 
 def _build_tuple(arguments: tuple, value: Any, where: str) -> tuple:

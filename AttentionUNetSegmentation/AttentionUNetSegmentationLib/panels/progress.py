@@ -22,7 +22,12 @@ def guarded(action: Callable[[], object]) -> None:
         action()
     except Exception as error:  # the button is a boundary
         logger.exception("the action failed")
-        slicer.util.errorDisplay(one_sentence(error))
+        _show_box(error)
+
+
+def _show_box(error: Exception) -> None:
+    """Show one sentence in a message box, which would take a tag in the name of a file for markup."""
+    slicer.util.errorDisplay(one_sentence(error).replace("<", "\u2039"))
 
 
 class ProgressPanel:
@@ -66,7 +71,7 @@ class ProgressPanel:
     def show_error(self, error: Exception) -> None:
         """What went wrong, in the panel and in a message box."""
         self._ui.statusLabel.setText(one_sentence(error))
-        slicer.util.errorDisplay(one_sentence(error))
+        _show_box(error)
 
     def show_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """How a result came about, and its warnings; nothing without one."""

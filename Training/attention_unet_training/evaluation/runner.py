@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.errors import one_sentence, printable
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -86,12 +86,12 @@ def run(
             system, fold = _opened(column, cases[0].fold, required), cases[0].fold
             infos.append(_info(column, system, time_runs))
             for case in cases:
-                bar.update(task, case=f"{column.title}: {case.id}")
+                bar.update(task, case=printable(f"{column.title}: {case.id}"))
                 if column.per_fold and case.fold != fold:
                     system, fold = _opened(column, case.fold, required), case.fold
                 outcomes.append(_measure(column.title, system, case, store))
                 if outcomes[-1].error:
-                    print(f"error: {column.title}: {outcomes[-1].error}", file=sys.stderr)
+                    print(printable(f"error: {column.title}: {outcomes[-1].error}"), file=sys.stderr)
                 bar.advance(task)
     return outcomes, infos
 
