@@ -76,7 +76,7 @@ class AttentionUNetSegmentationParameterNode:
         parameterNode: slicer.vtkMRMLScriptedModuleNode
 
         def __init__(self, parameterNode: slicer.vtkMRMLScriptedModuleNode) -> None: ...
-        def connectGui(self, gui: object) -> int: ...  # noqa: D102
+        def connectParametersToGui(self, widgets: dict[str, object]) -> int: ...  # noqa: D102
         def disconnectGui(self, tag: int | None) -> None: ...  # noqa: D102
 
 
@@ -186,7 +186,9 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self._parameterNode, self._parameterNodeGuiTag = parameterNode, None
         self.inputPanel.bind()
         if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+            widgets = {name: widget for name, widget in named.items() if name}
+            self._parameterNodeGuiTag = parameterNode.connectParametersToGui(widgets)  # connectGui gives no tag back
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
             self._checkCanSegment()
 
@@ -314,14 +316,10 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         self._cache: ModelCache | None = None
         self._run: BackgroundRun | None = None
         self._runTimer: RunTimer | None = None
-        self._parameters: AttentionUNetSegmentationParameterNode | None = None
 
     def getParameterNode(self) -> AttentionUNetSegmentationParameterNode:
-        """The module's parameter node, typed; the same object while it is the same node."""
-        node = super().getParameterNode()
-        if self._parameters is None or self._parameters.parameterNode is not node:
-            self._parameters = AttentionUNetSegmentationParameterNode(node)
-        return self._parameters
+        """The module's parameter node, typed; made anew, as an older one may have missed nodes of a loaded scene."""
+        return AttentionUNetSegmentationParameterNode(super().getParameterNode())
 
     @property
     def isRunning(self) -> bool:
