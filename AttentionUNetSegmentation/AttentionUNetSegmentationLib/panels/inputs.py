@@ -9,7 +9,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..models.store import InstalledModel
-from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids, organ_segments
+from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids
+from ..scene.ownership import organ_segments
 from ..scene.sequences import frames_of
 
 
