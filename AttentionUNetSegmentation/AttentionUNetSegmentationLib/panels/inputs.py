@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 
 from ..models.store import InstalledModel
 from ..scene.abdomen_window import show_abdomen
-from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids, organ_segments
+from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids
+from ..scene.ownership import organ_segments
 from ..scene.sequences import frames_of
 
 
