@@ -37,9 +37,8 @@ class AttentionUNetSegmentation(ScriptedLoadableModule):
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.contributors = ["The SlicerAttentionUNet authors"]
         self.parent.helpText = _(
-            "Segments pancreas, spleen and kidneys on abdominal CT with a 3D Attention U-Net, and shows over the CT "
-            "what each attention gate passed on. Choose a CT, click <b>Segment</b>, then choose a gate. Research use "
-            "only, not for diagnosis."
+            "Segments pancreas, spleen and kidneys on abdominal CT with a 3D Attention U-Net, and shows what each gate "
+            "passed on. Choose a CT, click <b>Segment</b>, then choose a gate. Research use only, not for diagnosis."
         )
         self.parent.acknowledgementText = _(
             "Oktay O, Schlemper J, Le Folgoc L, et al.: Attention U-Net: Learning Where to Look for the Pancreas. "
@@ -63,20 +62,21 @@ class AttentionUNetSegmentationParameterNode:
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     roi: slicer.vtkMRMLMarkupsROINode
     colorMap: slicer.vtkMRMLColorNode
+    abdomenWindow: bool = True
     model: str = ""
     device: Annotated[str, Choice(list(DEVICES))] = "Auto"
     probabilities: bool = False
     allFrames: bool = False
     gate: str = "none"
     attentionOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    attentionThreshold: Annotated[FloatRange, RangeBounds(0, 1), Default(FloatRange(0, 1))]
+    attentionThreshold: Annotated[FloatRange, RangeBounds(0, 1), Default(FloatRange(0.1, 1))]
     linkViews: bool = True
 
     if TYPE_CHECKING:  # what the decorator adds
         parameterNode: slicer.vtkMRMLScriptedModuleNode
 
         def __init__(self, parameterNode: slicer.vtkMRMLScriptedModuleNode) -> None: ...
-        def connectGui(self, gui: object) -> int: ...  # noqa: D102
+        def connectParametersToGui(self, widgets: dict[str, object]) -> int: ...  # noqa: D102
         def disconnectGui(self, tag: int | None) -> None: ...  # noqa: D102
 
 
@@ -186,7 +186,9 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self._parameterNode, self._parameterNodeGuiTag = parameterNode, None
         self.inputPanel.bind()
         if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+            widgets = {name: widget for name, widget in named.items() if name}
+            self._parameterNodeGuiTag = parameterNode.connectParametersToGui(widgets)  # connectGui gives no tag back
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
             self._checkCanSegment()
 
@@ -197,8 +199,12 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.progressPanel.begin()
         self._isStarting = True  # while PyTorch is installed events are handled: clicks, even a change of module
         self._checkCanSegment()
+        from AttentionUNetSegmentationLib.monitor import Cancelled
+
         try:
             self._start(self._parameterNode)
+        except Cancelled:
+            self._onCancelled()
         except Exception as error:  # the button is a boundary: logged, and shown in one sentence
             logging.exception("The segmentation could not be started")
             self._onError(error)
@@ -208,18 +214,13 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _start(self, parameters: AttentionUNetSegmentationParameterNode) -> None:
         from AttentionUNetSegmentationLib.panels import dependencies
-        from AttentionUNetSegmentationLib.panels.inputs import output_for
-        from AttentionUNetSegmentationLib.scene.sequences import frames_of
+        from AttentionUNetSegmentationLib.panels.run_options import run_options
 
-        dependencies.ensure(self.progressPanel.say)
+        dependencies.ensure_installed()
         self.logic.start(
-            parameters.inputVolume,
-            output_for(parameters.inputVolume, parameters.outputSegmentation),
+            **run_options(parameters),
             model=parameters.model,
-            roi=parameters.roi,
             device=DEVICES[parameters.device],
-            probabilities=parameters.probabilities,
-            allFrames=parameters.allFrames and frames_of(parameters.inputVolume) is not None,
             onProgress=self.progressPanel.show_progress,
             onFinished=self._onFinished,
             onError=self._onError,
@@ -314,14 +315,10 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         self._cache: ModelCache | None = None
         self._run: BackgroundRun | None = None
         self._runTimer: RunTimer | None = None
-        self._parameters: AttentionUNetSegmentationParameterNode | None = None
 
     def getParameterNode(self) -> AttentionUNetSegmentationParameterNode:
-        """The module's parameter node, typed; the same object while it is the same node."""
-        node = super().getParameterNode()
-        if self._parameters is None or self._parameters.parameterNode is not node:
-            self._parameters = AttentionUNetSegmentationParameterNode(node)
-        return self._parameters
+        """The module's parameter node, typed; made anew, as an older one may have missed nodes of a loaded scene."""
+        return AttentionUNetSegmentationParameterNode(super().getParameterNode())
 
     @property
     def isRunning(self) -> bool:
@@ -339,7 +336,9 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
             cancel: Asked often; True stops the run.
             options: ``roi`` (a markups ROI node that limits the run), ``device`` ("auto", "cpu", "cuda", "mps"),
                 ``probabilities`` (a map of each organ, off), ``attention`` (the gates' maps, on), ``allFrames`` (of the
-                sequence that the volume belongs to, off), ``predictor`` (takes the network's place).
+                sequence that the volume belongs to, off), ``replaceEdited`` (replace segments that were changed since
+                a run wrote them, off: then the result goes to a new segmentation), ``predictor`` (takes the network's
+                place).
 
         Raises:
             ValueError: If a node, the model or an option cannot be used.
@@ -406,23 +405,23 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
         attention=True,
         predictor=None,
         allFrames=False,
+        replaceEdited=False,
     ):
         """What is asked for, what was copied out of the scene for it, and the work."""
         from AttentionUNetSegmentationLib.panels import dependencies
 
         if self.isRunning:
             raise RuntimeError("a segmentation is running; wait for its end or cancel it")
-        dependencies.ensure()
-        from AttentionUNetSegmentationLib.inference.backends import choose_device
+        dependencies.ensure_installed()
         from AttentionUNetSegmentationLib.models.cache import ModelCache
-        from AttentionUNetSegmentationLib.pipeline import Options
         from AttentionUNetSegmentationLib.scene import request as requests
 
-        options = Options(device=choose_device(device), attention=attention, probabilities=probabilities)
-        request = requests.Request(volumeNode, segmentationNode, model, roi, options, allFrames)
+        request = requests.Request(
+            volumeNode, segmentationNode, model, roi, device, attention, probabilities, allFrames, replaceEdited
+        )
         inputs = requests.read(request)
         self._cache = self._cache or ModelCache()
-        return request, inputs, requests.work(inputs, options, self._cache, predictor)
+        return request, inputs, requests.work(request, inputs, self._cache, predictor)
 
     def _endRun(self, callback, *arguments) -> None:
         """Let go of the run, which has ended, then tell the caller."""

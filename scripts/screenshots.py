@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
 SAMPLE = "SyntheticAbdomenCT"
 GATE = "s2-2"
+WIDTH = 600
 TIMEOUT_S = 300.0
 
 
@@ -41,8 +42,6 @@ def _segment(widget, slicer) -> None:
     import SampleData
 
     node = SampleData.SampleDataLogic().downloadSample(SAMPLE)
-    node.GetDisplayNode().AutoWindowLevelOff()
-    node.GetDisplayNode().SetWindowLevel(400, 40)
     slicer.util.setSliceViewerLayers(background=node)
     slicer_host.process_events(0.5)
     if widget.ui.inputSelector.currentNode() is not node:
@@ -58,7 +57,7 @@ def _draw(widget, path: Path) -> None:
     widget.ui.gateSelector.setCurrentText(GATE)
     slicer_host.process_events(0.2)
     panel = widget.parent
-    panel.resize(520, panel.sizeHint.height())
+    panel.resize(WIDTH, panel.heightForWidth(WIDTH))
     render.save_widget(panel, path)
     print(f"wrote {path}")
 

@@ -1,15 +1,37 @@
-"""What is told of an error."""
+"""What is told of an error, and how text that comes from elsewhere is shown."""
 
 from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
+def printable(text: object) -> str:
+    r"""Foreign text (names of files, texts of models, of DICOM tags, of libraries) as one line that is safe to show.
+
+    Whatever would steer a terminal, begin a line, or change the direction of writing is shown as ``\x1b`` and the like.
+    """
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in str(text)
+    )
+
+
 def one_sentence(error: BaseException) -> str:
-    """What an error says, in one line; the kind of error if it says nothing."""
+    """What an error says, in one printable line; the kind of error if it says nothing."""
     if isinstance(error, MemoryError) and not str(error):
         return "not enough memory"
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def sentence_on(path: Path, error: BaseException) -> str:
+    """``one_sentence``, which names the file or folder that the error is about: by its path, as names may recur."""
+    message, where = one_sentence(error), printable(path)
+    return message if where in message else f"{where}: {message}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

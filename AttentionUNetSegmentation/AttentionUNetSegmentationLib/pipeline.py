@@ -16,6 +16,7 @@ from .imaging.plausibility import input_warnings, result_warnings
 from .imaging.postprocessing import (
     attention_volumes,
     class_margins,
+    drop_crumbs,
     labels_on_input_grid,
     organ_scores,
     probability_maps,
@@ -38,7 +39,7 @@ class Options:
         backend: "auto", "torch", "openvino".
         attention: Return the attention maps.
         probabilities: Return a probability map per organ.
-        clean_up: Keep only the largest components of each organ.
+        clean_up: Keep only the largest components of each organ, without crumbs.
         split_sides: Split paired organs into right and left.
         tile: Longest edge of a tile in voxels; None for one pass where memory allows.
     """
@@ -122,6 +123,8 @@ def segment(
             prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
         )
     _clear_beyond_scan(result, volume)
+    if options.clean_up:
+        drop_crumbs(result.labels, values, monitor)
     monitor.check()
     result.organ_measures = measure_organs(result, volume)
     monitor.check()

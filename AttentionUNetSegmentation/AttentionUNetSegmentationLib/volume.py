@@ -146,6 +146,7 @@ class Volume:
         modality: DICOM modality ("CT", "MR", "PT" ...), empty if unknown.
         notes: What was done or noticed on reading, one sentence each.
         valid_region: Where voxels were measured, if not everywhere: a straightened scan repeats its edges beyond.
+        cut_faces: Where a region of interest ends inside the scan: (axis of KJI, 0 or -1) for first or last slice.
 
     Raises:
         ValueError: If the voxels are not a 3D scalar array or the matrix is unusable.
@@ -157,6 +158,7 @@ class Volume:
     modality: str = ""
     notes: tuple[str, ...] = ()
     valid_region: Grid | None = None
+    cut_faces: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3:

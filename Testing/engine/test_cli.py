@@ -36,6 +36,7 @@ def test_one_input_writes_into_the_folder_itself(tiny_model, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "overview.png" in output
     assert "pancreas" in output
+    assert "s (CPU, torch; the network " in output and report["provenance"]["device"] == "cpu"
 
 
 def test_labels_keep_the_inputs_geometry(tiny_model, tmp_path):
@@ -216,3 +217,29 @@ def test_the_installed_command_answers():
         pytest.skip("the package is not installed in this environment")
     result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("attention-unet 0.")
+
+
+ESCAPE = "\x1b[31m"
+
+
+def test_names_of_files_cannot_steer_the_terminal_or_forge_a_line(tiny_model, tmp_path, capsys):
+    name = f"a{ESCAPE}\n  measured: Dice 0.99 \x9b\u202e"
+    good, bad = ct(tmp_path / name / "ct.nii.gz"), tmp_path / name / "bad.nii.gz"
+    bad.write_bytes(b"hello")
+    assert segment(tiny_model, good, bad, "--output-dir", tmp_path / "out" / name) == 1
+    assert main(["info", str(good), str(bad)]) == 1
+    assert main(["models", "add", str(bad)]) == 1
+    with pytest.raises(SystemExit):
+        main(["segment", str(good), "--output-dir", "out", f"--{name}"])
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert not set(ESCAPE[0] + "\x9b\u202e") & set(text)
+        assert "\n  measured" not in text
+    assert rf"{tmp_path}/a\x1b[31m\n  measured: Dice 0.99 \x9b\u202e/bad.nii.gz" in captured.err
+
+
+def test_tracebacks_hold_nothing_that_steers_the_terminal(tmp_path):
+    command = [sys.executable, "-m", "AttentionUNetSegmentationLib.command.cli", "--verbose", "info"]
+    result = subprocess.run([*command, str(tmp_path / f"{ESCAPE}.nii")], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "\x1b" not in result.stderr

@@ -34,6 +34,16 @@ def test_keep_largest_keeps_the_right_number():
     assert not keep_largest(np.zeros((2, 2, 2), bool), 1).any()
 
 
+def test_crumbs_are_not_parts_however_many_components_are_kept():
+    mask = np.zeros((10, 10, 60), bool)
+    mask[:, :, :30] = True  # 3000 voxels
+    mask[:3, :3, 35:46] = True  # 99: a second part
+    mask[:2, :2, 50:60:2] = True  # crumbs of 4
+    mask[3, 3, 46] = True  # one that touches a part diagonally
+    for count in (2, 7, None):
+        assert np.count_nonzero(keep_largest(mask, count)) == 3099
+
+
 @pytest.mark.parametrize("spine", [True, False])
 @pytest.mark.parametrize("x_mm", [-40.0, 0.0, 35.0])
 def test_midline_follows_the_patient_not_the_field_of_view(x_mm, spine):

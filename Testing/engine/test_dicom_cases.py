@@ -37,6 +37,18 @@ def test_one_file_and_many_give_the_very_same_volume(tmp_path):
         assert (read.modality, read.name) == ("CT", folder)
 
 
+@pytest.mark.parametrize(("hole", "is_read"), [(5.001, True), (5.02, False)])
+def test_a_hole_as_wide_as_allowed_is_not_wider_by_rounding(hole, is_read, tmp_path):
+    heights = np.arange(24) / 2  # times 2 mm
+    heights[12:] += (hole - 1) / 2
+    write_slices(tmp_path / "thin", scan(), heights=heights)
+    if is_read:
+        assert "slices are missing" in read_volume(tmp_path / "thin").notes[0]
+        return
+    with pytest.raises(ValueError, match="slices are missing, a hole of 5.0 mm"):
+        read_volume(tmp_path / "thin")
+
+
 def test_one_file_of_a_series_asks_for_the_folder(tmp_path):
     write_slices(tmp_path, scan())
     with pytest.raises(ValueError, match="one DICOM file; give the folder"):

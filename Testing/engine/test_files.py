@@ -157,7 +157,7 @@ def test_a_nifti_file_without_a_voxel_spacing_is_refused(kind, ending, tmp_path)
     path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
     with pytest.raises(ValueError, match="has no voxel spacing: its header says 1 x 0 x 1 mm"):
         read_volume(path)
-    header["sform_code"] = 2  # the matrix says where voxels lie, the spacing is not used
+    header["sform_code"], header["qform_code"] = 2, 0  # the matrix alone says where voxels lie
     content[: kind.header_class.sizeof_hdr] = header.binaryblock
     path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
     assert read_volume(path).spacing_mm == pytest.approx((1, 1, 1))

@@ -115,10 +115,11 @@ def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
     assert made[1].shapes == [(whole, True)]
     assert result.how == Attempt("cpu", None, in_slabs=True)
     assert result.reports == [
-        "one pass on cuda: out of memory; went on with one pass in slabs on cuda",
-        "one pass in slabs on cuda: out of memory; went on with tiles of 192 voxels in slabs on cuda",
-        "tiles of 192 voxels in slabs on cuda: out of memory; went on with tiles of 160 voxels in slabs on cuda",
-        "tiles of 160 voxels in slabs on cuda: out of memory; went on with one pass in slabs on cpu",
+        "one pass on CUDA GPU: out of memory; went on with one pass in slabs on CUDA GPU",
+        "one pass in slabs on CUDA GPU: out of memory; went on with tiles of 192 voxels in slabs on CUDA GPU",
+        "tiles of 192 voxels in slabs on CUDA GPU: out of memory; "
+        "went on with tiles of 160 voxels in slabs on CUDA GPU",
+        "tiles of 160 voxels in slabs on CUDA GPU: out of memory; went on with one pass in slabs on CPU",
     ]
 
 
@@ -165,16 +166,16 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
     monkeypatch.setattr(inference, "free_bytes", lambda device: one_pass)  # only 80 % of it may be planned for
     attempts, reports = plan(shape, "cuda", widths, slabs=True)
     assert attempts[0] == Attempt("cuda", None, in_slabs=True)
-    assert "one pass on cuda needs about" in reports[0]
-    assert reports[0].endswith("went on with one pass in slabs on cuda")
+    assert "one pass on CUDA GPU needs about" in reports[0]
+    assert reports[0].endswith("went on with one pass in slabs on CUDA GPU")
     smallest = memory.forward_bytes(widths, (160, 160, 160), in_slabs=True)
     monkeypatch.setattr(inference, "free_bytes", lambda device: smallest / 0.8)
     attempts, reports = plan(shape, "cpu", widths, slabs=True)
     assert attempts == [Attempt("cpu", 160, in_slabs=True)]
-    ways = ["one pass in slabs on cpu", "tiles of 192 voxels in slabs on cpu"]
+    ways = ["one pass in slabs on CPU", "tiles of 192 voxels in slabs on CPU"]
     assert [report.split(" needs")[0] for report in reports] == ways
     monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 20)
-    with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on cpu needs about"):
+    with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on CPU needs about"):
         plan(shape, "cpu", widths, slabs=True)
 
 

@@ -127,6 +127,79 @@ def test_weights_of_another_network(saved):
         load_model(saved)
 
 
+class Reserving:
+    """Makes ``torch.load`` reserve what it says, without running code."""
+
+    def __init__(self, call, size):
+        self.call, self.size = call, size
+
+    def __reduce__(self):
+        return self.call, (self.size,)
+
+
+def expanded(state):
+    state["encoder.0.conv1.weight"] = torch.zeros(1).expand(10**10)
+    return state
+
+
+def shared(state):
+    storage = torch.zeros(max(tensor.numel() for tensor in state.values()))
+    return {name: storage[: tensor.numel()].view(tensor.shape) for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        expanded,
+        shared,
+        lambda state: state | {"mix.bias": Reserving(bytearray, 10**12)},
+        lambda state: state | {"mix.bias": Reserving(torch.FloatTensor, 10**12)},
+        lambda state: state | {"mix.bias": Reserving(torch.FloatStorage, 10**12)},
+        lambda state: state | {"mix.bias": "a" * 2_000_000},
+    ],
+    ids=["expanded", "shared", "bytearray", "tensor", "storage", "text"],
+)
+def test_weights_that_would_take_more_memory_than_their_file_are_refused(saved, content):
+    torch.save(content(phantoms.model().network.state_dict()), saved / "weights.pt")
+    rehash(saved)
+    with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
+        load_model(saved)
+
+
+def test_compressed_weights_are_refused(saved):
+    with zipfile.ZipFile(saved / "weights.pt") as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(saved / "weights.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data if name.endswith("pkl") else bytes(10**6))
+    rehash(saved)
+    with pytest.raises(ModelError, match="entries are compressed or overlap"):
+        load_model(saved)
+
+
+def test_a_network_that_is_larger_than_its_weights_is_not_built(saved):
+    edit(saved, architecture={"type": "AttentionUNet", "widths": [4096] * 8, "num_subgates": 9})
+    with pytest.raises(ModelError, match=r"weights\.pt does not fit the architecture in model.json: \S+ differs"):
+        load_model(saved)
+
+
+def test_the_working_folder_does_not_decide_which_model_is_loaded(saved, tmp_path, monkeypatch):
+    add_model(saved)
+    (tmp_path / "test-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_model("test-model").folder == tmp_path / "added" / "test-model"
+
+
+def test_texts_of_a_model_cannot_steer_a_terminal_or_forge_a_line(saved):
+    texts = dict.fromkeys(
+        ("title", "licence", "version", "training_data"), "\x1b[31m\n  measured: Dice 0.99 \x9b \u202e"
+    )
+    edit(saved, **texts)
+    spec = load_model(saved).spec
+    for key in texts:
+        assert getattr(spec, key) == r"\x1b[31m\n  measured: Dice 0.99 \x9b \u202e"
+
+
 def test_weights_that_are_not_numbers(saved):
     state = phantoms.model().network.state_dict()
     state["mix.bias"] = torch.full_like(state["mix.bias"], torch.nan)
@@ -147,6 +220,9 @@ def test_weights_that_are_not_numbers(saved):
         ({"format_version": 2}, "format_version must be 1, got 2"),
         ({"name": "../evil"}, "name must consist of"),
         ({"licence": " "}, "licence must not be empty"),
+        ({"architecture": {"type": "UNet", "widths": [2] * 9}}, "widths needs two to eight numbers in 1..4096"),
+        ({"architecture": {"type": "UNet", "widths": [2, 10**12]}}, "widths needs two to eight numbers in 1..4096"),
+        ({"licence": "x" * 2_000_000}, "has more than 1048576 bytes"),
         ({"architecture": {"type": "ResNet"}}, "architecture.type must be one of AttentionUNet, UNet, got 'ResNet'"),
         ({"architecture": {"type": "UNet", "depth": 3}}, "model.architecture has unknown keys: depth"),
         ({"intensity": {"clip_hu": [300, -200], "mean_hu": 0, "std_hu": 1}}, "clip_hu must rise"),
@@ -195,6 +271,16 @@ def test_a_broken_zip_is_named_not_its_scratch_folder(saved, tmp_path):
     archive = zipped(saved, tmp_path / "broken.zip")
     with pytest.raises(ModelError, match=r"broken\.zip/weights\.pt is damaged"):
         load_model(archive)
+
+
+def test_a_zip_that_unpacks_to_much_more_is_refused(saved, tmp_path):
+    (saved / "weights.pt").write_bytes(bytes(50_000_000))
+    rehash(saved)
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in saved.iterdir():
+            archive.write(path, path.name)
+    with pytest.raises(ModelError, match="model.zip holds weights.pt, which would unpack to 50000000 bytes"):
+        load_model(tmp_path / "model.zip")
 
 
 def test_damaged_zips_are_named(saved, tmp_path):

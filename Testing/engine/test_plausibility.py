@@ -31,7 +31,7 @@ def test_a_ct_of_the_abdomen_raises_no_warning():
         (lambda hu: hu + 1024, "look like HU \\+ 1024"),
         (lambda hu: np.clip(hu, 0, 255) / 255, "do not look like a CT in HU"),
         (lambda hu: np.abs(hu) * 40 + 3000, "do not look like a CT in HU"),
-        (lambda hu: np.clip(hu, -150, None), "no voxel is darker than -150 HU"),
+        (lambda hu: np.clip(hu, -150, None), "nothing but padding is darker than -149 HU"),
     ],
 )
 def test_wrong_intensities_are_noticed(voxels, message):
@@ -48,6 +48,56 @@ def test_other_modalities_thick_slices_and_short_scans_are_noticed():
     volume = abdomen()
     short = dataclasses.replace(volume, voxels=volume.voxels[25:40])
     assert "only 45 mm from top to bottom" in input_warnings(short)[0]
+
+
+@pytest.mark.parametrize("spacing", [4.9999, 5.0, 5.0000001, 5.04])
+def test_a_spacing_at_the_limit_is_not_beyond_it(spacing):
+    matrix = GRID.ijk_to_ras.copy()
+    matrix[:, 2] *= spacing / 3
+    assert input_warnings(abdomen(ijk_to_ras=matrix)) == []
+
+
+def test_a_height_at_the_limit_is_not_beyond_it():
+    matrix = GRID.ijk_to_ras.copy()
+    matrix[:, 2] *= 0.9999999
+    volume = abdomen()
+    assert input_warnings(dataclasses.replace(volume, voxels=volume.voxels[20:40], ijk_to_ras=matrix)) == []
+
+
+def test_a_volume_and_a_density_at_their_limits_are_not_beyond_them():
+    labels = np.zeros(GRID.shape_kji, np.uint8)
+    labels[20:30, 40:50, 10:20] = 2  # 27 ml
+    specs = [dataclasses.replace(label, plausible_ml=(27.3, 100), trained_hu=(20, 99.7)) for label in phantoms.LABELS]
+    volume = Volume(np.full(GRID.shape_kji, 100, np.int16), GRID.ijk_to_ras)
+    result = Segmentation(labels, GRID.ijk_to_ras, [organ for label in specs for organ in label.organs(split=True)])
+    result.organ_measures = measure_organs(result, volume)
+    assert result_warnings(result, phantoms.spec(specs), volume) == ["pancreas: not found", "kidney: not found"]
+
+
+@pytest.mark.parametrize(
+    ("organ", "edges"),
+    [
+        ((20, 40, 10), None),
+        ((0, 40, 10), "the region of interest"),
+        ((20, 40, 120), "the field of view"),
+        ((0, 40, 120), "the field of view and of the region of interest"),
+    ],
+)
+def test_an_organ_is_cut_by_the_scan_or_by_the_region_of_interest(organ, edges):
+    labels = np.zeros(GRID.shape_kji, np.uint8)
+    labels[tuple(slice(first, first + 10) for first in organ)] = 2
+    organs = [organ for label in phantoms.LABELS for organ in label.organs(split=True)]
+    volume = Volume(np.full(GRID.shape_kji, 100, np.int16), GRID.ijk_to_ras, cut_faces=((0, 0), (1, -1)))
+    result = Segmentation(labels, GRID.ijk_to_ras, organs)
+    result.organ_measures = measure_organs(result, volume)
+    said = [text for text in result_warnings(result, phantoms.spec(phantoms.LABELS), volume) if "edge" in text]
+    assert said == ([f"spleen: reaches the edge of {edges}, so its volume is incomplete"] if edges else [])
+
+
+def test_a_low_region_of_interest_is_not_called_a_short_scan():
+    volume = abdomen()
+    part = dataclasses.replace(volume, voxels=volume.voxels[25:40], cut_faces=((0, 0), (0, -1)))
+    assert "the region of interest covers only 45 mm" in input_warnings(part)[0]
 
 
 def test_heads_and_chests_are_noticed():

@@ -42,7 +42,7 @@ def test_a_gate_is_shown_in_all_views_and_their_link_is_left_alone(slicer, resul
     for _, composite in views(slicer).values():
         composite.SetLinkedControl(linked)
     node = show(result, "s3-1", opacity=0.7, threshold=(0.25, 0.75))
-    assert node.GetName() == "CT s3-1"
+    assert node.GetName() == "s3-1 attention, CT"
     for foreground, composite in views(slicer).values():
         assert foreground is node and composite.GetForegroundOpacity() == 0.7
         assert bool(composite.GetLinkedControl()) is linked
@@ -188,6 +188,28 @@ def test_a_flat_gate_is_called_flat(result, low, high, said):
     assert f"This gate hardly varies: {said}" in explanation("s2-1", node)
 
 
+def test_a_map_that_the_threshold_hides_is_called_hidden(slicer, result):
+    from AttentionUNetSegmentationLib.scene.attention_view import explanation
+    from AttentionUNetSegmentationLib.scene.map_volumes import MEASURES_ATTRIBUTE, map_measures
+
+    node = show(result, "s2-1", threshold=(0.1, 1.0))
+    node.SetAttribute(MEASURES_ATTRIBUTE, json.dumps(map_measures(node) | {"std": 0.03, "low": 0.0, "high": 0.09}))
+    assert explanation("s2-1", node).endswith("all coefficients (0.00 to 0.09) lie below the threshold.")
+    show(result, "s2-1", threshold=(0.0, 1.0))
+    assert explanation("s2-1", node).endswith("Coefficients (0.00 to 0.09).")
+
+
+def test_names_that_are_cut_in_the_middle_still_tell_the_maps_apart(slicer, logic, add_ct, network):
+    from AttentionUNetSegmentationLib.scene.attention_view import choices, map_node
+
+    node = logic.segment(add_ct("CRLM-CT-1004"), device="cpu", predictor=network(), probabilities=True)
+    names = [map_node(node, name).GetName() for name in choices(node)[1:]]
+    assert names[0] == "s2-1 attention, CRLM-CT-1004"
+    assert names[6:8] == ["mean s2 attention, CRLM-CT-1004", "mean s3 attention, CRLM-CT-1004"]
+    assert names[-1] == "spleen probability, CRLM-CT-1004"
+    assert len({name[:7] for name in names}) == len(names)
+
+
 def test_shares_say_how_much_of_the_attention_lies_in_an_organ(result):
     from AttentionUNetSegmentationLib.scene.attention_view import map_node, share_text
     from AttentionUNetSegmentationLib.scene.map_volumes import map_measures
@@ -219,6 +241,6 @@ def test_everything_survives_saving_and_loading(slicer, result, tmp_path):
     assert (display.GetLowerThreshold(), display.GetUpperThreshold()) == pytest.approx((0.2, 0.9))
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
     assert display.GetColorNode().GetName() == "Attention"
-    assert all(foreground.GetName() == "CT s4-1" for foreground, _ in views(slicer).values())
+    assert all(foreground.GetName() == "s4-1 attention, CT" for foreground, _ in views(slicer).values())
     show(loaded, "none")
     assert all(foreground is None for foreground, _ in views(slicer).values())

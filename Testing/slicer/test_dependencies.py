@@ -1,5 +1,6 @@
 """What Slicer lacks: asked for at the click, never installed at import, explained if it cannot be used."""
 
+import importlib.machinery
 import subprocess
 import sys
 import types
@@ -57,7 +58,7 @@ def loading(qt, dependencies, monkeypatch):
         return original(name, *arguments)
 
     monkeypatch.setattr(dependencies.importlib, "import_module", load)
-    monkeypatch.setattr(dependencies, "_is_loaded", lambda: False)
+    monkeypatch.setattr(dependencies.pytorch, "is_loaded", lambda: False)
     return seen
 
 
@@ -84,17 +85,6 @@ def test_loaded_torch_is_not_announced(dependencies):
     said = []
     dependencies.ensure(said.append)
     assert said == []
-
-
-def test_the_click_says_that_torch_is_being_loaded(widget, add_ct, wait, network, loading, monkeypatch):
-    from AttentionUNetSegmentationLib.scene import request
-
-    texts = []
-    add_ct()
-    wait(lambda: widget.ui.segmentButton.enabled)
-    monkeypatch.setattr(request, "read", lambda _: (texts.append(widget.ui.statusLabel.text), 1 // 0))
-    widget.ui.segmentButton.click()
-    assert texts == ["Loading PyTorch"] and True in loading
 
 
 def test_adding_a_model_loads_torch_and_leaves_no_text_behind(widget, loading, tmp_path):
@@ -211,17 +201,50 @@ def test_a_declined_extension_is_not_installed(slicer, dependencies, no_torch):
     assert slicer_host.shown_messages("install") == []
 
 
-def test_a_broken_torch_is_explained(dependencies, monkeypatch):
+@pytest.fixture
+def broken_torch(dependencies, monkeypatch):
+    """Function that breaks PyTorch by an error."""
     original = dependencies.importlib.import_module
 
-    def broken(name, *arguments):
-        if name == "torch":
-            raise OSError("DLL load failed")
-        return original(name, *arguments)
+    def break_by(error):
+        def load(name, *arguments):
+            if name == "torch":
+                raise error
+            return original(name, *arguments)
 
-    monkeypatch.setattr(dependencies.importlib, "import_module", broken)
+        monkeypatch.setattr(dependencies.importlib, "import_module", load)
+
+    return break_by
+
+
+ERRORS = [OSError("DLL load\nfailed"), ImportError("DLL load failed"), RuntimeError("DLL load failed")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_broken_torch_is_explained(dependencies, broken_torch, error):
+    broken_torch(error)
     with pytest.raises(RuntimeError, match=r"installed but cannot be loaded \(DLL load failed\)"):
         dependencies.ensure()
+
+
+def test_a_torch_that_breaks_on_the_runs_thread_is_explained_once(widget, add_ct, wait, broken_torch, scene_nodes):
+    broken_torch(OSError("DLL load failed"))
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    before = scene_nodes()
+    widget.ui.segmentButton.click()
+    wait(lambda: not widget.logic.isRunning)
+    [message] = slicer_host.shown_messages("error")
+    assert message.text.startswith("PyTorch is installed but cannot be loaded (DLL load failed). Reinstall it")
+    assert widget.ui.statusLabel.text == message.text and widget.ui.segmentButton.enabled and scene_nodes() == before
+
+
+def test_what_an_uninstallation_left_behind_is_no_torch(dependencies, monkeypatch, tmp_path):
+    (tmp_path / "torch" / "lib").mkdir(parents=True)
+    spec = importlib.machinery.PathFinder.find_spec("torch", [str(tmp_path)])
+    monkeypatch.setattr(dependencies.pytorch.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(RuntimeError, match="PyTorch is not installed"):
+        dependencies.ensure_installed()
 
 
 @pytest.mark.parametrize(("version", "accepted"), [("2.3.1+cu118", False), ("2.4.0", True), ("2.10.0+cpu", True)])

@@ -55,11 +55,11 @@ def test_it_runs_in_the_callers_thread(logic, add_ct, network):
 
 
 def test_large_pages_are_asked_for_on_the_main_thread(logic, add_ct, network, wait, monkeypatch):
-    """Others may be reading the environment, which is changed for a moment."""
-    from AttentionUNetSegmentationLib.scene import request
+    """Others may be reading the environment while it is changed."""
+    from AttentionUNetSegmentationLib.scene import pytorch
 
     threads = []
-    monkeypatch.setattr(request, "take_large_pages", lambda: threads.append(threading.current_thread()))
+    monkeypatch.setattr(pytorch, "want_large_pages", lambda: threads.append(threading.current_thread()))
     ends = start(logic, add_ct(), predictor=network())
     wait(lambda: ends)
     assert threads == [threading.main_thread()]
@@ -145,11 +145,11 @@ def test_cancelling_the_blocking_form(logic, add_ct, network, scene_nodes):
 
 
 def test_the_model_stays_loaded_until_it_is_freed(slicer, logic, add_ct, copied_model):
-    from AttentionUNetSegmentationLib.models import cache as model_cache
+    from AttentionUNetSegmentationLib.models import loading
 
     loads = []
-    original = model_cache.load_model
-    model_cache.load_model = lambda folder: loads.append(folder) or original(folder)
+    original = loading.load_model
+    loading.load_model = lambda folder: loads.append(folder) or original(folder)
     try:
         small = slicer.util.addVolumeFromArray(
             (np.arange(4096) % 300).astype(np.int16).reshape(16, 16, 16), name="tiny"
@@ -161,7 +161,7 @@ def test_the_model_stays_loaded_until_it_is_freed(slicer, logic, add_ct, copied_
         logic.segment(small, model="copied", device="cpu")
         assert loads == [copied_model] * 2
     finally:
-        model_cache.load_model = original
+        loading.load_model = original
 
 
 def test_a_model_deleted_after_it_was_loaded_is_missed(slicer, logic, copied_model, scene_nodes):

@@ -141,7 +141,7 @@ def test_maps_lie_in_a_folder_under_the_ct(slicer, logic, add_ct, network):
     maps = maps_of(logic.segment(ct, device="cpu", predictor=network()))
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     for name, node in maps.items():
-        assert node.GetName() == f"CT {name}"
+        assert node.GetName() == f"{name} attention, CT"
         folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
         assert hierarchy.GetItemName(folder) == "CT attention"
         assert hierarchy.GetItemDataNode(hierarchy.GetItemParent(folder)) is ct
@@ -176,7 +176,7 @@ def test_another_ct_into_the_same_output_moves_the_maps(slicer, logic, add_ct, n
     node = logic.segment(first, device="cpu", predictor=network())
     logic.segment(second, node, device="cpu", predictor=network())
     assert {each.GetName() for each in maps_of(node).values()} == {
-        f"second s{s}-{g}" for s in (2, 3, 4) for g in (1, 2)
+        f"s{s}-{g} attention, second" for s in (2, 3, 4) for g in (1, 2)
     }
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     assert not hierarchy.GetItemChildWithName(hierarchy.GetItemByDataNode(first), "first attention")
@@ -268,9 +268,13 @@ def test_a_roi_limits_the_run(slicer, logic, add_ct, network, turned, degrees, u
 
 
 def test_only_the_voxels_of_a_roi_are_labelled(slicer, logic, add_ct, network):
+    from AttentionUNetSegmentationLib.scene.mrml import result_notes
+
     ct = add_ct(where=phantoms.grid((30, 42, 46), (2.0, 2.2, 3.0), centre_ras_mm=(8, -20, 45)))
     roi = add_roi(slicer, (CENTRE[0], CENTRE[1], CENTRE[2] + 20), (60, 60, 40))  # the ball's upper half
     node = logic.segment(ct, roi=roi, device="cpu", predictor=network())
+    edge = "pancreas: reaches the edge of the region of interest, so its volume is incomplete"
+    assert edge in result_notes(node)
     height = centre_of_segment(slicer, node, ct, "pancreas")[0][2] - CENTRE[2]
     assert height == pytest.approx(3 / 8 * 18, abs=1.5)
 
@@ -312,5 +316,5 @@ def test_a_map_of_this_module_is_no_input(slicer, logic, add_ct, network):
     from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
 
     node = logic.segment(add_ct(), device="cpu", predictor=network())
-    with pytest.raises(ValueError, match="'CT s2-1' is a map made by this module"):
+    with pytest.raises(ValueError, match="'s2-1 attention, CT' is a map made by this module"):
         logic.segment(maps_of(node)["s2-1"], device="cpu", predictor=network())

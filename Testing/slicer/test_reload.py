@@ -21,13 +21,16 @@ voxels = (numpy.arange(8000) % 300).astype(numpy.int16).reshape(20, 20, 20)
 volume = slicer.util.addVolumeFromArray(voxels, name="CT")
 slicer_host.wait_until(lambda: widget.ui.segmentButton.enabled)
 
+begun = []
+
 def endless(x):
+    begun.append(True)
     while True:
         time.sleep(0.02)
         x = x + 0
 
 widget.logic.start(volume, predictor=endless)
-slicer_host.process_events(0.2)
+slicer_host.wait_until(lambda: begun, 60)  # PyTorch is loaded, which cannot be stopped
 assert widget.logic.isRunning
 old = sys.modules["AttentionUNetSegmentationLib.scene.mrml"]
 new = slicer_host.reload_module("AttentionUNetSegmentation")

@@ -22,9 +22,9 @@ def quiet():
 @pytest.fixture
 def voxels(logic, monkeypatch):
     """Weak references to the voxels and labels of every run."""
-    from AttentionUNetSegmentationLib.scene import request
+    from AttentionUNetSegmentationLib.scene import frames, request
 
-    seen, read, segment_frames = [], request.read, request.segment_frames
+    seen, read, segment_frames = [], request.read, frames.segment_frames
 
     def remembered_read(*arguments):
         inputs = read(*arguments)
@@ -37,7 +37,7 @@ def voxels(logic, monkeypatch):
         return results
 
     monkeypatch.setattr(request, "read", remembered_read)
-    monkeypatch.setattr(request, "segment_frames", remembered_segment)
+    monkeypatch.setattr(frames, "segment_frames", remembered_segment)
     return seen
 
 

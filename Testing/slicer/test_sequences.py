@@ -100,6 +100,28 @@ def test_a_single_frame_can_be_redone(slicer, logic, network, browser_of_two):
     assert pancreas(node).centroid_ras_mm == redone != pytest.approx((12, -25, 40), abs=1)
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_frame_that_was_edited_is_kept_though_another_is_shown(slicer, logic, network, browser_of_two, replace):
+    browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    browser.GetSequenceNode(node).GetNthDataNode(1).GetSegmentation().GetSegment("pancreas").SetName("mine")
+    options = {"device": "cpu", "allFrames": True, "replaceEdited": replace}
+    made = logic.segment(volume, node, predictor=network(), **options)
+    assert (made is node) is replace
+    kept = browser.GetSequenceNode(node).GetNthDataNode(1).GetSegmentation().GetSegment("pancreas").GetName()
+    assert kept == ("pancreas" if replace else "mine")
+    assert logic.segment(volume, made, predictor=network(), **options) is made
+
+
+def test_the_users_own_segments_are_not_copied_from_frame_to_frame(slicer, logic, network, browser_of_two):
+    browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    frames = [browser.GetSequenceNode(node).GetNthDataNode(n).GetSegmentation() for n in range(2)]
+    frames[1].AddEmptySegment("mine", "mine")
+    made = logic.segment(volume, node, device="cpu", predictor=network(), allFrames=True, replaceEdited=True)
+    assert made is not node and [frame.GetNumberOfSegments() for frame in frames] == [4, 5]
+
+
 def test_the_table_follows_the_frame(slicer, widget, network, browser_of_two, wait):
     browser, volume = browser_of_two()
     node = widget.logic.segment(volume, device="cpu", predictor=network(), allFrames=True)

@@ -9,7 +9,7 @@ def test_choosing_a_gate_shows_it(slicer, widget, done):
     widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
     composite = slicer.app.layoutManager().sliceWidget("Green").mrmlSliceCompositeNode()
     shown = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
-    assert shown.GetName() == "CT ä s3-1" and composite.GetForegroundOpacity() == 0.5
+    assert shown.GetName() == "s3-1 attention, CT ä" and composite.GetForegroundOpacity() == 0.5
     assert "1/4 of the resolution" in widget.ui.gateInfoLabel.text
     assert widget.ui.attentionShareLabel.text.startswith("Share of the attention inside: pancreas")
     assert widget.ui.colorMapSelector.currentNode().GetName() == "Attention"
@@ -25,6 +25,22 @@ def test_choosing_a_gate_shows_it(slicer, widget, done):
     widget.ui.gateSelector.setCurrentIndex(0)
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     assert red.GetForegroundVolumeID() is None and widget.ui.attentionShareLabel.text == ""
+
+
+def test_the_ct_stays_as_it_is_where_a_gate_passes_nothing(slicer, widget, done):
+    from slicer_host import render
+
+    ct = slicer.util.getNode("CT ä")
+    ct.GetDisplayNode().AutoWindowLevelOff()
+    ct.GetDisplayNode().SetWindowLevel(1000, 0)
+    slicer.util.setSliceViewerLayers(background=ct)
+    widget.organPanel.jump(0)
+    without = render.render_slice("Red", (200, 200))
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    with_map = render.render_slice("Red", (200, 200))
+    changed = (with_map != without).any(axis=2)
+    assert without.any(axis=2).mean() > 0.4  # the CT
+    assert 0.01 < changed.mean() < 0.15  # the ball and its rim
 
 
 def test_a_deleted_map_leaves_the_list(slicer, widget, done, wait):
@@ -57,4 +73,4 @@ def test_the_chosen_gate_stays_chosen_in_the_next_run(slicer, widget, done, wait
     wait(lambda: not widget.logic.isRunning)
     assert widget.ui.gateSelector.currentText == "mean s2"
     composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
-    assert slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "CT ä mean s2"
+    assert slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "mean s2 attention, CT ä"

@@ -51,4 +51,4 @@ def test_a_damaged_model_cannot_be_run(widget, add_ct, tmp_path, monkeypatch, wa
     slicer_host.process_events(0.05)
     assert widget.ui.modelSelector.currentText == "damaged (unusable)"
     assert not widget.ui.segmentButton.enabled and "lacks keys" in widget.ui.segmentButton.toolTip
-    assert "lacks keys" in widget.ui.modelInfoLabel.text
+    assert "lacks keys" in widget.ui.modelInfoLabel.text and widget.ui.modelDetailsButton.isHidden()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import vtk
 
 import slicer_host
 from support.panel_reading import cells, errors
@@ -24,6 +25,55 @@ def test_show_3d_makes_surfaces(widget, done):
     assert done.GetDisplayNode().GetVisibility3D()
     widget.ui.show3DButton.click()
     assert not done.GetDisplayNode().GetVisibility3D()
+
+
+@pytest.fixture
+def vtk_log():
+    """What VTK logs, as 3D Slicer shows it in its log window."""
+    log, before = vtk.vtkStringOutputWindow(), vtk.vtkOutputWindow.GetInstance()
+    vtk.vtkOutputWindow.SetInstance(log)
+    yield log
+    vtk.vtkOutputWindow.SetInstance(before)
+
+
+def test_organs_that_were_not_found_log_no_errors_in_3d(widget, done, wait, vtk_log):
+    widget.ui.show3DButton.click()
+    widget.ui.segmentButton.click()  # makes the surfaces anew
+    wait(lambda: not widget.logic.isRunning)
+    assert done.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert "ERR" not in vtk_log.GetOutput().upper()
+
+
+def test_surfaces_without_voxels_are_measured(slicer, widget, done):
+    from AttentionUNetSegmentationLib.scene.organ_table import rows
+
+    before = rows(done)[0]
+    done.CreateClosedSurfaceRepresentation()
+    done.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    done.RemoveBinaryLabelmapRepresentation()
+    slicer_host.process_events(0.05)
+    assert float(cells(widget, 3)[0]) == pytest.approx(4 / 3 * np.pi * 18**3 / 1000, rel=0.05)
+    assert cells(widget, 3)[1:] == ["0.0"] * 3 and cells(widget, 4) == ["-"] * 4
+    surface = rows(done)[0]
+    assert surface.centroid_ras_mm == pytest.approx(before.centroid_ras_mm, abs=0.2) and surface.mean_hu is None
+    assert surface.texts()[2] == ""
+
+
+def test_what_cannot_be_measured_is_a_dash_and_no_zero(slicer, widget, done):
+    done.GetSegmentation().GetSegment("pancreas").RemoveAllRepresentations()
+    widget.organPanel.refresh(done)
+    assert cells(widget, 3) == ["-", "0.0", "0.0", "0.0"]
+    widget.ui.organTable.cellDoubleClicked.emit(0, 2)
+    assert widget.organPanel.table[0].texts() == ["pancreas", "", "", "", "", ""]
+
+
+def test_a_segment_with_as_many_voxels_elsewhere_is_measured_anew(slicer, widget, done):
+    ct, before = done.GetNodeReference("AttentionUNet.Input"), float(cells(widget, 4)[0])
+    mask = np.roll(slicer.util.arrayFromSegmentBinaryLabelmap(done, "pancreas", ct), 3, axis=2)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, done, "pancreas", ct)
+    slicer_host.process_events(0.05)
+    mean_hu = slicer.util.arrayFromVolume(ct)[mask > 0].mean()
+    assert float(cells(widget, 4)[0]) == pytest.approx(mean_hu, abs=0.06) and mean_hu < before - 10
 
 
 def test_a_double_click_jumps_to_the_organ(slicer, widget, done):

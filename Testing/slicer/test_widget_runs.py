@@ -20,8 +20,8 @@ def test_a_click_segments(widget, done):
     status = widget.ui.statusLabel.text
     seconds = float(widget._parameterNode.outputSegmentation.GetAttribute("AttentionUNet.seconds"))
     assert seconds > 0  # may be less than the tenth that the line shows
-    assert status == f"{seconds:.1f} s on cpu, model abdomen-ct {model_version()}"
-    assert "spleen: not found" in widget.ui.warningsLabel.text
+    assert status == f"{seconds:.1f} s on CPU, model abdomen-ct {model_version()}"
+    assert "\u26a0 spleen: not found\n" in widget.ui.warningsLabel.text
     assert widget.ui.segmentButton.enabled and not widget.ui.cancelButton.enabled
     assert widget.ui.outputSelector.currentNode() is done
 
@@ -122,7 +122,7 @@ def test_a_gpu_that_is_not_used_is_explained_after_a_run(widget, done, wait, mon
     monkeypatch.setattr(dependencies, "gpu_note", lambda: "PyTorch is a CPU build")
     widget.ui.segmentButton.click()
     wait(lambda: not widget.logic.isRunning)
-    assert widget.ui.warningsLabel.text.endswith("\nPyTorch is a CPU build")
+    assert widget.ui.warningsLabel.text.endswith("\n\u26a0 PyTorch is a CPU build")
     assert errors() == []
 
 

@@ -1,5 +1,7 @@
 """A scene that is closed, saved or loaded, and a result that is removed from it, as the panel shows them."""
 
+import pytest
+
 import slicer_host
 from support.panel_reading import cells, gates
 
@@ -38,6 +40,37 @@ def test_save_and_load(slicer, widget, done, tmp_path, wait):
     assert widget.ui.gateSelector.currentText == "s2-2" and widget.ui.attentionShareLabel.text == share
     assert widget.ui.attentionOpacitySlider.value == 0.35 and widget.ui.deviceSelector.currentText == "CPU"
     assert widget.ui.inputSelector.currentNode().GetName() == "CT ä"
+
+
+@pytest.mark.parametrize("panel", ["open", "left", "made later"])
+def test_every_choice_comes_back_whenever_the_panel_is_opened(slicer, widget, done, add_ct, tmp_path, panel):
+    from slicer.parameterNodeWrapper import FloatRange
+
+    chosen = widget._parameterNode
+    add_ct("another")  # with one CT it would be chosen anyway
+    chosen.roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
+    chosen.colorMap = slicer.util.getNode("Attention")
+    chosen.device, chosen.probabilities, chosen.allFrames, chosen.linkViews = "CPU", True, True, False
+    chosen.gate, chosen.attentionThreshold = "s2-2", FloatRange(0.25, 0.75)
+    nodes = [chosen.getValue(name).GetName() for name in ("inputVolume", "outputSegmentation", "roi", "colorMap")]
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    if panel == "left":
+        slicer_host.leave()
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    if panel == "left":
+        slicer_host.enter("AttentionUNetSegmentation")
+    if panel == "made later":
+        widget = slicer_host.reload_module("AttentionUNetSegmentation")
+    for shown in (widget._parameterNode, widget.logic.getParameterNode()):
+        names = ("inputVolume", "outputSegmentation", "roi", "colorMap")
+        assert [shown.getValue(name).GetName() for name in names] == nodes
+        assert (shown.device, shown.probabilities, shown.allFrames, shown.linkViews) == ("CPU", True, True, False)
+        assert (shown.gate, shown.attentionThreshold) == ("s2-2", FloatRange(0.25, 0.75))
+    assert cells(widget, 2) == ["pancreas", "spleen", "right kidney", "left kidney"] and len(gates(widget)) == 10
+    assert widget.ui.gateSelector.currentText == "s2-2"
+    selectors = (widget.ui.inputSelector, widget.ui.outputSelector, widget.ui.roiSelector, widget.ui.colorMapSelector)
+    assert [selector.currentNode().GetName() for selector in selectors] == nodes
 
 
 def test_loading_a_scene_keeps_the_result_if_the_choices_come_before_it(slicer, module, add_ct, network, tmp_path):
@@ -86,14 +119,16 @@ def test_in_place_of_a_removed_result_none_is_chosen(slicer, widget, done):
     assert widget._parameterNode.outputSegmentation is None and selector.currentNode() is None
 
 
-def test_entering_again_and_again_shows_the_same_parameters(slicer, widget, add_ct):
-    """Each typed parameter node goes on observing its node for as long as anyone holds it."""
-    widget._parameterNode.inputVolume = add_ct()
-    shown = widget._parameterNode
-    widget.exit()
+def test_entering_again_shows_the_same_parameters_and_leaves_no_old_binding(slicer, widget, add_ct):
+    ct = widget._parameterNode.inputVolume = add_ct()
+    left = widget._parameterNode
+    slicer_host.leave()
     assert widget._parameterNode is None
-    widget.enter()
-    assert widget._parameterNode is shown
+    widget.ui.attentionOpacitySlider.value = 0.25
+    left.attentionOpacity = 0.75
+    assert (left.attentionOpacity, widget.ui.attentionOpacitySlider.value) == (0.75, 0.25)
+    slicer_host.enter("AttentionUNetSegmentation")
+    assert widget._parameterNode.inputVolume is ct and widget.ui.attentionOpacitySlider.value == 0.75
 
 
 def test_a_closed_scene_brings_parameters_of_its_own(slicer, widget, add_ct, wait):

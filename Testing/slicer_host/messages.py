@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """One dialog: kind (error, confirm, file, install) and text."""
+    """One dialog: kind (error, confirm, question, file, install) and text."""
 
     kind: str
     text: str
@@ -18,10 +18,11 @@ class ShownMessage:
 
 @dataclass(frozen=True)
 class Answers:
-    """How dialogs are answered: OK or Cancel, and the path chosen."""
+    """How dialogs are answered: OK or Cancel, the path chosen, and the text of a question's button."""
 
     accept: bool = True
     path: str = ""
+    button: str = ""
 
 
 class _Desk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +38,12 @@ def write_dataset(
     count: int,
     patients: Sequence[str] = (),
     labelled: Sequence[Sequence[str]] = (),
+    voxels: Sequence[Mapping[str, int]] = (),
 ) -> Path:
-    """A prepared dataset of cases c0, c1, ... whose balls grow, with the splits "half" and "folds-2"."""
+    """A prepared dataset of cases c0, c1, ... whose balls grow, with the splits "half" and "folds-2".
+
+    Its record knows of no voxels of organs but those given, case by case.
+    """
     people = patients or [f"p{n}" for n in range(count)]
     dataset = TinyDataset(folder, "balls", ORGANS, (2.0, 2.0, 2.0), phantoms.INTENSITY, people, labelled)
     nothing = np.zeros((1, 1, 1))
@@ -47,7 +51,7 @@ def write_dataset(
         reference, place = labels(8.0 + 0.5 * n), dataset.new_case()
         write_volume(reference, place / REFERENCE_FILE)
         write_volume(ct(reference), place / "ct.nrrd")
-        dataset.add(place, nothing, nothing, np.eye(4), {}, source=str(place / "ct.nrrd"))
+        dataset.add(place, nothing, nothing, np.eye(4), voxels[n] if voxels else {}, source=str(place / "ct.nrrd"))
     return dataset.finish()
 
 

@@ -104,6 +104,35 @@ def write_totalsegmentator(folder: Path, names: list[str], extra: tuple[str, ...
     return folder
 
 
+def write_kits(folder: Path, numbers=(0, 1)) -> Path:
+    """Kidneys with a tumour and a cyst in them; the files' first axis runs down the patient, as in the real ones."""
+    for number in numbers:
+        ct, labels = abdomen(number)
+        kits = only(labels, {3: 1, 4: 1})
+        kidney = np.argwhere(labels.voxels == 3)
+        kits.voxels[tuple(kidney[:8].T)], kits.voxels[tuple(kidney[8:16].T)] = 2, 3
+        case = folder / "dataset" / f"case_{number:05}"
+        save(as_kits(ct), case / "imaging.nii.gz")
+        save(as_kits(kits), case / "segmentation.nii.gz")
+    return folder
+
+
+def as_kits(volume: Volume) -> Volume:
+    """The same image with its axes in KiTS's order: along a row of the file down the patient, then back, then left."""
+    matrix = volume.ijk_to_ras[:, [2, 1, 0, 3]]
+    return Volume(np.ascontiguousarray(volume.voxels.transpose(2, 1, 0)), matrix)
+
+
+def write_flare(folder: Path, numbers=(1, 2), unlabelled=(1,)) -> Path:
+    for number in numbers:
+        ct, labels = abdomen(number)
+        save(ct, folder / "images" / f"FLARE22_Tr_{number:04}_0000.nii.gz")
+        save(only(labels, {1: 4, 2: 3, 3: 2, 4: 13}), folder / "labels" / f"FLARE22_Tr_{number:04}.nii.gz")
+    for number in unlabelled:
+        save(abdomen(100 + number)[0], folder / "FLARE22_UnlabeledCase1-1000" / f"Case_{number:05}_0000.nii.gz")
+    return folder
+
+
 def write_btcv(folder: Path, numbers=(1, 2)) -> Path:
     for number in numbers:
         ct, labels = abdomen(number)

@@ -27,6 +27,19 @@ class KillAt(pl.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class KillOnce(KillAt):
+    """As ``KillAt``, but only the first run: it leaves a file that says so."""
+
+    def __init__(self, file: str, epoch: int, batch: int) -> None:
+        super().__init__(epoch, batch)
+        self.file = Path(file)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: object) -> None:
+        if not self.file.exists() and (trainer.current_epoch, arguments[-1]) == (self.epoch, self.batch):
+            self.file.touch()
+            super().on_train_batch_end(trainer, *arguments)
+
+
 MODEL = {
     "network": {"widths": [4, 8, 8]},
     "loss": {"kind": "dice", "dice_smooth": 1.0},

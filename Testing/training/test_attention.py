@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from attention_unet_training.attention_analysis import predictions
 from attention_unet_training.attention_analysis.analysis import analyse
 from attention_unet_training.attention_analysis.case import CaseOnGrid, body_mask, prepare, read_case
 from attention_unet_training.attention_analysis.control import randomised
@@ -18,14 +19,16 @@ from attention_unet_training.attention_analysis.series import read_network, titl
 from attention_unet_training.attention_analysis.tables import beyond
 from attention_unet_training.attention_analysis.views import plane_grid
 from attention_unet_training.cli import main
+from attention_unet_training.evaluation.systems import Column, NetworkSystem
 from attention_unet_training.organ_values import parse_organ
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.imaging.measures import measure_attention
 from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput, preprocess
 from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
-from AttentionUNetSegmentationLib.models.loading import save_model
+from AttentionUNetSegmentationLib.models.loading import Model, save_model
+from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
-from support import phantoms
+from support import evaluation_cases, phantoms
 from support.training_checkpoints import tiny_network, write_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -325,3 +328,45 @@ def test_organ_arguments():
     for text in ("kidney", "=3", "kidney=x"):
         with pytest.raises(ValueError, match="must look like kidney=3,4"):
             parse_organ(text)
+
+
+def test_predictions_are_judged_voxel_by_voxel(case, tmp_path, monkeypatch):
+    """One network finds nothing, another what is bright: of these slices all that is organ, pancreas or not."""
+    networks = {"blind": phantoms.ThresholdNetwork((0.0, 3000.0)), "bright": phantoms.ThresholdNetwork((0.0, 100.0))}
+
+    def column(text: str, options: Options, folds: set[int]) -> Column:
+        model = Model(phantoms.spec(phantoms.LABELS[:1]), networks[text.removeprefix("model=")])
+        return Column(text, lambda fold: NetworkSystem(model, options))
+
+    monkeypatch.setattr(predictions, "model_column", column)
+    result = predictions.predict(case, {"without": "blind", "with": "bright"}, "cpu")
+    assert result.organ == "pancreas"
+    reference, blind, bright = (result.columns[name]["axial"] for name in ("reference", "without", "with"))
+    assert set(np.unique(reference)) == {0, predictions.RIGHT}
+    assert ((blind == predictions.MISSED) == (reference == predictions.RIGHT)).all()
+    assert (bright == predictions.RIGHT).sum() > 0.9 * (reference == predictions.RIGHT).sum() > 100
+    assert (bright == predictions.FALSE).sum() > 100  # the kidneys, of which this plane shows some
+    predictions.draw_predictions(result, tmp_path / "predictions.png")
+    assert (tmp_path / "predictions.png").stat().st_size > 10_000
+
+
+def test_a_case_of_a_dataset_and_a_network_beside(files, tmp_path):
+    """The first test case that shows all its organs is taken."""
+    dataset = evaluation_cases.write_dataset(
+        tmp_path / "data", 4, voxels=[{}, {}, {"pancreas": 9}, {"pancreas": 9, "spleen": 9}]
+    )
+    unet = write_checkpoint(tmp_path / "unet.ckpt", tiny_network("UNet"))
+    arguments = ["attention", "--dataset", str(dataset), "--split", "half", "--control-seeds", "1", "--device", "cpu"]
+    arguments += ["--model", str(files / "late.ckpt"), "--beside", str(unet), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert json.loads((tmp_path / "out" / "attention.json").read_text())["organs"] == {"pancreas": [1], "spleen": [2]}
+    assert (tmp_path / "out" / "predictions.png").is_file()
+    assert main([*arguments, "--ct", "x.nii.gz", "--labels", "y.nii.gz", "--organ", "a=1", "--overwrite"]) == 1
+
+
+def test_cases_come_from_files_or_from_a_dataset(tmp_path, capsys):
+    for given in ([], ["--ct", "ct.nii.gz"], ["--dataset", "data"]):
+        assert (
+            main(["attention", *given, "--model", "a.ckpt", "--output", str(tmp_path / "out"), "--device", "cpu"]) == 1
+        )
+        assert "give either --ct, --labels and --organ, or --dataset and --split" in capsys.readouterr().err

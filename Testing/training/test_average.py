@@ -33,6 +33,7 @@ def test_weights_are_the_mean_and_options_the_last_ones(two, tmp_path, capsys):
     averaged = load_network(tmp_path / "mean.ckpt")
     first, second, found = (load_network(path).network.state_dict() for path in (*two, tmp_path / "mean.ckpt"))
     assert averaged.known["training"]["steps"] == 9
+    assert averaged.known["provenance"]["changes"] == (f"mean of {tmp_path.name}/a.ckpt, {tmp_path.name}/b.ckpt",)
     for name, tensor in found.items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, (first[name] + second[name]) / 2, rtol=1e-6, atol=1e-7)

@@ -17,11 +17,11 @@ from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
 from AttentionUNetSegmentationLib.models.loading import load_model
 from support import phantoms
 from support.prepare_phantoms import LABEL_OPTIONS, abdomen, save
+from support.training_checkpoints import write_description
 
 pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[2] / "Training/attention_unet_training/configs"
-DESCRIPTION = CONFIGS.parent / "descriptions/abdomen-ct.json"
 GRID = phantoms.grid((20, 32, 36), (2.0, 2.0, 2.0), np.eye(3), (3, -40, 700))  # the network's own: nothing is resampled
 ORGANS = ("pancreas", "spleen", "kidney")
 
@@ -62,7 +62,7 @@ def commands(folder: Path) -> list[list[str]]:
             f"{run}/best.ckpt",
             str(folder / "model"),
             "--description",
-            str(DESCRIPTION),
+            str(write_description(folder / "description.json")),
             "--measured",
             measured,
         ],
@@ -109,6 +109,11 @@ def test_two_epochs_have_learnt_something_and_evaluate_says_how_much(folder):
     assert max(values.values()) > 0.3
     assert list((folder / "report").glob("*.md"))
     exported = load_model(folder / "model").spec
+    made, split = exported.provenance, PreparedDataset.open(folder / "dataset").split("2-1").folds[0]
+    assert (made.dataset, made.split, made.fold, made.test_cases) == ("cases", "2-1", 0, split.test)
+    assert {*made.training_cases, *made.validation_cases} == set(split.train)
+    assert made.optimisation["learning_rate"] == 0.02
+    assert made.steps == exported.training["steps"]
     assert {(m.organ, m.metric) for m in exported.measured} >= {(organ, "Dice") for organ in ORGANS}
 
 

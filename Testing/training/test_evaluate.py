@@ -56,7 +56,7 @@ def row(text: str, name: str) -> list[str]:
 
 
 def test_two_systems_give_tables_with_the_better_one_in_bold(tmp_path, capsys):
-    assert compare_two(tmp_path, 7) == 0
+    assert compare_two(tmp_path, 9) == 0
     text = table(tmp_path)
     assert capsys.readouterr().out.startswith(text)
     assert text.startswith("# balls\n")
@@ -66,14 +66,27 @@ def test_two_systems_give_tables_with_the_better_one_in_bold(tmp_path, capsys):
     assert not shifted.startswith("**")
     entry = next(entry for entry in report(tmp_path)["comparisons"] if entry["metric"] == "surface_distance_mm")
     assert (entry["first"], entry["second"], entry["organ"]) == ("Exact", "Shifted", "pancreas")
-    assert entry["pairs"] == 7
-    assert entry["p"] == pytest.approx(2 / 2**7)  # all seven differences have the same sign
-    assert 0.5 < entry["difference"] < 1.5
+    assert entry["pairs"] == 9
+    assert entry["p"] == pytest.approx(2 / 2**9)  # all nine differences have the same sign
+    assert entry["p_corrected"] == pytest.approx(10 * 2 / 2**9)  # two organs, five metrics
+    low, high = entry["interval"]
+    assert 0.5 < low <= entry["difference"] <= high < 1.5
     assert row(text, "Spleen recall")[0] == "**1.000 ± 0.000**"
-    assert "| p (pairs) | Shifted |" in text
-    assert "| Pancreas DSC | 0.016 (7) |" in text
-    assert "7 cases of 7 patients" in text
+    assert "Shifted minus Exact, case by case:\n\n|  | difference | 95 % interval | pairs | p | p (Holm) |" in text
+    comparison = text[text.index("Shifted minus Exact") :]
+    assert row(comparison, "Pancreas DSC")[2:] == ["9", "0.0039", "0.039"]
+    assert "corrected by Holm's method for 10 tests: all of this table's." in text
+    intervals = text[text.index("95 % confidence intervals of the means") :]
+    assert row(intervals, "Pancreas DSC")[0] == "1.000 to 1.000"
+    assert "9 cases of 9 patients" in text
     assert row(text, "Number of parameters") == row(text, "Forward pass, 160 x 160 x 96") == ["-", "-"]
+
+
+def test_what_only_the_correction_makes_insignificant_is_not_bold(tmp_path):
+    """Seven differences of one sign: p = 0.016 alone, 0.16 as one of ten tests."""
+    assert compare_two(tmp_path, 7) == 0
+    assert all(entry["p"] < 0.05 < entry["p_corrected"] for entry in report(tmp_path)["comparisons"])
+    assert "**" not in table(tmp_path)
 
 
 def test_metrics_per_case_are_those_of_the_masks(tmp_path):

@@ -10,7 +10,7 @@ from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
 from attention_unet_training.evaluation.results import CaseResult, ResultStore
 from attention_unet_training.evaluation.systems import Column, Labelled, LabelMapSystem, NetworkSystem, model_column
-from attention_unet_training.preparation.records import REFERENCE_FILE
+from attention_unet_training.preparation.records import IGNORED, REFERENCE_FILE
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
@@ -90,6 +90,31 @@ def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
         path.write_text(path.read_text()[:50])
     assert resumed(organs) == [True, True, False]
     assert cases[0].fingerprint() == cases_of_dataset(dataset)[0][0].fingerprint()
+
+
+def test_ignored_voxels_of_a_reference_are_left_out(tmp_path):
+    """Where a prepared case's reference says ignore, a wrong answer costs nothing; files name the value themselves."""
+    dataset = evaluation_cases.write_dataset(tmp_path / "data", 1)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 1)
+    system = LabelMapSystem(maps, {"pancreas": (1,)})
+    (case,) = cases_of_dataset(dataset)[0]
+    answer = system.segment(case).labels
+    reference = case.read_reference()
+    reference.voxels[answer.voxels != reference.voxels] = IGNORED
+    reference.voxels[:, :, : int(np.argwhere(reference.voxels == 1).mean(axis=0)[2])] = IGNORED  # half of the organ
+    write_volume(reference, dataset / "cases" / "c0" / REFERENCE_FILE)
+    (case,) = cases_of_dataset(dataset)[0]
+    measured = runner.measure_case(system, case).organs["pancreas"]
+    assert (measured.dice, measured.surface_distance_mm) == (1, 0)
+    assert measured.reference_ml == pytest.approx(np.sum(reference.voxels == 1) * reference.grid.voxel_volume_ml)
+    files = [tmp_path / "maps" / "c0.nii.gz"], [dataset / "cases" / "c0" / REFERENCE_FILE]
+    (named,) = cases_of_files(*files, {"pancreas": [1], "ignore": [IGNORED]})
+    (silent,) = cases_of_files(*files, {"pancreas": [1]})
+    assert runner.measure_case(system, named).organs["pancreas"] == measured
+    assert runner.measure_case(system, silent).organs["pancreas"].dice < 1
+    assert named.fingerprint() != silent.fingerprint()
+    with pytest.raises(ValueError, match="need --organ"):
+        cases_of_files(*files, {"ignore": [IGNORED]})
 
 
 def test_case_results_survive_json():

@@ -12,7 +12,7 @@ import torch
 from attention_unet_training.cli import main
 from attention_unet_training.evaluation.cases import cases_of_dataset
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
-from attention_unet_training.evaluation.comparison import compare, summarise
+from attention_unet_training.evaluation.comparison import compare, holm, interval, summarise
 from attention_unet_training.evaluation.evaluation import Evaluation
 from attention_unet_training.evaluation.files import evaluation_json
 from attention_unet_training.evaluation.markdown import render
@@ -41,18 +41,50 @@ def scores(*values: float) -> dict[str, float]:
 
 
 def test_summary_by_hand():
-    summary = summarise([1.0, 2.0, math.nan, 6.0])
+    summary = summarise(scores(1.0, 2.0, math.nan, 6.0), patients(4))
     assert (summary.mean, summary.cases, summary.undefined) == (3.0, 3, 1)
     assert summary.std == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
-    assert math.isnan(summarise([5.0]).std)
-    assert math.isnan(summarise([math.nan]).mean)
+    assert math.isnan(summarise(scores(5.0), patients(1)).std)
+    assert math.isnan(summarise(scores(math.nan), patients(1)).mean)
+
+
+def test_intervals_are_those_of_the_mean():
+    """Near mean +- 1.96 standard errors where many cases are spread evenly, the same at every call."""
+    values = scores(*np.linspace(0, 1, 101))
+    low, high = interval(values, patients(101))
+    error = 1.96 * np.std(list(values.values())) / math.sqrt(101)
+    assert (low, high) == pytest.approx((0.5 - error, 0.5 + error), abs=0.01)
+    assert interval(dict(reversed(values.items())), patients(101)) == (low, high)
+    assert interval(scores(*[0.3] * 6), patients(6)) == pytest.approx((0.3, 0.3))
+
+
+def test_intervals_draw_patients():
+    """Twenty scans of each of six patients say no more than one of each."""
+    people = {f"p{n}s{k}": f"p{n}" for n in range(6) for k in range(20)}
+    low, high = interval({case: float(patient[1:]) for case, patient in people.items()}, people)
+    assert (low, high) == pytest.approx(interval(scores(*range(6)), patients(6)))
+    assert high - low > 2
+    five = scores(*range(5))
+    assert all(map(math.isnan, interval(five, patients(5))))
+    assert all(map(math.isnan, summarise(five, patients(5)).interval))
+
+
+def test_holm_by_hand():
+    """Times 4, 3, 2, 1 in rising order, never falling, at most 1; what was no test does not count."""
+    corrected = holm([0.03, math.nan, 0.005, 0.04, 0.01])
+    assert math.isnan(corrected.pop(1))
+    assert corrected == pytest.approx([0.06, 0.02, 0.06, 0.03])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_wilcoxon_by_hand():
     """Six differences, the smallest alone negative: rank sums 20 and 1, four of 64 sign patterns as extreme."""
     second = compare(scores(1, 1, 1, 1, 1, 1), scores(0.9, 1.2, 1.3, 1.4, 1.5, 1.6), patients(6))
     assert second.p == pytest.approx(4 / 64)
+    assert second.p_corrected == second.p  # a single test
     assert second.difference == pytest.approx(1.9 / 6)
+    assert second.interval[0] < 1.9 / 6 < second.interval[1]
     assert not second.significant
     assert compare(scores(*[1.0] * 6), scores(2, 3, 4, 5, 6, 7), patients(6)).p == pytest.approx(2 / 64)
     assert compare(scores(*[1.0] * 6), scores(2, 3, 4, 5, 6, 7), patients(6)).significant
@@ -97,7 +129,7 @@ def evaluation(tmp_path, columns=("A",), **changes) -> Evaluation:
     cases, name = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 1))
     system = NetworkSystem(threshold_model(), CPU)
     outcomes = [CaseMeasurement(title, case, measure_case(system, case)) for title in columns for case in cases]
-    infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "cpu, 2 threads, torch")) for title in columns]
+    infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "CPU, 2 threads, torch")) for title in columns]
     return Evaluation(name, infos, outcomes, **changes)
 
 
@@ -115,7 +147,7 @@ def test_published_systems_stand_beside(tmp_path):
     assert lines["Forward pass, 160 x 160 x 96"][:3] == ["1.500 s", "0.167 s", "0.179 s"]
     assert lines["Data"][:2] == ["balls (1 case)", "CT-150"]
     assert lines["Source"][:2] == ["measured here", "Oktay et al. 2018, arXiv:1804.03999, table 1"]
-    assert "A: forward pass: median of 3 runs after one to warm up, cpu, 2 threads, torch." in text
+    assert "A: forward pass: median of 3 runs after one to warm up, CPU, 2 threads, torch." in text
     assert "no comparison of networks" in text
     assert "- A: a test." in text
 
@@ -159,7 +191,7 @@ def test_forward_time_names_its_device(tmp_path):
     timed = forward_time(system, 2, (16, 32, 16))
     assert timed.runs == 2
     assert timed.seconds > 0
-    assert re.fullmatch(r"cpu, \d+ threads?, torch", timed.where)
+    assert re.fullmatch(r"CPU, \d+ threads?, torch", timed.where)
     assert system.parameters == sum(p.numel() for p in phantoms.model().network.parameters())
     with pytest.raises(ValueError, match="timing needs at least one run, got 0"):
         forward_time(system, 0)
@@ -254,6 +286,6 @@ def test_json_holds_no_nan(tmp_path):
     text = evaluation_json(evaluation(tmp_path, ["A", "B"]))
     content = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert content["systems"][0]["summary"]["pancreas"]["dice"]["std"] is None
-    assert content["systems"][1]["forward_time"] == {"seconds": 1.5, "runs": 3, "where": "cpu, 2 threads, torch"}
+    assert content["systems"][1]["forward_time"] == {"seconds": 1.5, "runs": 3, "where": "CPU, 2 threads, torch"}
     assert np.isfinite(content["systems"][0]["cases"][0]["seconds"])
     assert content["comparisons"][0]["refusal"] == "fewer than 6 pairs (1)"

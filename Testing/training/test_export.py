@@ -12,9 +12,8 @@ from attention_unet_training.export.half_precision import half_rounded
 from attention_unet_training.staging import Output, staged
 from AttentionUNetSegmentationLib.models.loading import load_model, save_model
 from support import phantoms
-from support.training_checkpoints import tiny_network, write_checkpoint
+from support.training_checkpoints import DESCRIPTIONS, tiny_network, write_checkpoint, write_description
 
-DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 MEASURED = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
 
 
@@ -33,13 +32,13 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
-def description(path: Path, **changes: object) -> Path:
-    fields = json.loads(DESCRIPTION.read_text(encoding="utf-8")) | changes
-    return write_json(path, {key: value for key, value in fields.items() if value != "left out"})
+@pytest.fixture
+def description(tmp_path) -> Path:
+    return write_description(tmp_path / "description.json")
 
 
-def test_a_checkpoint_becomes_a_model_with_its_weights_and_metrics(checkpoint, measured, tmp_path):
-    done = export(checkpoint, tmp_path / "model", DESCRIPTION, measured)
+def test_a_checkpoint_becomes_a_model_with_its_weights_and_metrics(checkpoint, measured, tmp_path, description):
+    done = export(checkpoint, tmp_path / "model", description, measured)
     model = load_model(tmp_path / "model")
     assert done.spec == model.spec
     assert done.onnx_difference is None
@@ -52,11 +51,11 @@ def test_a_checkpoint_becomes_a_model_with_its_weights_and_metrics(checkpoint, m
 
 @pytest.mark.parametrize("key", ["training_data", "licence", "intended_use"])
 def test_what_the_description_lacks_is_named(checkpoint, measured, tmp_path, key):
-    incomplete = description(tmp_path / "d.json", **{key: "left out"})
+    incomplete = write_description(tmp_path / "d.json", **{key: None})
     with pytest.raises(ValueError, match=f"d.json lacks {key}: no model is exported without"):
         export(checkpoint, tmp_path / "model", incomplete, measured)
     with pytest.raises(ValueError, match=f"d.json: {key} must not be empty"):
-        export(checkpoint, tmp_path / "model", description(tmp_path / "d.json", **{key: " "}), measured)
+        export(checkpoint, tmp_path / "model", write_description(tmp_path / "d.json", **{key: " "}), measured)
 
 
 def test_a_description_that_is_not_there_is_told_in_one_sentence(checkpoint, measured, tmp_path):
@@ -69,11 +68,11 @@ def test_a_checkpoint_needs_a_description(checkpoint, measured, tmp_path):
         export(checkpoint, tmp_path / "model", None, measured)
 
 
-def test_measured_metrics_are_required(checkpoint, tmp_path):
+def test_measured_metrics_are_required(checkpoint, tmp_path, description):
     with pytest.raises(ValueError, match="measured figures are missing"):
-        export(checkpoint, tmp_path / "model", DESCRIPTION)
+        export(checkpoint, tmp_path / "model", description)
     with pytest.raises(ValueError, match="m.json holds no measured figures"):
-        export(checkpoint, tmp_path / "model", DESCRIPTION, write_json(tmp_path / "m.json", []))
+        export(checkpoint, tmp_path / "model", description, write_json(tmp_path / "m.json", []))
     assert not (tmp_path / "model").exists()
 
 
@@ -86,35 +85,35 @@ def test_measured_metrics_are_required(checkpoint, tmp_path):
         ({"author": "x"}, "unknown keys: author"),
     ],
 )
-def test_metrics_must_be_usable(checkpoint, tmp_path, change, message):
+def test_metrics_must_be_usable(checkpoint, tmp_path, change, message, description):
     wrong = write_json(tmp_path / "m.json", [MEASURED[0] | change])
     with pytest.raises(ValueError, match=message):
-        export(checkpoint, tmp_path / "model", DESCRIPTION, wrong)
+        export(checkpoint, tmp_path / "model", description, wrong)
 
 
 @pytest.mark.parametrize(("key", "value"), [("measured", MEASURED), ("spacing_mm", [1, 1, 1]), ("licens", "x")])
 def test_a_description_holds_only_what_a_user_decides(checkpoint, measured, tmp_path, key, value):
     with pytest.raises(ValueError, match=f"must not have the key '{key}'"):
-        export(checkpoint, tmp_path / "model", description(tmp_path / "d.json", **{key: value}), measured)
+        export(checkpoint, tmp_path / "model", write_description(tmp_path / "d.json", **{key: value}), measured)
 
 
-def test_networks_that_the_module_cannot_load_are_refused(measured, tmp_path, capsys):
+def test_networks_that_the_module_cannot_load_are_refused(measured, tmp_path, capsys, description):
     path = write_checkpoint(tmp_path / "x.ckpt", tiny_network(), kind="monai.SegResNet")
-    arguments = [str(path), str(tmp_path / "model"), "--description", str(DESCRIPTION), "--measured", str(measured)]
+    arguments = [str(path), str(tmp_path / "model"), "--description", str(description), "--measured", str(measured)]
     assert main(["export", *arguments]) == 1
     assert capsys.readouterr().err == (
         "error: only AttentionUNet and UNet can be loaded by the module, got monai.SegResNet\n"
     )
 
 
-def test_other_files_are_no_checkpoints(measured, tmp_path):
+def test_other_files_are_no_checkpoints(measured, tmp_path, description):
     (tmp_path / "text.ckpt").write_text("hello")
     torch.save({"state_dict": {}}, tmp_path / "plain.ckpt")
     for name in ("text", "plain"):
         with pytest.raises(ValueError, match=f"{name}.ckpt is not a checkpoint of attention-unet-train fit"):
-            export(tmp_path / f"{name}.ckpt", tmp_path / "model", DESCRIPTION, measured)
+            export(tmp_path / f"{name}.ckpt", tmp_path / "model", description, measured)
     with pytest.raises(ValueError, match="missing.ckpt does not exist"):
-        export(tmp_path / "missing.ckpt", tmp_path / "model", DESCRIPTION, measured)
+        export(tmp_path / "missing.ckpt", tmp_path / "model", description, measured)
 
 
 def test_a_diverged_training_is_refused():
@@ -122,12 +121,12 @@ def test_a_diverged_training_is_refused():
         half_rounded({"n": torch.tensor(3), "w": torch.tensor([1.0, 1e6])})
 
 
-def test_a_model_folder_can_be_exported_again(checkpoint, measured, tmp_path):
-    first = export(checkpoint, tmp_path / "model", DESCRIPTION, measured).spec
+def test_a_model_folder_can_be_exported_again(checkpoint, measured, tmp_path, description):
+    first = export(checkpoint, tmp_path / "model", description, measured).spec
     second = export(tmp_path / "model", tmp_path / "copy").spec
     assert second == first
     better = write_json(tmp_path / "m.json", [MEASURED[0] | {"value": 0.75}])
-    changed = description(tmp_path / "d.json", version="9")
+    changed = write_description(tmp_path / "d.json", version="9")
     third = export(tmp_path / "model", tmp_path / "third", changed, better).spec
     assert (third.version, third.measured[0].value, third.weights) == ("9", 0.75, first.weights)
 
@@ -138,10 +137,10 @@ def test_a_model_without_metrics_is_not_exported_again(tmp_path):
         export(tmp_path / "model", tmp_path / "copy")
 
 
-def test_existing_outputs_stay_unless_told_otherwise(checkpoint, measured, tmp_path):
-    export(checkpoint, tmp_path / "model", DESCRIPTION, measured)
+def test_existing_outputs_stay_unless_told_otherwise(checkpoint, measured, tmp_path, description):
+    export(checkpoint, tmp_path / "model", description, measured)
     before = (tmp_path / "model" / "model.json").read_text()
-    changed = description(tmp_path / "d.json", version="9")
+    changed = write_description(tmp_path / "d.json", version="9")
     with pytest.raises(ValueError, match="model exists already; --overwrite replaces it"):
         export(checkpoint, tmp_path / "model", changed, measured)
     assert (tmp_path / "model" / "model.json").read_text() == before
@@ -149,7 +148,7 @@ def test_existing_outputs_stay_unless_told_otherwise(checkpoint, measured, tmp_p
     assert load_model(tmp_path / "model").spec.version == "9"
     (tmp_path / "model" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds other files, such as notes.txt"):
-        export(checkpoint, tmp_path / "model", DESCRIPTION, measured, overwrite=True)
+        export(checkpoint, tmp_path / "model", description, measured, overwrite=True)
     assert load_model(tmp_path / "model").spec.version == "9"
 
 
@@ -199,5 +198,6 @@ def test_help_documents_the_description(capsys):
     with pytest.raises(SystemExit):
         main(["export", "--help"])
     text = capsys.readouterr().out
-    for field in (*json.loads(DESCRIPTION.read_text(encoding="utf-8")), "plausible_ml", "caution", "modifier_code"):
+    fields = json.loads((DESCRIPTIONS / "my-model.json").read_text(encoding="utf-8"))
+    for field in (*fields, "plausible_ml", "caution", "modifier_code"):
         assert f"  {field}" in text or f"{field}," in text

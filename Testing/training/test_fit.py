@@ -112,12 +112,18 @@ def test_later_configs_and_options_win(dataset, tmp_path):
         (["--model.init_from", "nowhere.ckpt"], "error: nowhere.ckpt does not exist"),
         (["--model.active_organs", "[liver]"], "error: active_organs must be some of"),
         (["--ckpt_path", "nowhere.ckpt"], "error: "),
+        (["--ckpt_path", "empty.ckpt"], "error: empty.ckpt is not a checkpoint: "),
+        (["--ckpt_path", "text.ckpt"], "error: text.ckpt is not a checkpoint: "),
+        (["--ckpt_path", "weights.pt"], "error: weights.pt holds weights, from which no run can be resumed"),
         (["--ckpt_path", "weights_only.ckpt"], "holds weights only, so no run can be resumed from it"),
     ],
 )
 def test_mistakes_are_told_in_one_line(dataset, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     torch.save({"pytorch-lightning_version": pl.__version__, "epoch": 0, "global_step": 1}, "weights_only.ckpt")
+    torch.save(torch.nn.Linear(2, 2).state_dict(), "weights.pt")
+    Path("empty.ckpt").touch()
+    Path("text.ckpt").write_text("hello")
     start = ["fit", "--config", "paper/base.yaml", "--data.dataset", str(dataset), "--data.split", "half", *TINY]
     assert main([*start, "--data.validation_cases", "1", *arguments]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]

@@ -15,9 +15,9 @@ from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, IntensitySpec
 from AttentionUNetSegmentationLib.models.loading import build_network, load_model, save_model
 from support import phantoms, prepared_cases
+from support.training_checkpoints import write_description
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 OPTIONS = ["--patch", "16", "16", "16", "--validation-cases", "1", "--workers", "0", "--device", "cpu", "--quiet"]
 SHORT = ["--samples-per-epoch", "4"]
 
@@ -66,11 +66,20 @@ def test_fine_tuning_learns_the_cases_and_writes_checkpoints_logs_and_figures(tu
     assert list((tuned / "logs").rglob("*.png"))
 
 
-def test_the_exported_model_finds_what_validation_found(tuned, dataset, tmp_path):
+def test_the_exported_model_finds_what_validation_found(tuned, model, dataset, tmp_path):
     measured = [{"data": "x", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 1}]
     (tmp_path / "measured.json").write_text(json.dumps(measured))
-    options = ["--description", str(DESCRIPTION), "--measured", str(tmp_path / "measured.json")]
+    description = write_description(tmp_path / "description.json")
+    options = ["--description", str(description), "--measured", str(tmp_path / "measured.json")]
     assert main(["export", str(tuned / "best.ckpt"), str(tmp_path / "exported"), *options]) == 0
+    made = load_model(tmp_path / "exported").spec.provenance
+    assert [base.name for base in made.bases] == [load_model(model).spec.name]
+    assert made.bases[0].sha256 == load_model(model).spec.weights.sha256
+    assert (len(made.training_cases), len(made.validation_cases), made.test_cases) == (3, 1, ())
+    assert (made.dataset, made.seed, made.synthetic) == ("tiny", 0, False)
+    assert made.optimisation["learning_rate"] > 0
+    assert made.loss["kind"]
+    assert set(made.software) >= {"attention-unet", "python", "torch", "lightning"}
     content = torch.load(tuned / "best.ckpt", weights_only=True)
     task = SegmentationTask(**{key: content["hyper_parameters"][key] for key in ("organs", "network")}).eval()
     task.load_state_dict(content["state_dict"])

@@ -201,6 +201,33 @@ def test_false_islands_by_hand():
     assert measure_organ(predicted, reference, grid).false_island_ml == pytest.approx(0.03)
 
 
+def test_ignored_voxels_count_in_no_metric():
+    grid = phantoms.grid((12, 12, 24), (1, 2, 1.5))
+    rng = np.random.default_rng(0)
+    predicted, reference, ignored = np.zeros((3, 12, 12, 24), bool)
+    reference[3:8, 3:8, 3:15], predicted[3:8, 4:8, 4:15] = True, True
+    ignored[:, :, 10:16] = True
+    plain = measure_organ(predicted & ~ignored, reference & ~ignored, grid)
+    for _ in range(3):
+        noise = rng.random(grid.shape_kji) > 0.5
+        measured = measure_organ(predicted ^ (noise & ignored), reference ^ (noise & ignored), grid, ignored)
+        assert measured == plain
+    assert plain.predicted_ml == pytest.approx(5 * 4 * 6 * 0.003)
+    assert plain.dice == pytest.approx(2 * 120 / (120 + 175))
+    everything = measure_organ(predicted, reference, grid, np.ones_like(ignored))
+    assert everything == OrganMetrics(1, 1, 1, 0, 0, 0, 0, 0)
+
+
+def test_what_joins_the_organ_through_ignored_voxels_is_no_island():
+    grid = phantoms.grid((4, 4, 20), (1, 1, 10))
+    predicted, reference, ignored = np.zeros((3, 4, 4, 20), bool)
+    reference[1, 1, :5], predicted[1, 1, :12], ignored[1, 1, 5:8] = True, True, True
+    predicted[3, 3, 10:12], ignored[3, 3, 10] = True, True
+    measured = measure_organ(predicted, reference, grid, ignored)
+    assert measured.false_island_ml == pytest.approx(0.01)  # one counted voxel of the two in the corner
+    assert measured.precision == pytest.approx(5 / 10)
+
+
 def test_masks_must_fit_the_grid():
     grid = phantoms.grid((4, 4, 4))
     with pytest.raises(ValueError, match=r"the reference mask of shape \(4, 4, 3\) does not fit a grid of \(4, 4, 4\)"):

@@ -33,8 +33,9 @@ def test_what_is_written(tmp_path):
     source = made.write_csv(tmp_path, 2, patients={0: "Ann", 1: "Ben"})
     assert run(source, tmp_path / "out", "--name", "test data") == 0
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
-    assert set(content) == {"format", "name", "organs", "spacing_mm", "intensity", "cases", "left_out"}
+    assert set(content) == {"format", "name", "organs", "spacing_mm", "intensity", "cases", "left_out", "patients"}
     assert (content["format"], content["name"], content["left_out"]) == (1, "test data", [])
+    assert content["patients"] == "the table's column patient tells the patients of 2 images"
     assert content["organs"] == ["pancreas", "spleen", "kidney"]
     assert content["spacing_mm"] == [2, 2, 2]
     assert content["intensity"] == {"clip_hu": [-200, 300], "mean_hu": -25, "std_hu": 130}

@@ -135,6 +135,27 @@ def test_missing_organs_and_unknown_values_can_be_allowed(source, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda hu: hu + 1024, "look like HU + 1024; subtract 1024"),
+        (lambda hu: hu * 10, "look like HU x 10; divide them by 10"),
+        (lambda hu: -hu, "look like inverted HU; change their sign"),
+    ],
+)
+def test_a_ct_that_is_not_in_hu_behind_padding_is_noted(source, tmp_path, capsys, change, note):
+    def padded(voxels):
+        changed = change(voxels)
+        changed[:, :3] = changed[:, -3:] = -2000
+        return changed
+
+    change_ct(tmp_path, padded)
+    main([str(source), "--output", str(tmp_path / "out"), "--workers", "0", *made.LABEL_OPTIONS])
+    records = {case.id: case.record for case in PreparedDataset.open(tmp_path / "out").cases}
+    assert [any(note in told for told in record.notes) for record in records.values()] == [False, True, False]
+    assert note in capsys.readouterr().out
+
+
 def test_masks_on_different_grids_and_overlapping_ones(tmp_path):
     source = made.write_totalsegmentator(tmp_path / "ts", ["s1", "s2", "s3"], ())
     spleen = made.only(made.abdomen(1)[1], {2: 1})

@@ -1,7 +1,6 @@
 """``--mean auto --std auto``: numbers measured over the data set, resuming with them, refusing to mix them."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,14 +17,13 @@ from AttentionUNetSegmentationLib.imaging.preprocessing import preprocess
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
 from support import prepare_phantoms as made
-from support.training_checkpoints import tiny_network, write_checkpoint
+from support.training_checkpoints import tiny_network, write_checkpoint, write_description
 
 pytestmark = pytest.mark.slow
 
 AUTO = ("--mean", "auto", "--std", "auto")
 CLIP_HU = (-200.0, 300.0)
 TOLERANCE = 1e-3  # of mean and deviation of the input; images are kept in half precision
-DESCRIPTION = Path(case_preparation.__file__).parents[1] / "descriptions/abdomen-ct.json"
 
 
 def run(source, output, *options) -> int:
@@ -237,6 +235,6 @@ def test_an_exported_model_carries_the_numbers(source, tmp_path):
     torch.save(content, checkpoint)
     measured = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
     (tmp_path / "measured.json").write_text(json.dumps(measured))
-    export(checkpoint, tmp_path / "model", DESCRIPTION, tmp_path / "measured.json")
+    export(checkpoint, tmp_path / "model", write_description(tmp_path / "d.json"), tmp_path / "measured.json")
     model = json.loads((tmp_path / "model" / "model.json").read_text())
     assert model["intensity"] == json.loads((tmp_path / "out" / "dataset.json").read_text())["intensity"]

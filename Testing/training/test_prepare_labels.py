@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_unet_training.preparation.alignment import align, flip_name, on_same_places
+from attention_unet_training.preparation.alignment import align, on_same_places, turn_name
 from attention_unet_training.preparation.case import resample_classes
-from attention_unet_training.preparation.label_fit import FLIPS, fits
+from attention_unet_training.preparation.label_fit import AS_IS, TURNS, Turn, fits
 from attention_unet_training.preparation.label_reading import read_classes
 from attention_unet_training.preparation.layouts import find_source
-from attention_unet_training.preparation.organ_names import labelled_organs, map_names
+from attention_unet_training.preparation.organ_names import labelled_organs, map_names, meaning
+from attention_unet_training.preparation.records import IGNORED
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
@@ -48,9 +49,35 @@ def test_labels_are_mapped_by_name(names, expected):
 
 
 def test_tumours_can_be_background():
-    assert map_names(["pancreas", "cancer", "spleen tumor"], ORGANS, "background") == {"pancreas": "pancreas"}
+    mapping = map_names(["pancreas", "cancer", "spleen tumor"], ORGANS, "background")
+    assert mapping == {"pancreas": "pancreas", "cancer": "background", "spleen tumor": "background"}
     with pytest.raises(ValueError, match="must be one of organ, background, got 'ignore'"):
         map_names(["pancreas"], ORGANS, "ignore")
+
+
+@pytest.mark.parametrize(
+    ("names", "tumour", "expected"),
+    [
+        (("kidney",), "organ", "kidney"),
+        (("tumour", "kidney", "masses"), "organ", "kidney"),  # a region says more than the tumour's own name
+        (("tumour", "kidney"), "background", ""),
+        (("masses",), "organ", ""),
+        (("kidney", "kidney_left"), "organ", "kidney"),
+        (("Ignore",), "organ", "ignore"),
+    ],
+)
+def test_a_value_means_what_all_its_names_say(names, tumour, expected):
+    everything = ["kidney", "kidney_left", "masses", "spleen", "pancreas", "tumour", "Ignore"]
+    assert meaning(2, names, map_names(everything, ORGANS, tumour)) == expected
+
+
+def test_a_value_of_two_organs_is_refused():
+    mapping = map_names(["kidney", "spleen", "ignore"], ORGANS)
+    with pytest.raises(ValueError, match="the label value 3 belongs to kidney and to spleen: spleen, kidney"):
+        meaning(3, ("spleen", "kidney"), mapping)
+    with pytest.raises(ValueError, match="belongs to ignore and to kidney"):
+        meaning(3, ("ignore", "kidney"), mapping)
+    assert labelled_organs(["ignore", "spleen"], ORGANS, required=False) == ("spleen",)
 
 
 def test_an_organ_with_a_side_takes_that_side_only():
@@ -86,31 +113,54 @@ def test_labels_a_fraction_of_a_voxel_away_are_in_place_and_further_away_not():
     assert on_same_places(Volume(labels.voxels, oblique), ct.grid) is None
 
 
-@pytest.mark.parametrize("flip", FLIPS)
+@pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("organs", [(1,), (2,), (3,), (1, 2, 3)])
-def test_flips_of_the_sample_cts_labels_are_found(sample, flip, organs):
+def test_turns_of_the_sample_cts_labels_are_found(sample, turn, organs):
     ct, labels = sample
     wanted = made.only(labels, {value: value for value in organs}).voxels
+    found = np.flip(wanted, turn.flip)
+    found = np.ascontiguousarray(found.swapaxes(1, 2) if turn.transposed else found)
     for matrix in (ct.ijk_to_ras, ELSEWHERE):
-        aligned = align(Volume(np.ascontiguousarray(np.flip(wanted, flip)), matrix), ct)
+        aligned = align(Volume(found, matrix), ct)
         np.testing.assert_array_equal(aligned.classes, wanted)
         told = " ".join(aligned.notes)
-        if flip:
-            assert f"flipped {flip_name(flip, ct.grid)}" in told
+        if turn != AS_IS:
+            assert turn_name(turn, ct.grid) in told
         else:
             assert "labels flipped" not in told
+            assert "exchanged" not in told
+
+
+@pytest.mark.parametrize("shape_kji", [(24, 36, 44), (24, 44, 44)])
+def test_labels_with_x_and_y_exchanged_are_found(shape_kji):
+    ct, labels = made.abdomen(grid=phantoms.grid(shape_kji, (1.5, 1.5, 1.5)))
+    for voxels in (labels.voxels.swapaxes(1, 2), np.flip(labels.voxels, 1).swapaxes(1, 2)):
+        aligned = align(Volume(np.ascontiguousarray(voxels), ct.ijk_to_ras), ct)
+        np.testing.assert_array_equal(aligned.classes, labels.voxels)
+        assert "with x and y exchanged" in aligned.notes[0]
+
+
+def test_ignored_voxels_are_turned_along_and_do_not_decide():
+    ct, labels = made.abdomen()
+    labels.voxels[:4] = IGNORED
+    aligned = align(Volume(np.flip(labels.voxels, 2), ct.ijk_to_ras), ct)
+    np.testing.assert_array_equal(aligned.classes, labels.voxels)
+    only_ignored = np.where(labels.voxels == IGNORED, labels.voxels, 0)
+    assert "too small to check" in align(Volume(only_ignored, ct.ijk_to_ras), ct).notes[0]
 
 
 @pytest.mark.skipif(not SLAB.is_dir(), reason=reason(SLAB))
 @pytest.mark.parametrize("organ", [1, 2])
-def test_flips_of_a_real_cts_labels_are_found(organ):
+def test_turns_of_a_real_cts_labels_are_found(organ):
     """DICOM whose label file has another order of rows; pancreas and spleen are cut by the field of view."""
     ct, labels = read_volume(SLAB / "dicom"), read_volume(SLAB / "labels.nii.gz")
     assert not labels.grid.same_as(ct.grid)
     aligned = align(made.only(labels, {organ: 1}), ct)
     assert aligned.notes == ()
-    for flip in FLIPS:
-        turned = align(Volume(np.ascontiguousarray(np.flip(aligned.classes, flip)), ELSEWHERE), ct)
+    for turn in TURNS:
+        found = np.flip(aligned.classes, turn.flip)
+        found = found.swapaxes(1, 2) if turn.transposed else found
+        turned = align(Volume(np.ascontiguousarray(found), ELSEWHERE), ct)
         np.testing.assert_array_equal(turned.classes, aligned.classes)
 
 
@@ -118,8 +168,8 @@ def test_the_fit_of_labels_in_place_is_far_above_that_of_flipped_ones(sample):
     ct, labels = sample
     for value in (1, 2, 3):
         found = fits(made.only(labels, {value: value}).voxels, ct)
-        assert found[()] > 0.2
-        assert max(fit for flip, fit in found.items() if flip) < 0.05
+        assert found[AS_IS] > 0.2
+        assert max(fit for turn, fit in found.items() if turn != AS_IS) < 0.05
 
 
 def test_the_fit_has_the_value_that_two_normal_distributions_give():
@@ -128,18 +178,20 @@ def test_the_fit_has_the_value_that_two_normal_distributions_give():
     classes[5:15, 5:15, 5:15] = 1
     ct = Volume(np.where(classes, 100.0, 0.0), grid.ijk_to_ras)
     # spread 0 + noise 10 on both sides, pooled variance (100 - 0)^2 / 4 + 10^2
-    assert fits(classes, ct)[()] == pytest.approx(0.5 * np.log(2600) - 0.5 * np.log(100))
-    assert fits(classes, Volume(np.zeros(grid.shape_kji), grid.ijk_to_ras))[()] == 0
+    assert fits(classes, ct)[AS_IS] == pytest.approx(0.5 * np.log(2600) - 0.5 * np.log(100))
+    assert fits(classes, Volume(np.zeros(grid.shape_kji), grid.ijk_to_ras))[AS_IS] == 0
     assert fits(classes * 0, ct) == {}
 
 
-def test_flips_are_named_by_the_patients_directions():
+def test_turns_are_named_by_the_patients_directions():
     standing = phantoms.grid((4, 5, 6))
-    assert flip_name((), standing) == "not"
-    assert flip_name((0,), standing) == "up-down"
-    assert flip_name((1, 2), standing) == "left-right and front-back"
+    assert turn_name(AS_IS, standing) == "not flipped"
+    assert turn_name(Turn((0,)), standing) == "flipped up-down"
+    assert turn_name(Turn((1, 2)), standing) == "flipped left-right and front-back"
+    assert turn_name(Turn((1,), True), standing) == "with x and y exchanged and flipped front-back"
     sagittal = phantoms.grid((4, 5, 6), directions=np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]))
-    assert [flip_name((axis,), sagittal) for axis in (0, 1, 2)] == ["left-right", "up-down", "front-back"]
+    named = [turn_name(Turn((axis,)), sagittal) for axis in (0, 1, 2)]
+    assert named == ["flipped left-right", "flipped up-down", "flipped front-back"]
 
 
 def test_what_stays_ambiguous_is_refused():
@@ -205,6 +257,15 @@ def test_resampled_classes_keep_their_places_and_volumes():
         np.testing.assert_allclose(*centres, atol=0.5)  # a quarter of a voxel
         assert np.count_nonzero(after) * 2.0**3 == pytest.approx(np.count_nonzero(before) * 1.5**3, rel=0.15)
     np.testing.assert_array_equal(resample_classes(labels.voxels, labels.grid, labels.grid, 4), labels.voxels)
+
+
+def test_resampling_keeps_ignored_voxels():
+    fine, coarse = phantoms.grid((12, 12, 12)), phantoms.grid((6, 6, 6), (2, 2, 2))
+    classes = np.zeros(fine.shape_kji, dtype=np.uint8)
+    classes[:, :6], classes[:, 6:8] = 1, IGNORED
+    expected = np.zeros(coarse.shape_kji, dtype=np.uint8)
+    expected[:, :3], expected[:, 3] = 1, IGNORED
+    np.testing.assert_array_equal(resample_classes(classes, fine, coarse, 1), expected)
 
 
 def test_resampled_blocks_of_whole_voxels_stay_exact():

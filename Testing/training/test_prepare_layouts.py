@@ -10,6 +10,7 @@ from attention_unet_training.preparation.layouts import find_source
 from attention_unet_training.preparation.layouts.csv_table import parse_values
 from attention_unet_training.preparation.layouts.nnunet import label_table
 from attention_unet_training.preparation.prepared import PreparedDataset
+from attention_unet_training.preparation.records import IGNORED
 from support import prepare_phantoms as made
 
 VALUE_TO_NAME = {"0": "background", "1": "pancreas", "2": "spleen", "3": "right kidney", "4": "left kidney"}
@@ -61,16 +62,17 @@ def test_nnunet_names_channels_and_labels_the_other_way_round(tmp_path):
     source = made.write_nnunet(tmp_path / "Dataset001", ["case_0001", "case_0002"], NNUNET, suffix="_0000")
     found = find_source(source)
     assert [case.id for case in found.cases] == ["case_0001", "case_0002"]
-    assert found.remarks == ("2 cases found, dataset.json announces 3",)
+    assert found.remarks == ("2 training cases found, dataset.json announces 3",)
     assert found.cases[0].labels[0].names == {1: "pancreas", 2: "spleen", 3: "right kidney", 4: "left kidney"}
 
 
 @pytest.mark.parametrize(
     ("labels", "table"),
     [
-        ({"0": "background", "1": "pancreas", "2": "cancer"}, {1: "pancreas", 2: "cancer"}),
-        ({"background": 0, "pancreas": 1, "cancer": 2}, {1: "pancreas", 2: "cancer"}),
-        ({"background": 0, "pancreas": [1, 2], "tumour": 2}, {1: "pancreas", 2: "tumour"}),
+        ({"0": "background", "1": "pancreas", "2": "cancer"}, ({1: "pancreas", 2: "cancer"}, {})),
+        ({"background": 0, "pancreas": 1, "cancer": 2}, ({1: "pancreas", 2: "cancer"}, {})),
+        ({"background": 0, "pancreas": [1, 2], "tumour": 2}, ({2: "tumour"}, {"pancreas": (1, 2)})),
+        ({"background": 0, "spleen": 1, "ignore": 2}, ({1: "spleen", 2: "ignore"}, {})),
     ],
 )
 def test_label_tables_run_either_way(tmp_path, labels, table):
@@ -82,6 +84,10 @@ def test_label_tables_run_either_way(tmp_path, labels, table):
     [
         ({"labels": None}, "has no labels"),
         ({"labels": {"pancreas": "one"}}, "must be name: value or value: name"),
+        ({"labels": {"background": 0, "pancreas": 1, "spleen": 1}}, "the value 1 is both 'pancreas' and 'spleen'"),
+        ({"labels": {"pancreas": [1, 2], "spleen": [2, 3]}}, "the label value 2 belongs to pancreas and to spleen"),
+        ({"labels": {"pancreas": [1, 2], "ignore": 2}}, "ignore must be one value and in no region"),
+        ({"labels": {"pancreas": 1, "ignore": [2, 3]}}, "ignore must be one value and in no region"),
         ({"modality": {"0": "MRI"}}, "the channels are MRI"),
         ({"modality": {"0": "CT", "1": "PET"}}, "the channels are CT, PET"),
     ],
@@ -126,6 +132,106 @@ def test_btcv_uses_its_own_numbers(tmp_path):
     assert found.remarks == ("1 cases found, 30 are expected: BTCV's training cases",)
     dataset = prepare(tmp_path, tmp_path / "out")
     assert dice_with_truth(dataset.cases[0], 1, ALL) == 1
+
+
+def test_flare22_as_downloaded(tmp_path):
+    source = made.write_flare(tmp_path / "FLARE22Train")
+    (source / "labels" / "FLARE22_Tr_0002.nii.gz").unlink()
+    found = find_source(source)
+    assert found.layout == "FLARE22"
+    assert [(case.id, case.patient) for case in found.cases] == [("FLARE22_Tr_0001",) * 2]
+    assert [entry.id for entry in found.left_out] == ["FLARE22_Tr_0002"]
+    assert "1 cases found, 50 are expected" in found.remarks[0]
+    assert found.remarks[1].startswith("1 CTs without labels are left aside")
+    dataset = prepare(source, tmp_path / "out")
+    assert dice_with_truth(dataset.cases[0], 1, ALL) == 1
+
+
+def test_flare22_without_labels_is_told_as_such(tmp_path):
+    source = made.write_flare(tmp_path / "x", numbers=(), unlabelled=(1, 2))
+    with pytest.raises(ValueError, match="holds 2 CTs of FLARE22, and labels of none of them"):
+        find_source(source)
+
+
+@pytest.mark.parametrize("below", ["", "dataset"])
+def test_kits23_as_downloaded(tmp_path, below):
+    source = made.write_kits(tmp_path / "kits23", numbers=(0, 1, 7))
+    (source / "dataset" / "case_00001" / "imaging.nii.gz").unlink()
+    (source / "dataset" / "case_00007" / "segmentation.nii.gz").unlink()
+    (source / "dataset" / "kits23.json").write_text("[]")
+    dataset = prepare(source / below, tmp_path / "out")
+    assert [case.id for case in dataset.cases] == ["case_00000"]
+    assert [entry.reason for entry in dataset.left_out] == [
+        "the CT is not there",
+        "there are no labels for this image",
+    ]
+    case = dataset.cases[0]
+    assert case.labelled == ("kidney",)
+    upright = made.as_kits(case.reference())  # the order of axes is its own inverse
+    kidneys = np.isin(made.abdomen(0)[1].voxels, (3, 4))
+    np.testing.assert_array_equal(upright.voxels == dataset.organs.index("kidney") + 1, kidneys)
+    assert upright.grid.same_as(made.GRID)
+
+
+def test_kits_tumours_can_be_background(tmp_path):
+    dataset = prepare(made.write_kits(tmp_path / "kits", (0,)), tmp_path / "out", "--tumour", "background")
+    kidneys = np.count_nonzero(np.isin(made.abdomen(0)[1].voxels, (3, 4)))
+    assert np.count_nonzero(dataset.cases[0].reference().voxels) == kidneys - 8
+
+
+def nnunet_with(tmp_path, labels, change):
+    """An nnU-Net folder of one case; ``change`` gets its label array."""
+    source = made.write_nnunet(
+        tmp_path / "Dataset002", ["case"], {"channel_names": {"0": "CT"}, "labels": labels}, "_0000"
+    )
+    voxels = made.abdomen(0)[1]
+    change(voxels.voxels)
+    made.save(voxels, source / "labelsTr" / "case.nii.gz")
+    return source, voxels.voxels
+
+
+def test_nnunets_ignore_label_is_carried(tmp_path, capsys):
+    def ignore_the_lowest(voxels):
+        voxels[:8] = 5
+
+    names = {"background": 0, "pancreas": 1, "spleen": 2, "right kidney": 3, "left kidney": 4, "ignore": 5}
+    source, voxels = nnunet_with(tmp_path, names, ignore_the_lowest)
+    (case,) = prepare(source, tmp_path / "out").cases
+    reference = case.reference().voxels
+    np.testing.assert_array_equal(reference == IGNORED, voxels == 5)
+    np.testing.assert_array_equal(reference == 3, np.isin(voxels, (3, 4)))
+    share = np.mean(case.labels() == IGNORED)
+    assert share == pytest.approx(8 / 24, abs=0.07)  # at 2 mm, in the body's box
+    assert set(np.unique(case.labels())) == {0, 1, 2, 3, IGNORED}
+    assert "33.3% of the voxels are labelled ignore" in capsys.readouterr().out
+
+
+def test_a_case_of_ignored_voxels_alone_has_no_labels(tmp_path, capsys):
+    names = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3, "other": 4, "ignore": 5}
+    source, _ = nnunet_with(tmp_path, names, lambda voxels: np.copyto(voxels, 5))
+    assert main([str(source), "--output", str(tmp_path / "out"), "--workers", "0", "--allow-missing"]) == 1
+    assert "empty labels: no voxel is labelled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("tumour", "expected"), [("organ", (3, 4, 5)), ("background", (3, 4))])
+def test_nnunets_regions_are_followed(tmp_path, tumour, expected):
+    def tumour_in_a_kidney(voxels):
+        voxels[tuple(np.argwhere(voxels == 3)[::2].T)] = 5
+
+    names = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": [3, 4, 5], "masses": [5], "tumour": 5}
+    source, voxels = nnunet_with(tmp_path, names, tumour_in_a_kidney)
+    (case,) = prepare(source, tmp_path / "out", "--tumour", tumour).cases
+    np.testing.assert_array_equal(case.reference().voxels == 3, np.isin(voxels, expected))
+
+
+def test_a_tables_values_can_be_ignored(tmp_path):
+    ct, labels = made.abdomen()
+    labels.voxels[:8] = 255
+    made.save(ct, tmp_path / "ct.nii.gz")
+    made.save(labels, tmp_path / "labels.nii.gz")
+    (tmp_path / "t.csv").write_text("image,label\nct.nii.gz,labels.nii.gz\n")
+    (case,) = prepare(tmp_path / "t.csv", tmp_path / "out", *made.LABEL_OPTIONS, "--label", "ignore=255").cases
+    np.testing.assert_array_equal(case.reference().voxels == IGNORED, labels.voxels == 255)
 
 
 def test_tcia_reads_dicom_unflips_labels_and_counts(tmp_path, capsys):
@@ -175,6 +281,7 @@ def test_csv_names_cases_by_their_folders_where_files_are_called_alike(tmp_path)
     [
         ("image,mask\na,b\n", "columns must be image, label"),
         ("image,label,age\na,b,c\n", "got image, label, age"),
+        ("image,label,split\na,b,train\nc,d,dev\n", "line 3: split must be train, validation or test, got 'dev'"),
         ("image,label\na\n", "line 2 must have 2 entries"),
         ("image,label\na,b,c\n", "line 2 must have 2 entries"),
         ("id,image,label\nx,a,b\nx,c,d\n", "x stands for two cases"),

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from attention_unet_training.preparation.records import read_record, write_record
-from attention_unet_training.preparation.splits import Fold, Split, draw_folds, draw_holdout
+from attention_unet_training.preparation.splits import Fold, Split, draw_folds, draw_holdout, official_split
 
 
 def own_patients(count: int) -> dict[str, str]:
@@ -80,6 +80,47 @@ def test_counts_that_patients_do_not_allow_are_met_as_nearly_as_possible():
     assert "8/4 instead of 9/3" in drawn.notes[0]
 
 
+def test_the_sources_own_split_is_kept_and_no_patient_is_in_two_parts():
+    parts = dict(zip("abcdefg", ["train", "train", "train", "validation", "validation", "test", ""], strict=True))
+    patients = {name: name.upper() for name in parts} | {"b": "F", "c": "D", "e": "F"}
+    drawn = official_split(patients, parts)
+    assert drawn.split == Split("official", 0, (Fold(("a",), ("f",), ("d",)),))
+    assert drawn.notes == (
+        "official: e is left out of validation, as its patient F is in test too",
+        "official: b is left out of train, as its patient F is in test too",
+        "official: c is left out of train, as its patient D is in validation too",
+        "official: 1 of 7 cases have no part in it",
+    )
+    without_test = official_split(own_patients(2), {"case000": "train", "case001": "validation"})
+    assert without_test.split.folds == (Fold(("case000",), ("case001",)),)
+    assert "no test case has labels" in without_test.notes[0]
+    assert official_split(own_patients(2), {"case000": "train", "case001": "train"}) is None
+    assert official_split(own_patients(2), {"case000": "", "case001": ""}) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_splits_are_drawn_within_the_sources_own(seed):
+    patients = own_patients(20)
+    names = sorted(patients)
+    within = Fold(tuple(names[:10]), tuple(names[13:]), tuple(names[10:13]))
+    (fold,) = draw_holdout(patients, "8/4", seed, within).split.folds
+    assert (len(fold.train), len(fold.test)) == (8, 4)
+    assert set(fold.train) <= set(names[:13])
+    assert set(fold.test) <= set(names[13:])
+    drawn = draw_holdout(patients, "120/30", seed, within)
+    assert (len(drawn.split.folds[0].train), len(drawn.split.folds[0].test)) == (13, 7)
+    assert drawn.notes == ("120-30: drawn within the source's own parts, 13 training and 7 test cases",)
+    folds = draw_folds(patients, 3, seed, within)
+    assert folds.split.ids == set(names[:13])
+    assert "7 test cases of the source's own split are in no fold" in folds.notes[0]
+
+
+def test_a_patient_in_two_parts_is_noticed():
+    with pytest.raises(ValueError, match="a and b are of one patient, x, but in two parts"):
+        Fold(("a", "c"), ("b",)).check_patients({"a": "x", "b": "x", "c": "y"})
+    Fold(("a", "b"), ("c",)).check_patients({"a": "x", "b": "x", "c": "y"})
+
+
 @pytest.mark.parametrize(("patients", "spread"), [(own_patients(23), 1), (several_scans(23, 2), 2)])
 def test_folds_test_every_case_once(patients, spread):
     split = draw_folds(patients, 5, 7).split
@@ -102,7 +143,7 @@ def test_what_cannot_be_drawn():
             draw_folds(patients, count, 0)
     with pytest.raises(ValueError, match="at least 2 patients, got 1"):
         draw_holdout({"a": "x", "b": "x"}, "1/1", 0)
-    with pytest.raises(ValueError, match="a in both"):
+    with pytest.raises(ValueError, match="a in two"):
         Fold(("a",), ("a", "b"))
     with pytest.raises(ValueError, match="0 train, 1 test"):
         Fold((), ("a",))

@@ -35,10 +35,10 @@ from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support.box_anatomy import BOXES, write_atlas
+from support.training_checkpoints import write_description
 
 pytestmark = pytest.mark.slow
 
-DESCRIPTION = Path(__file__).parents[2] / "Training/attention_unet_training/descriptions/abdomen-ct.json"
 WIDTHS = [2, 4, 4, 4, 4]
 NETWORK = NetworkOptions(widths=tuple(WIDTHS))
 STRUCTURES_SHOWN = ("vertebrae_L1", "liver", "spleen", "pancreas", "kidney_right", "kidney_left")
@@ -273,10 +273,13 @@ def checkpoint(atlas, tmp_path_factory) -> Path:
 def test_fit_then_export_gives_a_model_that_loads(checkpoint, tmp_path):
     measured = [{"data": "x", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 1}]
     (tmp_path / "measured.json").write_text(json.dumps(measured))
-    arguments = ["export", str(checkpoint), str(tmp_path / "model"), "--description", str(DESCRIPTION)]
+    description = write_description(tmp_path / "d.json")
+    arguments = ["export", str(checkpoint), str(tmp_path / "model"), "--description", str(description)]
     assert main([*arguments, "--measured", str(tmp_path / "measured.json")]) == 0
     model = load_model(tmp_path / "model")
     assert model.spec.spacing_mm == (3.0, 3.0, 3.0)
+    assert model.spec.provenance.synthetic
+    assert (model.spec.provenance.training_cases, model.spec.provenance.validation_cases) == (("a",), ("b",))
     assert model.spec.intensity.mean_hu == -25.0
     assert model.spec.architecture.widths == tuple(WIDTHS)
     assert model.spec.quality() == "Dice: spleen 0.50 (x, 1 case)"
@@ -291,20 +294,20 @@ def test_fit_then_export_gives_a_model_that_loads(checkpoint, tmp_path):
     [({"licence": ""}, "licence must not be empty"), ({"training_data": None}, "training_data must be of type str")],
 )
 def test_export_refuses_incomplete_descriptions(checkpoint, tmp_path, change, message):
-    fields = json.loads(DESCRIPTION.read_text()) | change
-    (tmp_path / "description.json").write_text(json.dumps(fields))
+    description = write_description(tmp_path / "description.json")
+    description.write_text(json.dumps(json.loads(description.read_text()) | change))
     with pytest.raises(ValueError, match=message):
-        export(checkpoint, tmp_path / "model", tmp_path / "description.json")
+        export(checkpoint, tmp_path / "model", description)
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_export_refuses_other_organs(checkpoint, tmp_path):
-    fields = json.loads(DESCRIPTION.read_text())
-    fields["labels"] = fields["labels"][::-1]
-    (tmp_path / "description.json").write_text(json.dumps(fields))
+    description = write_description(tmp_path / "description.json")
+    fields = json.loads(description.read_text())
+    description.write_text(json.dumps(fields | {"labels": fields["labels"][::-1]}))
     with pytest.raises(ValueError, match="the checkpoint was trained for"):
-        export(checkpoint, tmp_path / "model", tmp_path / "description.json")
+        export(checkpoint, tmp_path / "model", description)
 
 
 @pytest.mark.filterwarnings("ignore")

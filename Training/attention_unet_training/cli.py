@@ -13,6 +13,7 @@ COMMANDS = {  # name -> what it does; commands.<name>.main(arguments) runs it, i
     "finetune": "adapt a model to your own prepared cases: MODEL DATASET --output DIR",
     "synthesise": "make synthetic CTs, or a contact sheet of them",
     "evaluate": "measure a model against reference labels",
+    "reproduce": "a table or the figures of the paper by one command: prepare, train, evaluate; --dry-run tells first",
     "robustness": "where a model fails: contrast, slices, noise, field of view, disease, on synthetic CTs",
     "attention": "where the gates of a series of checkpoints look: pictures, share of attention in each organ, control",
     "recombine": "make more label maps from few: organs of one person in the body of another",

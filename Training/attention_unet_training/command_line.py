@@ -14,7 +14,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.errors import one_sentence, printable
 
 from .data.cases_data import CasesData
 from .data.synthetic_data import SyntheticCTData
@@ -120,4 +120,4 @@ def short(error: BaseException) -> str:
         return one_sentence(error)
     key = re.search(r'Parser key "([^"]+)"', text)
     kind, reason = reasons[-1]
-    return " ".join(f"{key[1] if key else 'configuration'}: {kind.rpartition('.')[2]}: {reason}".split())
+    return printable(" ".join(f"{key[1] if key else 'configuration'}: {kind.rpartition('.')[2]}: {reason}".split()))

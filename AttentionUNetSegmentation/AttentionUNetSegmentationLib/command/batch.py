@@ -21,7 +21,7 @@ from typing import Any
 
 from .. import __version__
 from ..atomic import SCRATCH, move_into_place, scratch_folder, sha256_of
-from ..errors import one_sentence
+from ..errors import sentence_on
 from ..formats.files import read_volume, write_segmentation, write_volume
 from ..models.loading import Model
 from ..monitor import ProgressCallback
@@ -172,9 +172,8 @@ def _result_of(case: Case, model: Model, options: Options, overwrite: bool, prog
     except Exception as error:
         logger.debug("case %s failed", case.name, exc_info=True)
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
-        message = one_sentence(error)
-        source = "" if str(case.source.name) in message else f"{case.source}: "
-        return CaseResult(case, error=source + (message if known else f"{type(error).__name__}: {message}"))
+        told = error if known else RuntimeError(f"{type(error).__name__}: {error}")
+        return CaseResult(case, error=sentence_on(case.source, told))
 
 
 def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..atomic import BACKUP, SCRATCH
-from ..formats.dicom.series import is_dicom_file
+from ..formats.dicom.headers import files_below, is_dicom_file
 from ..formats.files import READABLE_ENDINGS
 from ..formats.nrrd_mha import read_header
 
@@ -84,7 +85,10 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
 def files_of_input(source: Path) -> list[Path]:
     """Everything that an input's voxels come from: the file, its data file too, or a folder's files but results."""
     if source.is_dir():
-        return [path for folder, _, names in os.walk(source) for path in _no_results(Path(folder), names)]
+        names: dict[Path, list[str]] = defaultdict(list)
+        for path in files_below(source):
+            names[path.parent].append(path.name)
+        return [path for folder, found in names.items() for path in _no_results(folder, found)]
     if not source.is_file():
         return []
     header = read_header(source)
@@ -149,8 +153,9 @@ def _holds_dicom(folder: Path) -> bool:
         if path.is_dir() and not path.name.startswith("."):
             _, _, names = next(os.walk(path), (path, [], []))  # nothing of a folder that must not be read
             path = path / min(names) if names else path
-        if path.is_file() and is_dicom_file(path):
-            return True
+        with suppress(OSError):  # the case that needs it says so
+            if path.is_file() and is_dicom_file(path):
+                return True
     return False
 
 

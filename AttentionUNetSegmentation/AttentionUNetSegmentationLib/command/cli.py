@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from .. import __version__
-from ..errors import one_sentence
+from ..errors import one_sentence, printable, sentence_on
 from ..models.description import ModelError
 
 DEFAULT_MODEL = "abdomen-ct"
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show does not end a run
-    logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.CRITICAL, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.CRITICAL, handlers=[handler])
     try:
         with ending_in_order():
             return parsed.run(parsed)
@@ -67,9 +70,19 @@ def ending_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))  # it repeats the arguments, which may be names of files
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="attention-unet",
         description="Segment pancreas, spleen and kidneys on abdominal CT with the 3D Attention U-Net, and see where "
         "its attention gates looked. Research use only.",
@@ -204,9 +217,9 @@ def _models(parsed: argparse.Namespace) -> int:
         print(user_model_folder())
     elif parsed.action == "add":
         entry = add_model(parsed.target)
-        print(f"added {entry.name} in {entry.folder}")
+        console.say(f"added {entry.name} in {entry.folder}")
     elif parsed.action == "remove":
-        print(f"removed {remove_model(parsed.target)}")
+        console.say(f"removed {remove_model(parsed.target)}")
     else:
         console.print_models(list_models())
     return 0
@@ -221,10 +234,10 @@ def _info(parsed: argparse.Namespace) -> int:
     descriptions, failed = [], False
     for source in find_sources(parsed.inputs):
         try:
-            descriptions.append(describe(read_volume(source)))
+            descriptions.append({"path": str(source)} | describe(read_volume(source)))
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed = True
-            print(f"error: {one_sentence(error)}", file=sys.stderr)
+            print(f"error: {sentence_on(source, error)}", file=sys.stderr)
     if parsed.json:
         print(json.dumps(descriptions, indent=2))
     else:

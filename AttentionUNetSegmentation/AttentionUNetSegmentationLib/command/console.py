@@ -1,4 +1,7 @@
-"""What the command shows on a terminal: progress, tables, warnings (rich)."""
+"""What the command shows on a terminal: progress, tables, warnings (rich), all of it made printable.
+
+Names of files and texts of models are foreign: nothing of them is markup, or steers the terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..devices import device_name
+from ..errors import printable
 from ..models.description import ModelSpec
 from ..models.store import InstalledModel
 from ..monitor import ProgressCallback
@@ -36,110 +41,113 @@ def progress_bar(count: int, show: bool) -> Iterator[Callable[[int, Case], Progr
         def begin(number: int, case: Case) -> ProgressCallback:
             for task in bar.task_ids:
                 bar.remove_task(task)
-            label = case.name if count == 1 else f"{case.name} ({number}/{count})"
+            label = printable(case.name if count == 1 else f"{case.name} ({number}/{count})")
             task = bar.add_task("reading", total=1.0, case=label)
             return lambda fraction, step: bar.update(task, completed=fraction, description=step)
 
         yield begin
 
 
-def print_summary(outcomes: Sequence[CaseResult], spec: ModelSpec) -> None:
-    """A table of organ volumes, the warnings, and where the results are."""
+def say(text: object, style: str = "") -> None:
+    """Print a line as it is, in a colour if standard output is a terminal."""
     from rich.console import Console
 
-    console = Console()
+    Console(highlight=False, soft_wrap=True, markup=False, emoji=False).print(printable(text), style=style or None)
+
+
+def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    def cells(texts: Sequence[str]) -> list[Text]:
+        return [Text(printable(text)) for text in texts]
+
+    table = Table(*map(Column, cells(heads)), title=Text(printable(title)) if title else None)
+    for row in rows:
+        table.add_row(*cells(row))
+    Console().print(table)
+
+
+def print_summary(outcomes: Sequence[CaseResult], spec: ModelSpec) -> None:
+    """A table of organ volumes, the warnings, and where the results are."""
     reports = [(outcome.case, outcome.report) for outcome in outcomes if outcome.report]
     if len(outcomes) == 1 and reports:
-        _print_case(console, *reports[0])
+        _print_case(*reports[0])
     elif reports:
-        _print_batch(console, reports)
+        _print_batch(reports)
     for case, report in reports:
         for warning in report["warnings"]:
-            console.print(f"warning: {case.name}: {warning}", style="yellow", highlight=False, markup=False)
+            say(f"warning: {case.name}: {warning}", style="yellow")
     skipped = sum(outcome.skipped for outcome in outcomes)
     failed = sum(not outcome.succeeded for outcome in outcomes)
     if len(outcomes) > 1 or skipped:
-        console.print(f"{len(reports)} done, {skipped} done already (use --overwrite to repeat), {failed} failed")
+        say(f"{len(reports)} done, {skipped} done already (use --overwrite to repeat), {failed} failed")
     for outcome in outcomes:
         if outcome.case.taken and outcome.succeeded:
-            text = f"note: the results of {outcome.case.source} are in {outcome.case.folder}, {outcome.case.taken}"
-            console.print(text, highlight=False, soft_wrap=True, markup=False)
+            say(f"note: the results of {outcome.case.source} are in {outcome.case.folder}, {outcome.case.taken}")
     if len(outcomes) == 1 and skipped:
-        console.print(f"results: {outcomes[0].case.folder}", highlight=False, soft_wrap=True, markup=False)
+        say(f"results: {outcomes[0].case.folder}")
     if reports:
-        console.print(f"model {spec.name} {spec.version}: {spec.quality()}", highlight=False, style="dim", markup=False)
+        say(f"model {spec.name} {spec.version}: {spec.quality()}", style="dim")
 
 
-def _print_case(console: Any, case: Case, report: Mapping[str, Any]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("organ", "volume (ml)", "mean (HU)", title=escape(case.name))
-    for organ in report["organs"]:
-        mean = "-" if organ["mean_hu"] is None else f"{organ['mean_hu']:.0f}"
-        table.add_row(escape(organ["name"]), _volume_text(organ), mean)
-    console.print(table)
+def _print_case(case: Case, report: Mapping[str, Any]) -> None:
+    rows = [
+        (organ["name"], _volume_text(organ), "-" if organ["mean_hu"] is None else f"{organ['mean_hu']:.0f}")
+        for organ in report["organs"]
+    ]
+    _print_table(case.name, ("organ", "volume (ml)", "mean (HU)"), rows)
     seconds = report["provenance"]["seconds"]
-    device = f"{report['provenance']['device']}, {report['provenance']['backend']}"
-    network = seconds.get("running the network", 0.0)
-    console.print(f"{seconds['total']:.1f} s ({device}; the network {network:.1f} s)", highlight=False)
-    console.print(f"picture: {case.folder / 'overview.png'}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"results: {case.folder}", highlight=False, soft_wrap=True, markup=False)
+    device = f"{device_name(report['provenance']['device'])}, {report['provenance']['backend']}"
+    say(f"{seconds['total']:.1f} s ({device}; the network {seconds.get('running the network', 0.0):.1f} s)")
+    say(f"picture: {case.folder / 'overview.png'}")
+    say(f"results: {case.folder}")
 
 
 def _volume_text(organ: Mapping[str, Any]) -> str:
     return f"{organ['volume_ml']:.1f}" if organ["found"] else "not found"
 
 
-def _print_batch(console: Any, reports: Sequence[tuple[Case, Mapping[str, Any]]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _print_batch(reports: Sequence[tuple[Case, Mapping[str, Any]]]) -> None:
     names = list(dict.fromkeys(organ["name"] for _, report in reports for organ in report["organs"]))
-    table = Table("case", *(escape(f"{name} (ml)") for name in names), "seconds")
+    rows = []
     for case, report in reports:
         volumes = {organ["name"]: _volume_text(organ) for organ in report["organs"]}
         seconds = report["provenance"]["seconds"]["total"]
-        table.add_row(escape(case.name), *(volumes.get(name, "-") for name in names), f"{seconds:.1f}")
-    console.print(table)
+        rows.append((case.name, *(volumes.get(name, "-") for name in names), f"{seconds:.1f}"))
+    _print_table("", ("case", *(f"{name} (ml)" for name in names), "seconds"), rows)
 
 
 def print_models(models: Sequence[InstalledModel]) -> None:
     """List models with what they were trained on, measured figures and licence."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True, markup=False)
     if not models:
-        console.print("no models")
+        say("no models")
     for entry in models:
-        place = "in the package" if entry.packaged else str(entry.folder)
-        console.print(f"{entry.name} ({place})", style="bold", markup=False)
+        say(f"{entry.name} ({'in the package' if entry.packaged else entry.folder})", style="bold")
         if entry.spec is None:
-            console.print(f"  unusable: {entry.problem}", markup=False)
+            say(f"  unusable: {entry.problem}")
             continue
         spec = entry.spec
         organs = ", ".join(label.name for label in spec.labels)
         for title, text in (
             ("title", f"{spec.title}, version {spec.version}"),
             ("organs", organs),
-            ("trained on", spec.training_data),
+            ("trained on", spec.origin()),
             ("measured", spec.quality()),
             ("intended use", spec.intended_use),
             ("licence", spec.licence),
         ):
-            console.print(f"  {title}: {text}", markup=False)
+            say(f"  {title}: {text}")
 
 
 def print_descriptions(descriptions: Sequence[dict[str, Any]]) -> None:
-    """Print what ``information.describe`` found, one block per volume."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    """Print what ``information.describe`` found, one block per volume, headed by its path."""
     for description in descriptions:
-        console.print(description["name"], style="bold", markup=False)
+        say(description["path"], style="bold")
         for key, value in description.items():
-            if key not in ("name", "warnings"):
+            if key not in ("path", "name", "warnings"):
                 shown = " x ".join(f"{entry:g}" for entry in value) if isinstance(value, list) else value
-                console.print(f"  {key}: {shown}", markup=False)
+                say(f"  {key}: {shown}")
         for warning in description["warnings"]:
-            console.print(f"  warning: {warning}", style="yellow", markup=False)
+            say(f"  warning: {warning}", style="yellow")

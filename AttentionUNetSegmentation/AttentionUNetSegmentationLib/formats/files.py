@@ -14,17 +14,24 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import sentence_on
 from ..imaging.resampling import resample
 from ..volume import Grid, Segmentation, Volume, triple
 from .dicom.series import LPS_TO_RAS, is_dicom_file, read_dicom
 from .nifti import read_nifti
-from .nrrd_mha import METAIMAGE_ENDINGS, NRRD_ENDINGS, read_header
+from .nrrd_mha import GZIP_MAGIC, METAIMAGE_ENDINGS, NRRD_ENDINGS, read_itk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = NRRD_ENDINGS + METAIMAGE_ENDINGS
 READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
 NIFTI_HEADER_BYTES = 352
 MAX_ROUNDING_MM = 0.1
+OTHER_CONTENT = {  # what files begin with that are no images, whatever they are called
+    b"version https://git-lfs": "is a pointer of Git LFS; get the file itself with git lfs pull",
+    b"/annex/objects": "is a pointer of git-annex; get the file itself with git annex get",
+    b"<": "is a web page or XML (did a download fail?)",
+    b"PK\x03\x04": "is a zip archive; unpack it",
+}
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -39,25 +46,47 @@ def read_volume(path: Path | str) -> Volume:
     except UnicodeEncodeError:
         raise ValueError(f"{str(path.resolve())!a} is not valid UTF-8; rename it") from None
     if not path.exists():
-        raise ValueError(f"{path} does not exist")
+        where = f" (it is a link to {path.readlink()})" if path.is_symlink() else ""
+        raise ValueError(f"{path} does not exist{where}")
     if not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder")
     try:
         return straightened(_read(path))
     except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise ValueError(sentence_on(path, error)) from error
+    except MemoryError as error:
+        raise MemoryError(f"{path}: not enough memory for its voxels") from error
 
 
 def _read(path: Path) -> Volume:
     if path.is_dir():
         return read_dicom(path)
-    if path.name.lower().endswith(NIFTI_ENDINGS):
+    name = path.name.lower()
+    _check_content(path, name)
+    if name.endswith(NIFTI_ENDINGS):
         return read_nifti(path)
-    if path.name.lower().endswith(ITK_ENDINGS):
-        return _read_itk(path)
+    if name.endswith(ITK_ENDINGS):
+        return read_itk(path)
     if is_dicom_file(path):
         raise ValueError(f"{path} is one DICOM file; give the folder with the whole series")
     raise ValueError(f"{path} is not a supported file; supported: {', '.join(READABLE_ENDINGS)}, or a DICOM folder")
+
+
+def _check_content(path: Path, name: str) -> None:
+    """Refuse a file by what it is, rather than by what a reader makes of it."""
+    with path.open("rb") as stream:
+        start = stream.read(512).lstrip()
+    found = (
+        next((words for mark, words in OTHER_CONTENT.items() if start.startswith(mark)), "") if start else "is empty"
+    )
+    if name.endswith(ITK_ENDINGS) and start.startswith(GZIP_MAGIC):
+        found = "is compressed as a whole; unpack it with gzip"
+    if name.endswith(READABLE_ENDINGS) and start[128:132] == b"DICM":
+        found = "is a DICOM file; give the folder with the whole series"
+    if found:
+        raise ValueError(
+            f"{path} is not a readable {'NIfTI' if name.endswith(NIFTI_ENDINGS) else 'image'} file: it {found}"
+        )
 
 
 def straightened(volume: Volume) -> Volume:
@@ -103,31 +132,6 @@ def _resampled_straight(volume: Volume) -> Volume:
     voxels = resample(volume.voxels, grid, straight, antialias=False)
     notes = (*volume.notes, note)
     return dataclasses.replace(volume, voxels=voxels, ijk_to_ras=straight.ijk_to_ras, notes=notes, valid_region=grid)
-
-
-def _read_itk(path: Path) -> Volume:
-    header = read_header(path)
-    header.check()
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        components = reader.GetNumberOfComponents()
-        if components != 1:
-            raise ValueError(f"{path} has {components} values per voxel (colour?); a CT in HU is needed")
-        size = reader.GetSize()
-        if len(size) < 3 or any(length != 1 for length in size[3:]):
-            shown = " x ".join(map(str, size))
-            raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
-        reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
-        image = reader.Execute()
-    except RuntimeError as error:
-        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-        raise ValueError(f"{path} is damaged or not an image: {reason}") from error
-    matrix = np.eye(4)
-    matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image), matrix, name=path.name, notes=header.notes)
 
 
 def to_sitk(volume: Volume) -> sitk.Image:

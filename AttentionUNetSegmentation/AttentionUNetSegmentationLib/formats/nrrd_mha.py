@@ -12,22 +12,16 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import SimpleITK as sitk
+
 from ..errors import one_sentence
+from ..volume import Volume
+from .dicom.series import LPS_TO_RAS
 
 METAIMAGE_ENDINGS = (".mha", ".mhd")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
-BYTES_PER_ELEMENT = {
-    "MET_CHAR": 1,
-    "MET_UCHAR": 1,
-    "MET_SHORT": 2,
-    "MET_USHORT": 2,
-    "MET_INT": 4,
-    "MET_UINT": 4,
-    "MET_FLOAT": 4,
-    "MET_DOUBLE": 8,
-    "MET_LONG_LONG": 8,
-    "MET_ULONG_LONG": 8,
-}
+ELEMENT_BYTES = {"64": 8, "double": 8, "long_long": 8, "long long": 8, "16": 2, "short": 2, "8": 1, "char": 1}
 MAX_HEADER_BYTES = 4 << 20
 HERE = "LOCAL"  # a MetaImage's name for voxels that follow the header
 SPACING = ("ElementSpacing", "ElementSize", "spacedirections", "spacings")
@@ -38,8 +32,11 @@ MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "?", "
 AS_STORED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+MAX_RATIO = 1100  # zlib makes nothing smaller than one part in 1032
+SAME = {"Position": "Offset", "Origin": "Offset", "Rotation": "TransformMatrix", "Orientation": "TransformMatrix"}
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 NO_AXES_NOTE = "the file does not say how the patient lies; axes are taken as left, posterior, superior"
+GOES_ON_NOTE = "the file goes on after the voxels that its header describes; the rest is ignored"
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,13 @@ class Header:
         fields: "DimSize": "20 20 20" ...; keys of NRRD, which may be written in several ways, in lower case without
             spaces. Empty if the file is none of these formats.
         end: Bytes.
+        conflict: Two statements on one thing that differ.
     """
 
     path: Path
     fields: dict[str, str]
     end: int
+    conflict: str = ""
 
     @property
     def is_metaimage(self) -> bool:
@@ -70,19 +69,29 @@ class Header:
         return beside if name.upper() != HERE and beside.is_file() else self.path
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should be told about the geometry."""
+    def _notes_on_place(self) -> tuple[str, ...]:
         space = self.fields.get("space", "").lower().removesuffix("-time")
         says = space in NRRD_SPACES and bool(self.fields.get("spacedirections"))
-        return () if says or any(self.fields.get(key) for key in AXES) else (NO_AXES_NOTE,)
+        notes: tuple[str, ...] = () if says or any(self.fields.get(key) for key in AXES) else (NO_AXES_NOTE,)
+        size, distance = (self.fields.get(key, "") for key in ("ElementSize", "ElementSpacing"))
+        if size and distance and not _are_equal(size, distance):
+            notes += (f"voxels are {size} mm large, but {distance} mm apart; the distance counts",)
+        return notes
 
-    def check(self) -> None:
+    def check(self) -> tuple[str, ...]:
         """Make sure that ITK heeds what the header says, and that the voxels are complete and undamaged.
+
+        Returns:
+            What a reader should be told.
 
         Raises:
             ValueError: If there is no spacing, a unit or scaling that ITK ignores, or voxels are damaged or missing.
         """
-        if self.fields and not any(_has_three_lengths(self.fields.get(key, "")) for key in SPACING):
+        if not self.fields:
+            return ()
+        if self.conflict:
+            raise ValueError(f"{self.path} contradicts itself: its header gives {self.conflict}")
+        if not any(_has_three_lengths(self.fields.get(key, "")) for key in SPACING):
             raise ValueError(f"{self.path} has no voxel spacing: its header does not say one")
         for key in UNITS:
             for unit in re.findall(r"[^\s\"]+", self.fields.get(key, "")):
@@ -91,18 +100,19 @@ class Header:
         for key, value in AS_STORED.items():
             if _number(self.fields.get(key, str(value))) != value:
                 raise ValueError(f"{self.path} has voxels that its {key} has yet to turn into HU; convert them")
-        if self.is_metaimage and self.is_spread:
-            raise ValueError(f"{self.path} has its voxels in several files or none; convert it to a single file")
-        if self._is_left_to_itk:
-            return
+        name = self.fields.get("ElementDataFile" if self.is_metaimage else "datafile", HERE)
+        if self.is_spread and (self.is_metaimage or not re.match(r"LIST\b|.*%", name)):
+            raise ValueError(
+                f"{self.path} has its voxels in several files or none ({name}); convert it to a single file"
+            )
         try:
-            start = 0 if self.data_file != self.path else self.end
-            size = self._inflated_size(start) if self._is_gzip else self.data_file.stat().st_size - start
-            expected = self._expected_bytes() if self.is_metaimage else 0  # ITK counts those of NRRD
+            available, needed = self._available_bytes(), self._needed_bytes()
         except (zlib.error, EOFError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path} is damaged or truncated: {one_sentence(error)}") from error
-        if size < expected:
-            raise ValueError(f"{self.path} is damaged or truncated: {size} bytes of voxels instead of {expected}")
+        if available < needed:
+            raise ValueError(f"{self.path} is damaged or truncated: {available} bytes of voxels instead of {needed}")
+        goes_on = available > needed and not self._is_left_to_itk
+        return (*self._notes_on_place, GOES_ON_NOTE) if goes_on else self._notes_on_place
 
     @property
     def _is_gzip(self) -> bool:
@@ -121,7 +131,17 @@ class Header:
         """Whether the voxels lie in several files, are text, or do not begin where the header or their file does."""
         skips = (self.fields.get(key, "0") for key in ("HeaderSize", "lineskip", "byteskip"))
         is_text = self.fields.get("BinaryData", "True")[:1] not in ("T", "t", "1")
-        return self.is_spread or is_text or any(skip != "0" for skip in skips)
+        is_raw = self._is_gzip or self.fields.get("encoding", "raw").lower() == "raw"
+        return self.is_spread or is_text or not is_raw or any(skip != "0" for skip in skips)
+
+    def _available_bytes(self) -> int:
+        """Bytes of voxels that are there, or a bound that they lie below, where ITK counts them."""
+        if self._is_left_to_itk:
+            files = self.path.parent.iterdir() if self.is_spread else [self.data_file]
+            size = sum(path.stat().st_size for path in files if path.is_file())
+            return size * (MAX_RATIO if self._is_gzip else 8)  # a digit may stand for 8 bytes
+        start = 0 if self.data_file != self.path else self.end
+        return self._inflated_size(start) if self._is_gzip else self.data_file.stat().st_size - start
 
     def _inflated_size(self, start: int) -> int:
         """Bytes that compressed voxels unpack to; of a MetaImage, as many as its reader in ITK takes."""
@@ -130,13 +150,18 @@ class Header:
             said = int(self.fields.get("CompressedDataSize", "0"))
             if said == 0 and start:
                 raise ValueError("its header does not say how long the compressed voxels are")
-            length = min(said or length, length)
+            if said > length:
+                raise EOFError("the compressed voxels end too early")
+            length = said or length
         return _inflated_size(self.data_file, start, length)
 
-    def _expected_bytes(self) -> int:
-        voxels = math.prod(int(length) for length in self.fields["DimSize"].split())
-        size = BYTES_PER_ELEMENT.get(self.fields.get("ElementType", "").upper(), 0)
-        return voxels * size * int(self.fields.get("ElementNumberOfChannels", "1"))
+    def _needed_bytes(self) -> int:
+        lengths = [int(length) for length in self.fields["DimSize" if self.is_metaimage else "sizes"].split()]
+        if min(lengths) < 1 or int(self.fields["NDims" if self.is_metaimage else "dimension"]) != len(lengths):
+            raise ValueError(f"it has {' x '.join(map(str, lengths))} voxels, or another number of axes")
+        kind = self.fields["ElementType" if self.is_metaimage else "type"].lower()
+        size = next((size for mark, size in ELEMENT_BYTES.items() if mark in kind), 4)
+        return math.prod(lengths) * size * int(self.fields.get("ElementNumberOfChannels", "1"))
 
 
 def _inflated_size(path: Path, start: int, length: int) -> int:
@@ -146,13 +171,20 @@ def _inflated_size(path: Path, start: int, length: int) -> int:
         stream.seek(start)
         while length > 0 and (part := stream.read(min(length, CHUNK_BYTES))):
             length -= len(part)
-            size += len(unpacker.decompress(part))
-            while unpacker.eof and unpacker.unused_data.startswith(GZIP_MAGIC):  # gzip in several members
-                rest, unpacker = unpacker.unused_data, zlib.decompressobj(ZLIB_OR_GZIP)
-                size += len(unpacker.decompress(rest))
+            while part:
+                size += len(unpacker.decompress(part, CHUNK_BYTES))  # a part may unpack to a thousand times its size
+                part = unpacker.unconsumed_tail
+                if unpacker.eof and unpacker.unused_data.startswith(GZIP_MAGIC):  # gzip in several members
+                    part, unpacker = unpacker.unused_data, zlib.decompressobj(ZLIB_OR_GZIP)
     if not unpacker.eof:
         raise EOFError("the compressed voxels end too early")
     return size
+
+
+def _are_equal(text: str, other: str) -> bool:
+    """Whether two values are the same, as numbers if they are."""
+    numbers, others = ([_number(part) for part in each.split()] for each in (text, other))
+    return text == other or (len(numbers) == len(others) and np.allclose(numbers, others))
 
 
 def _number(text: str) -> float:
@@ -181,7 +213,8 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as stream:
         content = stream.read(MAX_HEADER_BYTES)
     fields: dict[str, str] = {}
-    position = 0
+    first: dict[str, str] = {}
+    conflict, position = "", 0
     while (end := content.find(b"\n", position)) >= 0:
         line = content[position:end].decode("utf-8", "surrogateescape").strip()
         position = end + 1
@@ -190,9 +223,49 @@ def read_header(path: Path) -> Header:
             break
         key, separator, value = entry.groups()
         if is_metaimage:
-            fields[key.strip()] = value.strip()
+            key, value = key.strip(), value.strip()
+            fields[key] = value
+            before = first.setdefault(SAME.get(key, key), f"{key} = {value}")
+            if not _are_equal(before.partition(" = ")[2], value):
+                conflict = f"{before} and {key} = {value}"
         elif separator == ":":  # "key:=value" is a note of the writer's
             fields[key.lower().replace(" ", "")] = value.strip()
         if "ElementDataFile" in fields:
             break
-    return Header(path, fields, position)
+    return Header(path, fields, position, conflict)
+
+
+def read_itk(path: Path) -> Volume:
+    """Read a scalar 3D NRRD or MetaImage file.
+
+    Raises:
+        ValueError: If the file is damaged, says what ITK does not heed, or is no scalar 3D image.
+    """
+    notes = read_header(path).check()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path.absolute()))  # so that no data file is looked for in the working folder
+    try:
+        reader.ReadImageInformation()
+        if min(reader.GetSpacing()) <= 0:
+            raise ValueError(f"{path} has a voxel spacing that is not positive: {reader.GetSpacing()}")
+        components = reader.GetNumberOfComponents()
+        if components != 1:
+            raise ValueError(f"{path} has {components} values per voxel (colour?); a CT in HU is needed")
+        size = reader.GetSize()
+        if len(size) < 3 or any(length != 1 for length in size[3:]):
+            shown = " x ".join(map(str, size))
+            raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
+        reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
+        image = reader.Execute()
+    except RuntimeError as error:
+        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+        raise ValueError(f"{path} is damaged or not an image: {reason}") from error
+    return Volume(sitk.GetArrayFromImage(image), matrix_of(image), name=path.name, notes=notes)
+
+
+def matrix_of(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """The (4, 4) matrix ``ijk_to_ras`` of a 3D image, in mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
+    return matrix

@@ -13,15 +13,26 @@ SPINE_SMOOTHING_MM = 15.0
 MIN_SPINE_ML = 5.0
 MIN_SIDE_SHARE = 0.1  # of a component on its smaller side of the midline, from which it counts as crossing
 MIN_SIDE_ML = 5.0  # a side smaller than this is a fragment, not a kidney
+MIN_PART_SHARE = 0.03  # of an organ's largest part; what is smaller is a crumb, not a part of an organ
 
 
-def keep_largest(mask: np.ndarray, count: int = 1) -> np.ndarray:
-    """Keep the ``count`` largest connected components (face neighbours) of a boolean mask."""
+def keep_largest(mask: np.ndarray, count: int | None = 1) -> np.ndarray:
+    """Keep the largest connected components (face neighbours) of a boolean mask, without crumbs.
+
+    Args:
+        mask: (K, J, I) boolean.
+        count: How many may be kept; None for any number.
+
+    Returns:
+        The mask without components beyond ``count``, and without those below ``MIN_PART_SHARE`` of the largest.
+    """
     kept = np.zeros_like(mask, dtype=bool)
     box = nonzero_box(mask)
     if box is not None:
         components = _components(mask[box])
-        kept[box] = (components > 0) & (components <= count)
+        sizes = np.bincount(components.ravel())[1:]  # falling
+        parts = np.count_nonzero(sizes >= MIN_PART_SHARE * sizes[0])
+        kept[box] = (components > 0) & (components <= (parts if count is None else min(count, parts)))
     return kept
 
 

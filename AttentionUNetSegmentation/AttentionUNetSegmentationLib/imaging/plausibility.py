@@ -1,4 +1,7 @@
-"""Warnings: what does not look like a CT of the abdomen going in, and what does not look like organs coming out."""
+"""Warnings: what does not look like a CT of the abdomen going in, and what does not look like organs coming out.
+
+What is compared with a limit is rounded as it is shown, so that no warning contradicts itself.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,10 @@ import numpy as np
 
 from ..models.description import ModelSpec
 from ..volume import Segmentation, Volume
-from .preprocessing import network_grid
-from .resampling import resample
+from .hounsfield import hu_warnings
 
 MAX_SPACING_MM = 5.0
 MIN_HEIGHT_MM = 60.0
-SAMPLE_STEP_TARGET = 200_000  # voxels looked at for intensity statistics
-SOFT_TISSUE_HU = (-200.0, 250.0)
-MIN_SOFT_TISSUE_SHARE = 0.01
 LUNG_HU = (-950.0, -600.0)
 LUNG_SLICE_SHARE = 0.15  # of the body's voxels, from which a slice counts as chest
 NARROW_BODY_MM = 180.0
@@ -22,7 +21,12 @@ VIEW_SPACING_MM = 6.0
 
 def input_warnings(volume: Volume) -> list[str]:
     """What about a volume makes it unlikely to be a CT of the abdomen, one sentence each."""
-    return [*_modality_warnings(volume), *_intensity_warnings(volume.voxels), *_geometry_warnings(volume)]
+    return [*_modality_warnings(volume), *hu_warnings(volume), *_geometry_warnings(volume)]
+
+
+def is_ct_in_hu(volume: Volume) -> bool:
+    """Whether neither the modality nor the intensities speak against a CT in HU."""
+    return not _modality_warnings(volume) and not hu_warnings(volume)
 
 
 def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> list[str]:
@@ -40,20 +44,25 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
         if label.caution:
             warnings.append(f"{label.name}: {label.caution}")
         total_ml = sum(measure.volume_ml for measure in found)
-        if label.plausible_ml and not label.plausible_ml[0] <= total_ml <= label.plausible_ml[1]:
+        if label.plausible_ml and not _within(total_ml, label.plausible_ml):
             low, high = label.plausible_ml
             source = f" ({label.plausible_source})" if label.plausible_source else ""
             warnings.append(f"{label.name}: {total_ml:.0f} ml lies outside the usual {low:.0f}-{high:.0f} ml{source}")
         hu_ml = sum(measure.mean_hu * measure.volume_ml for measure in found if measure.mean_hu is not None)
         mean_hu = hu_ml / total_ml
-        if label.trained_hu and not label.trained_hu[0] <= mean_hu <= label.trained_hu[1]:
+        if label.trained_hu and not _within(mean_hu, label.trained_hu):
             low, high = label.trained_hu
             warnings.append(
                 f"{label.name}: its mean of {mean_hu:.0f} HU lies outside {low:.0f}-{high:.0f} HU of training"
             )
-        if _touches_edge(result.labels, values, volume):
-            warnings.append(f"{label.name}: reaches the edge of the field of view, so its volume is incomplete")
+        edges = _edges_touched(result.labels, values, volume)
+        if edges:
+            warnings.append(f"{label.name}: reaches the edge of {' and of '.join(edges)}, so its volume is incomplete")
     return warnings
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return round(limits[0]) <= round(value) <= round(limits[1])
 
 
 def _modality_warnings(volume: Volume) -> list[str]:
@@ -62,39 +71,29 @@ def _modality_warnings(volume: Volume) -> list[str]:
     return []
 
 
-def _intensity_warnings(voxels: np.ndarray) -> list[str]:
-    step = max(1, round((voxels.size / SAMPLE_STEP_TARGET) ** (1 / 3)))
-    sample = voxels[::step, ::step, ::step].astype(np.float64)
-    low, high = float(sample.min()), float(sample.max())
-    soft = float(np.mean((sample > SOFT_TISSUE_HU[0]) & (sample < SOFT_TISSUE_HU[1])))
-    if low > SOFT_TISSUE_HU[0] and float(np.mean((sample > 900) & (sample < 1200))) > 0.05:
-        return [f"intensities of {low:.0f} to {high:.0f} look like HU + 1024; the scan is probably not in HU"]
-    if high <= 50 or soft < MIN_SOFT_TISSUE_SHARE or high - low < 100:
-        return [f"intensities of {low:.4g} to {high:.4g} do not look like a CT in HU"]
-    if low > -200:
-        return [f"no voxel is darker than {low:.0f} HU, as air and fat would be; this may not be a CT in HU"]
-    return []
-
-
 def _geometry_warnings(volume: Volume) -> list[str]:
     warnings = []
-    spacing = max(volume.spacing_mm)
+    spacing = round(max(volume.spacing_mm), 1)
     if spacing > MAX_SPACING_MM:
         warnings.append(
             f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
         )
-    height_mm = float(np.ptp(volume.grid.edges_ras_mm()[:, 2]))
+    height_mm = round(float(np.ptp(volume.grid.edges_ras_mm()[:, 2])))
     if height_mm < MIN_HEIGHT_MM:
-        warnings.append(f"the scan covers only {height_mm:.0f} mm from top to bottom; organs are seen in part")
+        what = "region of interest" if volume.cut_faces else "scan"
+        warnings.append(f"the {what} covers only {height_mm} mm from top to bottom; organs are seen in part")
     return warnings
 
 
-def _touches_edge(labels: np.ndarray, values: list[int], volume: Volume) -> bool:
+def _edges_touched(labels: np.ndarray, values: list[int], volume: Volume) -> list[str]:
+    """What ends where an organ reaches the volume's edge: the field of view, the region of interest, or both."""
+    faces = {(axis, end): labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)}
+    cut = [face for where, face in faces.items() if where in volume.cut_faces]
+    scanned = [face for where, face in faces.items() if where not in volume.cut_faces]
     if volume.valid_region is not None:
-        rim = ~volume.valid_region.contains(volume.grid, margin_vox=-0.5)
-        return bool(np.isin(labels[rim], values).any())
-    faces = (labels.take(index, axis=axis) for axis in range(3) for index in (0, -1))
-    return any(bool(np.isin(face, values).any()) for face in faces)
+        scanned = [labels[~volume.valid_region.contains(volume.grid, margin_vox=-0.5)]]
+    edges = {"the field of view": scanned, "the region of interest": cut}
+    return [name for name, parts in edges.items() if any(bool(np.isin(part, values).any()) for part in parts)]
 
 
 def field_of_view_warnings(volume: Volume) -> list[str]:
@@ -102,6 +101,9 @@ def field_of_view_warnings(volume: Volume) -> list[str]:
 
     A coarse look, without the network: slices of 6 mm, the body is what is denser than fat, or lung.
     """
+    from .preprocessing import network_grid
+    from .resampling import resample  # needs PyTorch, which the panel does without before the first run
+
     hu = resample(volume.voxels, volume.grid, network_grid(volume.grid, (VIEW_SPACING_MM,) * 3))
     body = hu > -150
     lung = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])

@@ -40,7 +40,7 @@ def organ_scores(
         specs: The model's labels.
         network_input: The CT on the network's grid.
         monitor: Asked between organs.
-        clean_up: Keep only the largest components of each organ.
+        clean_up: Keep only the largest components of each organ, without crumbs.
         split: Split paired organs into right and left.
 
     Returns:
@@ -133,6 +133,20 @@ def labels_on_input_grid(
             best[inner][better] = score[better]
             labels[part][better] = values[channel - 1]
     return labels
+
+
+def drop_crumbs(labels: np.ndarray, values: Sequence[int], monitor: Monitor) -> None:
+    """Clear crumbs of each organ: thick slices cut off thin ends of parts that hang together on the network's grid.
+
+    Args:
+        labels: (K, J, I) label values; changed in place.
+        values: Label value of each organ.
+        monitor: Asked between organs.
+    """
+    for value in values:
+        monitor.check()
+        mask = labels == value
+        labels[mask & ~keep_largest(mask, count=None)] = 0
 
 
 def probability_maps(

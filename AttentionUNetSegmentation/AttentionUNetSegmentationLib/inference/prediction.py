@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..devices import device_name
 from ..errors import is_out_of_memory
 from ..monitor import Monitor
 from ..volume import Triple, triple
@@ -44,7 +45,7 @@ class Attempt:
         return f"{passes} in slabs" if self.in_slabs else passes
 
     def __str__(self) -> str:
-        return f"{self.way} on {self.device}"
+        return f"{self.way} on {device_name(self.device)}"
 
 
 @dataclass

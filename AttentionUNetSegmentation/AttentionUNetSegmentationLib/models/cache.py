@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from .loading import Model, load_model
 from .store import find_model, read_spec
+
+if TYPE_CHECKING:
+    from .loading import Model
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class _Kept:
 
 
 class ModelCache:
-    """One loaded model, known by its folder and the hash of its weights. May be used from any thread."""
+    """One loaded model, known by its folder and the hash of its weights. May be used from any thread.
+
+    PyTorch is needed, and imported, when a model is asked for.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,6 +48,8 @@ class ModelCache:
         Raises:
             ModelError: If there is none, or it cannot be used.
         """
+        from .loading import load_model
+
         folder = find_model(name)
         with self._lock:
             key = (folder, read_spec(folder).weights.sha256) if folder.is_dir() else None
@@ -56,5 +63,6 @@ class ModelCache:
         with self._lock:
             self._kept = None
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        cuda = getattr(sys.modules.get("torch"), "cuda", None)  # not there while another thread imports it
+        if cuda is not None and cuda.is_available():
+            cuda.empty_cache()

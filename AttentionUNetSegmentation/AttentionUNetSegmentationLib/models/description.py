@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import printable
 from ..volume import OrganMask
+from .provenance import Provenance
 
 FORMAT_VERSION = 1
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "weights.pt"
+MAX_WIDTH = 4096
 ARCHITECTURES = ("AttentionUNet", "UNet")
 
 
@@ -40,8 +43,8 @@ class ArchitectureSpec:
     def __post_init__(self) -> None:
         if self.type not in ARCHITECTURES:
             raise ValueError(f"architecture.type must be one of {', '.join(ARCHITECTURES)}, got {self.type!r}")
-        if len(self.widths) < 2 or min(self.widths) < 1:
-            raise ValueError(f"architecture.widths needs two or more positive numbers, got {self.widths}")
+        if not 2 <= len(self.widths) <= 8 or min(self.widths) < 1 or max(self.widths) > MAX_WIDTH:
+            raise ValueError(f"architecture.widths needs two to eight numbers in 1..{MAX_WIDTH}, got {self.widths[:9]}")
         if self.in_channels != 1:
             raise ValueError(f"architecture.in_channels must be 1 (a CT), got {self.in_channels}")
         if not 1 <= self.num_subgates <= 9:
@@ -141,13 +144,17 @@ class LabelSpec:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured value of a metric, with what it was measured on: nothing else is shown as a model's quality."""
+    """One measured value of a metric, with what it was measured on: nothing else is shown as a model's quality.
+
+    ``weights`` is the hash of the file that was measured, which may be the checkpoint; "" if it is not known.
+    """
 
     data: str
     organ: str
     metric: str
     value: float
     cases: int = 1
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,7 @@ class ModelSpec:
     measured: tuple[Measurement, ...] = ()
     format_version: int = FORMAT_VERSION
     training: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
@@ -216,6 +224,10 @@ class ModelSpec:
     def num_classes(self) -> int:
         """Output channels of the network: background and every label."""
         return len(self.labels) + 1
+
+    def origin(self) -> str:
+        """What the model was trained on: in its author's words, and as the training recorded it."""
+        return self.training_data + (f" ({self.provenance.told()})" if self.provenance else "")
 
     def quality(self) -> str:
         """One line of measured metrics, grouped by the data they were measured on."""
@@ -264,7 +276,7 @@ def build_typed(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{where} must be of type {kind.__name__}, got {value!r}")
-    return value
+    return printable(value) if kind is str else value  # foreign texts, shown in many places
 
 
 def _build_tuple(arguments: tuple, value: Any, where: str) -> tuple:

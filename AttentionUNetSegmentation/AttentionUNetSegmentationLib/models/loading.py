@@ -1,7 +1,7 @@
 """A model on disk and in memory: ``model.json`` and ``weights.pt`` in a folder, or a zip of it.
 
-Weights are a state dict, read with ``weights_only=True`` after their SHA-256 was compared with the JSON, so a model
-file never executes code. They may be stored in half precision and are always loaded as float32.
+Weights are a state dict, read by ``weights.py`` after their SHA-256 was compared with the JSON. They may be stored in
+half precision and are always loaded as float32.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Generic, TypeVar
 import torch
 
 from ..atomic import move_into_place, scratch_folder, sha256_of
-from ..errors import one_sentence
 from ..inference.network import AttentionUNet, Predictor, UNet
 from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
 from .store import InstalledModel, find_model, list_models, read_spec, unpacked_model, user_model_folder
+from .weights import read_state
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Predictor, covariant=True)
 
@@ -57,21 +57,20 @@ def load_model(name_or_path: Path | str) -> Model[UNet]:
     Raises:
         ModelError: If there is none, or a file is missing, truncated, tampered with or does not fit its description.
     """
-    folder = Path(name_or_path)
-    if not folder.exists():
-        folder = find_model(name_or_path)
+    folder = find_model(name_or_path)
     if folder.is_file():
         with unpacked_model(folder) as unpacked:
             return dataclasses.replace(load_model(unpacked), folder=None)
     spec = read_spec(folder)
     path = folder / spec.weights.file
-    state = _read_weights(path, spec.weights.sha256)
-    network = build_network(spec.architecture, spec.num_classes)
-    try:
-        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    except (RuntimeError, AttributeError) as error:
-        reason = one_sentence(error)[:300]
-        raise ModelError(f"{path} does not fit the architecture in {SPEC_FILE}: {reason}") from error
+    state = _checked_state(path, spec.weights.sha256)
+    with torch.device("meta"):  # shapes only: a description may ask for any
+        network = build_network(spec.architecture, spec.num_classes)
+    expected = network.state_dict()
+    different = {n: t.shape for n, t in state.items()}.items() ^ {n: t.shape for n, t in expected.items()}.items()
+    if different:
+        raise ModelError(f"{path} does not fit the architecture in {SPEC_FILE}: {min(different)[0]} differs")
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, assign=True)
     unusable = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
     if unusable:
         raise ModelError(f"{path} has weights that are not finite numbers: {unusable[0]}")
@@ -136,16 +135,9 @@ def add_model(source: Path | str) -> InstalledModel:
     return InstalledModel(model.spec.name, target, False, model.spec)
 
 
-def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+def _checked_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model has no weights")
     if sha256_of(path) != sha256:
         raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SPEC_FILE}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path} is not a file of plain weights: {reason}") from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise ModelError(f"{path} is not a file of plain weights: a state dict is needed")
-    return state
+    return read_state(path)

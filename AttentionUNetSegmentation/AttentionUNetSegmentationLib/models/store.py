@@ -21,7 +21,8 @@ from .description import SPEC_FILE, ModelError, ModelSpec
 
 PACKAGED_MODELS = Path(__file__).parent
 MODEL_FOLDER_VARIABLE = "ATTENTION_UNET_MODELS"
-MAX_MODEL_BYTES = 4 << 30  # a zip that unpacks to more is refused
+MAX_SPEC_BYTES = 1 << 20
+MAX_RATIO = 20  # weights hardly become smaller in a zip; one that unpacks to more is refused
 # What zipfile raises for damaged, encrypted and unsupported zips.
 _ZIP_ERRORS: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
@@ -70,11 +71,13 @@ def read_spec(folder: Path) -> ModelSpec:
     """
     path = Path(folder) / SPEC_FILE
     try:
+        if path.stat().st_size > MAX_SPEC_BYTES:
+            raise ValueError(f"it has more than {MAX_SPEC_BYTES} bytes")
         return ModelSpec.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a model: it has no {SPEC_FILE}") from None
     except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be used: {error}") from error
+        raise ModelError(f"{path} cannot be used: {one_sentence(error)[:300]}") from error
 
 
 def list_models() -> list[InstalledModel]:
@@ -87,7 +90,7 @@ def list_models() -> list[InstalledModel]:
             try:
                 entry = InstalledModel(path.parent.name, path.parent, packaged, read_spec(path.parent))
             except ModelError as error:
-                entry = InstalledModel(path.parent.name, path.parent, packaged, None, str(error))
+                entry = InstalledModel(path.parent.name, path.parent, packaged, None, one_sentence(error))
             found.setdefault(entry.name, entry)
     return sorted(found.values(), key=lambda entry: (not entry.packaged, entry.name))
 
@@ -162,7 +165,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
-    if entry.file_size > MAX_MODEL_BYTES:
-        raise ModelError(f"{entry.filename} would unpack to {entry.file_size} bytes, more than {MAX_MODEL_BYTES}")
+    if entry.file_size > MAX_SPEC_BYTES + MAX_RATIO * entry.compress_size:
+        raise ModelError(f"{archive.filename} holds {entry.filename}, which would unpack to {entry.file_size} bytes")
     with archive.open(entry) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink)

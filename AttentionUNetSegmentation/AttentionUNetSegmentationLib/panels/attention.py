@@ -63,8 +63,7 @@ class AttentionPanel:
             return
         self._shown = wanted
         map_node = self._map_node = show(*wanted)
-        self._ui.gateInfoLabel.setText(explanation(name, map_node))
-        self._ui.attentionShareLabel.setText(share_text(map_node))
+        self._say(explanation(name, map_node), share_text(map_node))
         self._show_colors(map_node)
 
     def clear(self) -> None:
@@ -75,8 +74,12 @@ class AttentionPanel:
         self._ui.gateSelector.clear()
         self._ui.gateSelector.addItems(self._names)
         self._filling = False
-        self._ui.gateInfoLabel.setText(explanation(NOTHING))
-        self._ui.attentionShareLabel.setText("")
+        self._say(explanation(NOTHING), "")
+
+    def _say(self, explained: str, shares: str) -> None:
+        self._ui.gateInfoLabel.setText(explained)
+        self._ui.attentionShareLabel.setText(shares)
+        self._ui.attentionShareLabel.setVisible(bool(shares))
 
     def _show_colors(self, map_node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """The selector says which colours the map has."""

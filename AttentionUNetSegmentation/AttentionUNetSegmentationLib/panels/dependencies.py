@@ -6,27 +6,35 @@ Only PyTorch is needed, and it comes through Slicer's PyTorch extension, which p
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import shutil
-import sys
 import threading
 from collections.abc import Callable
-from types import ModuleType
 
 import qt
 import slicer
 
-MIN_TORCH = (2, 4)
+from ..scene import pytorch
+from ..scene.pytorch import MIN_TORCH, DependencyError
+
 EXTENSION = "PyTorch"
 _installing = threading.Lock()  # events are handled meanwhile, so that a second click may ask again
 
 
-class DependencyError(RuntimeError):
-    """PyTorch is missing or unusable, and was not installed; the message says what to do."""
+def ensure_installed() -> None:
+    """Make sure that there is a PyTorch to load; offers to install it if it is missing. It is not loaded.
+
+    Raises:
+        DependencyError: If there is none afterwards.
+    """
+    if _installing.locked():
+        raise DependencyError("PyTorch is being installed; try again when that is done.")
+    if not pytorch.is_installed():
+        with _installing:
+            _install_torch()
 
 
 def ensure(say: Callable[[str], None] = lambda text: None) -> None:
-    """Make sure that PyTorch can be used; offers to install it if it is missing.
+    """Make sure that PyTorch can be used here and now; offers to install it if it is missing.
 
     Args:
         say: Shows a text at once; called before PyTorch is loaded, which takes seconds and blocks Slicer.
@@ -34,35 +42,14 @@ def ensure(say: Callable[[str], None] = lambda text: None) -> None:
     Raises:
         DependencyError: If it cannot be used afterwards.
     """
-    if _installing.locked():
-        raise DependencyError("PyTorch is being installed; try again when that is done.")
-    if importlib.util.find_spec("torch") is None:
-        with _installing:
-            _install_torch()
-    try:
-        torch = importlib.import_module("torch") if _is_loaded() else _load_torch(say)
-    except (ImportError, OSError) as error:
-        raise DependencyError(
-            f"PyTorch is installed but cannot be loaded ({error}). Reinstall it with the module PyTorch Utils, then "
-            "restart Slicer."
-        ) from error
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if version < MIN_TORCH:
-        raise DependencyError(
-            f"PyTorch {torch.__version__} is too old, {'.'.join(map(str, MIN_TORCH))} or newer is needed. Update it "
-            "with the module PyTorch Utils, then restart Slicer."
-        )
-
-
-def _is_loaded() -> bool:
-    return "torch" in sys.modules
-
-
-def _load_torch(say: Callable[[str], None]) -> ModuleType:
+    ensure_installed()
+    if pytorch.is_loaded():
+        pytorch.load()  # checks its version
+        return
     say("Loading PyTorch")
     qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
     try:
-        return importlib.import_module("torch")
+        pytorch.load()
     finally:
         qt.QApplication.restoreOverrideCursor()
 

@@ -9,7 +9,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..models.store import InstalledModel
-from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids, organ_segments
+from ..scene.abdomen_window import show_abdomen
+from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids
+from ..scene.ownership import organ_segments
 from ..scene.sequences import frames_of
 
 
@@ -38,6 +40,7 @@ class InputPanel:
     def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
         self._ui, self._parameters = ui, parameters
         self._input: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._windowed: tuple | None = None
         ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
 
     def bind(self) -> None:
@@ -48,6 +51,7 @@ class InputPanel:
         parameters = self._parameters()
         self._hide(map_node_ids() if parameters is not None else [])
         self._input = parameters.inputVolume if parameters is not None else None
+        self._windowed = None
 
     def update(self) -> None:
         """A volume newly chosen as input gets a result of its own: that of another one is no longer the output."""
@@ -55,6 +59,7 @@ class InputPanel:
         before, self._input = self._input, parameters.inputVolume
         if self._input is not None and self._input is not before:
             parameters.outputSegmentation = self.output()
+        self._show_abdomen()
 
     def output(self) -> slicer.vtkMRMLSegmentationNode | None:
         """Where a run on the input writes; None for a new segmentation node."""
@@ -68,6 +73,7 @@ class InputPanel:
         candidates = input_candidates()
         if parameters.inputVolume is None and len(candidates) == 1:
             parameters.inputVolume = candidates[0]
+        self._show_abdomen()
 
     def forget(self, node: slicer.vtkMRMLNode) -> None:
         """Choose nothing in place of a node that is about to go; its selector would choose another one, unasked."""
@@ -95,6 +101,16 @@ class InputPanel:
             missing = model.problem
         self._ui.segmentButton.setEnabled(not missing)
         self._ui.segmentButton.setToolTip(missing or _("Segment the organs of the input volume."))
+
+    def _show_abdomen(self) -> None:
+        """Show the input in the abdomen window, if that is wanted; its voxels are looked at once only."""
+        parameters = self._parameters()
+        node = parameters.inputVolume
+        display = node.GetDisplayNode() if node is not None else None
+        now = (node, display, node is not None and node.GetImageData() is not None, parameters.abdomenWindow)
+        if now != self._windowed:
+            self._windowed = now
+            show_abdomen(node, parameters.abdomenWindow)
 
     def _hide(self, node_ids: list[str]) -> None:
         """Leave nodes out of the input's list."""

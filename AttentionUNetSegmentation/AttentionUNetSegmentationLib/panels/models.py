@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import slicer
 from ..models.description import SPEC_FILE
 from ..models.store import InstalledModel, list_models, remove_model
 from . import dependencies
+
+LINE_LENGTH = 80  # characters that fit into a line of the panel
 
 
 class ModelPanel:
@@ -28,6 +31,7 @@ class ModelPanel:
         self._filling = False
         self._models: list[InstalledModel] = []
         ui.modelSelector.connect("currentIndexChanged(int)", self._on_index)
+        ui.modelDetailsButton.connect("toggled(bool)", self._describe)
         ui.addModelButton.connect("clicked(bool)", lambda: guarded(self.add))
         ui.removeModelButton.connect("clicked(bool)", lambda: guarded(self.remove))
 
@@ -105,16 +109,22 @@ class ModelPanel:
             return
         entry, parameters = self.chosen, self._parameters()
         self._ui.removeModelButton.setEnabled(entry is not None and not entry.packaged)
-        self._ui.modelInfoLabel.setText(_description(entry))
+        self._ui.modelDetailsButton.setVisible(entry is not None and entry.spec is not None)
+        self._describe(self._ui.modelDetailsButton.checked)
         if entry is not None and parameters is not None and parameters.model != entry.name:
             parameters.model = entry.name
 
+    def _describe(self, in_detail: bool) -> None:
+        self._ui.modelInfoLabel.setText(_description(self.chosen, in_detail))
 
-def _description(entry: InstalledModel | None) -> str:
-    """What a model was trained on, its licence, what it scored, and what it is for."""
+
+def _description(entry: InstalledModel | None, in_detail: bool) -> str:
+    """What a model is for, in a line; in detail also what it was trained on, its licence, and what it scored."""
     if entry is None:
         return "There is no model; add one."
     if entry.spec is None:
         return entry.problem
     spec = entry.spec
-    return f"Trained on {spec.training_data}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"
+    if not in_detail:
+        return textwrap.shorten(spec.intended_use, LINE_LENGTH, placeholder=" ...")
+    return f"Trained on {spec.origin()}. Measured: {spec.quality()}. Licence: {spec.licence}. {spec.intended_use}"

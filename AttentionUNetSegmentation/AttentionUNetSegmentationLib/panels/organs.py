@@ -156,7 +156,7 @@ class OrganPanel(VTKObservationMixin):
     def _fill(self, index: int, row: OrganRow) -> None:
         texts = row.texts()
         fixed = qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled
-        for column, text in ((COLOR, ""), (NAME, texts[0]), (VOLUME, texts[1]), (MEAN, texts[2] or "-")):
+        for column, text in ((COLOR, ""), (NAME, texts[0]), (VOLUME, texts[1] or "-"), (MEAN, texts[2] or "-")):
             item = qt.QTableWidgetItem(text)
             item.setFlags(fixed)
             if column in (VOLUME, MEAN):

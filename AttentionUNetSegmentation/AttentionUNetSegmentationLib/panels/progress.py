@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..errors import one_sentence
 from ..scene.mrml import result_line, result_notes
 
+WARNING_SIGN = "\u26a0"
 logger = logging.getLogger(__name__)
 
 
@@ -21,7 +22,12 @@ def guarded(action: Callable[[], object]) -> None:
         action()
     except Exception as error:  # the button is a boundary
         logger.exception("the action failed")
-        slicer.util.errorDisplay(one_sentence(error))
+        _show_box(error)
+
+
+def _show_box(error: Exception) -> None:
+    """Show one sentence in a message box, which would take a tag in the name of a file for markup."""
+    slicer.util.errorDisplay(one_sentence(error).replace("<", "\u2039"))
 
 
 class ProgressPanel:
@@ -33,6 +39,7 @@ class ProgressPanel:
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
+        self._warnings: list[str] = []
 
     def say(self, text: str) -> None:
         """Show a text now, even if the event loop does not come to it soon."""
@@ -42,7 +49,7 @@ class ProgressPanel:
     def begin(self) -> None:
         """A run was asked for."""
         self.say(_("Starting"))
-        self._ui.warningsLabel.setText("")
+        self._show_warnings([])
 
     def show_progress(self, fraction: float, step: str) -> None:
         """How much is done, in [0, 1], and what is being done."""
@@ -64,13 +71,19 @@ class ProgressPanel:
     def show_error(self, error: Exception) -> None:
         """What went wrong, in the panel and in a message box."""
         self._ui.statusLabel.setText(one_sentence(error))
-        slicer.util.errorDisplay(one_sentence(error))
+        _show_box(error)
 
     def show_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """How a result came about, and its warnings; nothing without one."""
         self._ui.statusLabel.setText(result_line(node))
-        self._ui.warningsLabel.setText("\n".join(result_notes(node)))
+        self._show_warnings(result_notes(node))
 
     def add_warning(self, text: str) -> None:
         """One more warning, unless it is empty."""
-        self._ui.warningsLabel.setText("\n".join(filter(None, [self._ui.warningsLabel.text, text])))
+        self._show_warnings([*self._warnings, *([text] if text else [])])
+
+    def _show_warnings(self, warnings: list[str]) -> None:
+        """One line each, with a sign in front."""
+        self._warnings = warnings
+        self._ui.warningsLabel.setText("\n".join(f"{WARNING_SIGN} {text}" for text in warnings))
+        self._ui.warningsLabel.setVisible(bool(warnings))

@@ -108,9 +108,11 @@ def share_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
 
 def _flatness(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     measures = map_measures(node) if node is not None else {}
-    if not measures:
+    if node is None or not measures:
         return ""
     reach = f"({measures['low']:.2f} to {measures['high']:.2f})"
+    if measures["high"] < node.GetDisplayNode().GetLowerThreshold():
+        return f"Nothing of it is shown: all coefficients {reach} lie below the threshold."
     if measures["std"] >= FLAT_STD:
         return f"Coefficients {reach}."
     passed = "nearly everything" if measures["mean"] >= NEARLY_ALL else "about the same everywhere"

@@ -11,6 +11,7 @@ import slicer
 
 from ..monitor import Cancelled, ProgressCallback
 from ..volume import Segmentation
+from . import pytorch
 from .request import Inputs, Request, Work, write
 
 STOP_SECONDS = 4.0  # cancelling takes effect within two
@@ -74,20 +75,21 @@ class BackgroundRun:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Ask the work to stop; ``on_cancelled`` follows within two seconds. Nothing happens after the end."""
+        """Ask the work to stop; ``on_cancelled`` follows within two seconds. Nothing happens after the end.
+
+        PyTorch cannot be stopped while it loads: the run ends at once, and its thread when PyTorch is loaded.
+        """
         self._cancel.set()
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """Cancel, and wait for the thread; nothing is written any more. True if the thread ended in time."""
         if self._job is None or not self.is_running:
             return True
-        on_cancelled = self._job.callbacks.on_cancelled
         self._cancel.set()
         ended = self._done.wait(seconds)
         if not ended:
             logger.warning("the segmentation has not stopped after %.0f s; its result will be dropped", seconds)
-        self._end()
-        on_cancelled()
+        self._give_up(self._job)
         return ended
 
     def poll(self) -> None:
@@ -99,8 +101,16 @@ class BackgroundRun:
         if self._progress != self._shown and not self._cancel.is_set():
             self._shown = self._progress
             self._job.callbacks.on_progress(*self._shown)
-        if self._done.is_set() and self.is_running:  # a callback may have stopped it
+        if not self.is_running or self._job is None:  # a callback may have stopped it
+            return
+        if self._done.is_set():
             self._finish(self._job)
+        elif self._cancel.is_set() and not pytorch.is_loaded():
+            self._give_up(self._job)
+
+    def _give_up(self, job: _Job) -> None:
+        self._end()
+        job.callbacks.on_cancelled()
 
     def _finish(self, job: _Job) -> None:
         results, error = self._results, self._error

@@ -22,6 +22,7 @@ COLORS_ATTRIBUTE = PREFIX + "Colors"
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
 NUMBER_OF_COLORS = 256
+LOW_THRESHOLD = 0.1  # below it a map is transparent: it would only darken the CT
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,13 @@ def maps_of(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> dict[st
     return {node.GetAttribute(MAP_ATTRIBUTE): node for node in nodes if node is not None}
 
 
+def node_name(map_name: str, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """A map's name in the scene; what tells maps apart comes first, as slice views cut long names in the middle."""
+    organ = map_name.removeprefix(PROBABILITY)
+    what = f"{map_name} attention" if organ == map_name else f"{organ} probability"
+    return f"{what}, {volume_node.GetName()}"
+
+
 def map_measures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
     """What ``MEASURES_ATTRIBUTE`` keeps of a map; empty if nothing."""
     return read_json(node, MEASURES_ATTRIBUTE, {})
@@ -210,9 +218,9 @@ def _map_node(
     if node is None:
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetAttribute(MAP_ATTRIBUTE, entry.name)  # before observers of the scene see it
-        node.SetName(f"{volume_node.GetName()} {entry.name}")
+        node.SetName(node_name(entry.name, volume_node))
         node = slicer.mrmlScene.AddNode(node)
-    node.SetName(f"{volume_node.GetName()} {entry.name}")
+    node.SetName(node_name(entry.name, volume_node))
     node.SetAndObserveImageData(entry.image)
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
@@ -231,7 +239,7 @@ def ensure_display(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalar
         display.AutoWindowLevelOff()
         display.SetWindowLevelMinMax(0.0, 1.0)
         display.AutoThresholdOff()
-        display.SetThreshold(0.0, 1.0)
+        display.SetThreshold(LOW_THRESHOLD, 1.0)
         display.ApplyThresholdOn()
     if is_new or are_missing(display.GetColorNode()):
         is_probability = node.GetAttribute(MAP_ATTRIBUTE).startswith(PROBABILITY)

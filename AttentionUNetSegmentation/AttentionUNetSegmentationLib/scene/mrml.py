@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
-from ..imaging.measures import organ_boxes
-from ..volume import Box, Grid, OrganMask, OrganMeasure, Segmentation, Volume, triple
+from ..devices import device_name
+from ..volume import Box, Grid, Segmentation, Volume, triple
 
 PREFIX = "AttentionUNet."  # of the attributes, tags and reference roles that mark what belongs to a result
-ORGAN_TAG = PREFIX + "Organ"
-VOXELS_TAG = PREFIX + "Voxels"
-VOLUME_TAG = PREFIX + "VolumeMl"
-MEAN_HU_TAG = PREFIX + "MeanHU"
-CENTROID_TAG = PREFIX + "CentroidRAS"  # mm, in the segmentation's own frame
 INPUT_ROLE = PREFIX + "Input"  # segmentation -> the CT it was made from
 MAP_ATTRIBUTE = PREFIX + "Map"  # on map volumes: "s2-1" ..., "probability pancreas" ...
 PROVENANCE_ATTRIBUTE = PREFIX + "Provenance"  # JSON, everything; the keys below are repeated one by one
@@ -146,9 +140,14 @@ def fit_roi(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeN
 
 
 def crop_volume(volume: Volume, box: Box) -> Volume:
-    """A copy of the part of a volume inside a box."""
+    """A copy of the part of a volume inside a box, which knows where the box cuts it."""
+    cut_faces = [(axis, 0) for axis, part in enumerate(box) if part.start > 0]
+    cut_faces += [(axis, -1) for axis, part in enumerate(box) if part.stop < volume.voxels.shape[axis]]
     return dataclasses.replace(
-        volume, voxels=np.ascontiguousarray(volume.voxels[box]), ijk_to_ras=volume.grid.crop_to(box).ijk_to_ras
+        volume,
+        voxels=np.ascontiguousarray(volume.voxels[box]),
+        ijk_to_ras=volume.grid.crop_to(box).ijk_to_ras,
+        cut_faces=tuple(cut_faces),
     )
 
 
@@ -183,51 +182,6 @@ def _hierarchy_items() -> list[int]:
     return [items.GetId(n) for n in range(items.GetNumberOfIds())]
 
 
-def write_segments(
-    result: Segmentation,
-    volume_node: slicer.vtkMRMLScalarVolumeNode,
-    node: slicer.vtkMRMLSegmentationNode,
-) -> None:
-    """Put the organs into a segmentation node, in place of those of an earlier run; other segments stay.
-
-    Args:
-        result: The engine's result; its grid may be a part of the volume's. Its measures go to the segments' tags.
-        volume_node: The CT, whose transform and geometry the node gets.
-        node: The segmentation node to fill; if filling fails, it gets its old organs back.
-    """
-    boxes = organ_boxes(result)
-    new = [_segment(result, measure, boxes.get(measure.organ.value)) for measure in result.organ_measures]
-    replace_organs(node, new)
-    node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
-    write_provenance(node, result)
-    node.CreateDefaultDisplayNodes()
-
-
-def replace_organs(node: slicer.vtkMRMLSegmentationNode, new: Sequence[slicer.vtkSegment]) -> None:
-    """Exchange the segments that a run wrote for others; if that fails, the old ones are put back."""
-    segmentation = node.GetSegmentation()
-    old = organ_segments(node)
-    had_surfaces = segmentation.ContainsRepresentation(SURFACE)
-    was_modifying = node.StartModify()
-    try:
-        for segment_id, _ in old:
-            segmentation.RemoveSegment(segment_id)
-        for segment in new:
-            _add(segmentation, segment)
-    except BaseException:
-        for segment_id, _ in organ_segments(node):
-            segmentation.RemoveSegment(segment_id)
-        for _, segment in old:
-            _add(segmentation, segment)
-        raise
-    finally:
-        node.EndModify(was_modifying)
-    if had_surfaces:
-        node.CreateClosedSurfaceRepresentation()
-
-
 def write_provenance(node: slicer.vtkMRMLNode, result: Segmentation) -> None:
     """Keep in a node's attributes what made it."""
     for key in PROVENANCE_KEYS:
@@ -244,68 +198,14 @@ def read_json(node: slicer.vtkMRMLNode, attribute: str, otherwise: Any) -> Any:
 
 
 def result_line(node: slicer.vtkMRMLSegmentationNode | None) -> str:
-    """How a result came about: "17.3 s on cpu, model abdomen-ct 0.1.0"; "" if it is none of this module."""
+    """How a result came about: "17.3 s on CPU, model abdomen-ct 0.1.0"; "" if it is none of this module."""
     if node is None or not node.GetAttribute(PREFIX + "model"):
         return ""
     keys = ("seconds", "device", "model", "model_version")
     seconds, device, model, version = (node.GetAttribute(PREFIX + key) or "" for key in keys)
-    return f"{float(seconds or 'nan'):.1f} s on {device}, model {model} {version}"
+    return f"{float(seconds or 'nan'):.1f} s on {device_name(device)}, model {model} {version}"
 
 
 def result_notes(node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
     """The warnings that came with a result."""
     return read_json(node, WARNINGS_ATTRIBUTE, []) if node is not None else []
-
-
-def organ_segments(node: slicer.vtkMRMLSegmentationNode) -> list[tuple[str, slicer.vtkSegment]]:
-    """(ID, segment) of the segments that a run wrote."""
-    segmentation = node.GetSegmentation()
-    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
-    pairs = [(segment_id, segmentation.GetSegment(segment_id)) for segment_id in ids]
-    return [pair for pair in pairs if tag(pair[1], ORGAN_TAG)]
-
-
-def tag(segment: slicer.vtkSegment, name: str) -> str:
-    """A segment's tag, "" if it lacks it."""
-    value = vtk.reference("")
-    return str(value) if segment.GetTag(name, value) else ""
-
-
-def _add(segmentation: slicer.vtkSegmentation, segment: slicer.vtkSegment) -> None:
-    wanted = tag(segment, ORGAN_TAG).replace(" ", "_")
-    if not segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(wanted)):
-        raise RuntimeError(f"the segment {segment.GetName()!r} could not be added")
-
-
-def _segment(result: Segmentation, measure: OrganMeasure, box: Box | None) -> slicer.vtkSegment:
-    organ = measure.organ
-    segment = slicer.vtkSegment()
-    segment.SetName(organ.name)
-    segment.SetColor(*(channel / 255 for channel in organ.color_rgb))
-    segment.SetNameAutoGenerated(False)
-    segment.SetColorAutoGenerated(False)
-    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), organ.terminology_entry())
-    tags = {ORGAN_TAG: organ.name, VOXELS_TAG: measure.voxels, VOLUME_TAG: f"{measure.volume_ml:.6g}"}
-    if measure.mean_hu is not None:
-        tags[MEAN_HU_TAG] = f"{measure.mean_hu:.6g}"
-    if measure.centroid_ras_mm is not None:
-        tags[CENTROID_TAG] = " ".join(f"{x:.3f}" for x in measure.centroid_ras_mm)
-    for name, value in tags.items():
-        segment.SetTag(name, str(value))
-    segment.AddRepresentation(LABELMAP, _oriented_image(result, organ, box))
-    return segment
-
-
-def _oriented_image(result: Segmentation, organ: OrganMask, box: Box | None) -> slicer.vtkOrientedImageData:
-    """A binary labelmap of one organ, cropped to its box, in the frame of the result's grid; empty without a box."""
-    image = slicer.vtkOrientedImageData()
-    image.SetImageToWorldMatrix(matrix_to_vtk(result.ijk_to_ras))
-    if box is None:
-        return image
-    k, j, i = box
-    mask = np.ascontiguousarray(result.labels[box] == organ.value)
-    image.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
-    scalars = numpy_to_vtk(mask.view(np.uint8).ravel(), deep=True)
-    scalars.SetName("ImageScalars")
-    image.GetPointData().SetScalars(scalars)
-    return image

@@ -13,22 +13,13 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..volume import triple
-from .mrml import (
-    CENTROID_TAG,
-    INPUT_ROLE,
-    LABELMAP,
-    MEAN_HU_TAG,
-    PREFIX,
-    VOLUME_TAG,
-    VOXELS_TAG,
-    grid_of_node,
-    organ_segments,
-    tag,
-)
+from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, grid_of_node
+from .ownership import has_written_voxels, organ_segments, tag, voxels_of
+from .segments import CENTROID_TAG, MEAN_HU_TAG, VOLUME_TAG
 
 TABLE_ROLE = PREFIX + "Table"  # segmentation -> its table of organs
-Measures = tuple[float, float | None, tuple[float, float, float] | None]
-"""Volume in ml, mean HU and centroid (RAS, mm) of a segment."""
+Measures = tuple[float | None, float | None, tuple[float, float, float] | None]
+"""Volume in ml, mean HU and centroid (RAS, mm) of a segment; None for what is not known."""
 
 HEADERS = ("Organ", "Volume (ml)", "Mean (HU)", "R (mm)", "A (mm)", "S (mm)")
 
@@ -41,23 +32,23 @@ class OrganRow:
         segment_id: Its segment.
         name: The segment's name.
         color_rgb: 0 to 1 each.
-        volume_ml: Volume in ml.
-        mean_hu: Mean of the CT inside; None if it is empty or the CT is gone.
+        volume_ml: Volume in ml, of the surface where there are no voxels; None if there is neither.
+        mean_hu: Mean of the CT inside; None if it is empty, or the CT or the voxels are gone.
         centroid_ras_mm: Centre of mass in the segmentation's own frame; None if it is empty.
     """
 
     segment_id: str
     name: str
     color_rgb: tuple[float, float, float]
-    volume_ml: float
+    volume_ml: float | None
     mean_hu: float | None
     centroid_ras_mm: tuple[float, float, float] | None
 
     def texts(self) -> list[str]:
         """The row as texts, in the order of ``HEADERS``; what is not known is empty."""
-        mean = "" if self.mean_hu is None else f"{self.mean_hu:.1f}"
+        volume, mean = ("" if value is None else f"{value:.1f}" for value in (self.volume_ml, self.mean_hu))
         centroid = ["", "", ""] if self.centroid_ras_mm is None else [f"{x:.1f}" for x in self.centroid_ras_mm]
-        return [self.name, f"{self.volume_ml:.1f}", mean, *centroid]
+        return [self.name, volume, mean, *centroid]
 
 
 def rows(node: slicer.vtkMRMLSegmentationNode | None) -> list[OrganRow]:
@@ -66,8 +57,7 @@ def rows(node: slicer.vtkMRMLSegmentationNode | None) -> list[OrganRow]:
         return []
     result = []
     for segment_id, segment in organ_segments(node):
-        count = _voxel_count(segment)
-        if str(count) == tag(segment, VOXELS_TAG):
+        if has_written_voxels(node, segment_id):
             mean_hu, centroid = tag(segment, MEAN_HU_TAG), tag(segment, CENTROID_TAG)
             measures: Measures = (
                 float(tag(segment, VOLUME_TAG)),
@@ -75,7 +65,7 @@ def rows(node: slicer.vtkMRMLSegmentationNode | None) -> list[OrganRow]:
                 triple(float(x) for x in centroid.split()) if centroid else None,
             )
         else:
-            measures = _measure(node, segment, count)
+            measures = _measure(node, segment)
         result.append(OrganRow(segment_id, segment.GetName(), segment.GetColor(), *measures))
     return result
 
@@ -123,35 +113,37 @@ def world_centroid(node: slicer.vtkMRMLSegmentationNode, row: OrganRow) -> tuple
     return tuple(transform.TransformPoint(row.centroid_ras_mm))
 
 
-def _labels(segment: slicer.vtkSegment) -> tuple[slicer.vtkOrientedImageData, np.ndarray] | None:
-    """A segment's labelmap, which it may share with others, and its own voxels of it (K, J, I); None if empty."""
-    image = segment.GetRepresentation(LABELMAP)
-    scalars = image.GetPointData().GetScalars() if image is not None else None
-    if scalars is None or not image.GetNumberOfPoints():
-        return None
-    voxels = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
-    return image, voxels == segment.GetLabelValue()
-
-
-def _voxel_count(segment: slicer.vtkSegment) -> int:
-    labels = _labels(segment)
-    return 0 if labels is None else int(np.count_nonzero(labels[1]))
-
-
-def _measure(node: slicer.vtkMRMLSegmentationNode, segment: slicer.vtkSegment, count: int) -> Measures:
+def _measure(node: slicer.vtkMRMLSegmentationNode, segment: slicer.vtkSegment) -> Measures:
     """Measures of a segment as it is now."""
-    labels = _labels(segment) if count else None
-    if labels is None:
+    if segment.GetRepresentation(LABELMAP) is None:
+        surface = segment.GetRepresentation(SURFACE)
+        return _measure_surface(surface) if surface is not None else (None, None, None)
+    own = voxels_of(segment)
+    if own is None:
         return 0.0, None, None
-    image, mask = labels
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    extent = image.GetExtent()
-    ijk = np.argwhere(mask)[:, ::-1] + np.array(extent[::2])
-    points = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(3)])
-    ras = ijk @ points[:, :3].T + points[:, 3]
-    volume_ml = count * abs(float(np.linalg.det(points[:, :3]))) / 1000
-    return volume_ml, _mean_hu(node, ras), triple(float(x) for x in ras.mean(axis=0))
+    ras = own.grid.ras_of(np.argwhere(own.voxels)[:, ::-1])
+    return len(ras) * own.grid.voxel_volume_ml, _mean_hu(node, ras), triple(float(x) for x in ras.mean(axis=0))
+
+
+def _measure_surface(surface: vtk.vtkPolyData) -> Measures:
+    """Volume and centroid inside a closed surface, as sums over the tetrahedra of its triangles and the origin."""
+    triangles = vtk.vtkTriangleFilter()
+    triangles.SetInputData(surface)
+    triangles.PassVertsOff()
+    triangles.PassLinesOff()
+    triangles.Update()
+    cells = triangles.GetOutput().GetPolys()
+    if not cells.GetNumberOfCells():
+        return 0.0, None, None
+    points = vtk_to_numpy(triangles.GetOutput().GetPoints().GetData()).astype(np.float64)
+    start = points.mean(axis=0)
+    corners = (points - start)[vtk_to_numpy(cells.GetConnectivityArray()).reshape(-1, 3)]
+    volumes = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
+    total = float(volumes.sum())
+    if total == 0:
+        return 0.0, None, None
+    centroid = start + (volumes[:, None] * corners.sum(axis=1) / 4).sum(axis=0) / total
+    return abs(total) / 1000, None, triple(float(x) for x in centroid)
 
 
 def _mean_hu(node: slicer.vtkMRMLSegmentationNode, ras_mm: np.ndarray) -> float | None:

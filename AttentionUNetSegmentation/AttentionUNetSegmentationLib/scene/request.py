@@ -6,35 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import slicer
 
 from ..errors import is_out_of_memory
-from ..inference.memory import take_large_pages
-from ..inference.network import Predictor
 from ..models.cache import ModelCache
 from ..models.description import ModelError
-from ..models.loading import Model
 from ..models.store import find_model, list_models, read_spec
-from ..monitor import CancelCheck, ProgressCallback
-from ..pipeline import Options
+from ..monitor import CancelCheck, Cancelled, ProgressCallback
 from ..volume import Segmentation, Volume
-from .frames import segment_frames
+from . import pytorch
 from .map_volumes import map_images, write_maps
-from .mrml import (
-    LABELMAP,
-    PREFIX,
-    crop_volume,
-    grid_of_node,
-    nodes_removed_on_error,
-    organ_segments,
-    replace_organs,
-    roi_box,
-    volume_from_node,
-    write_segments,
-)
+from .mrml import LABELMAP, PREFIX, crop_volume, grid_of_node, nodes_removed_on_error, roi_box, volume_from_node
+from .ownership import Fingerprint, edited_segments, has_kept_segments
+from .segments import restored_on_error, write_segments
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
+
+if TYPE_CHECKING:
+    from ..inference.network import Predictor
 
 Work = Callable[[ProgressCallback, CancelCheck], list[Segmentation]]
 """What a run does on its worker thread: a result for each frame."""
@@ -51,16 +42,23 @@ class Request:
         segmentation_node: Where the organs go; None for a new one.
         model: Name or path of the model; "" for the first that can be used.
         roi: Limits the run; None for the whole volume.
-        options: Device, maps ...
+        device: "auto", "cpu", "cuda", "mps".
+        attention: Make the attention maps.
+        probabilities: Make a probability map of each organ.
         all_frames: Segment every frame of the sequence that the volume shows a frame of.
+        replace_edited: Replace segments of an earlier run although they were changed since then; else the results go
+            to a new segmentation if there are such segments.
     """
 
     volume_node: slicer.vtkMRMLScalarVolumeNode
     segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
     model: str = ""
     roi: slicer.vtkMRMLMarkupsROINode | None = None
-    options: Options = field(default_factory=Options)
+    device: str = "auto"
+    attention: bool = True
+    probabilities: bool = False
     all_frames: bool = False
+    replace_edited: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class Inputs:
         model: Name or path of the model.
         values: Index values of the frames; empty for a single volume.
         shown: Index value of the frame that the volume node shows; "" if it shows none.
+        replaceable: What the edited segments are that may be replaced; edits during the run are not among them.
     """
 
     volumes: list[Volume]
@@ -80,6 +79,7 @@ class Inputs:
     model: str
     values: tuple[str, ...] = ()
     shown: str = ""
+    replaceable: tuple[Fingerprint, ...] = ()
 
 
 def read(request: Request) -> Inputs:
@@ -94,31 +94,46 @@ def read(request: Request) -> Inputs:
     if slicer.mrmlScene.GetNodeByID(node.GetID() or "") is not node:
         raise ValueError(f"the volume {node.GetName()!r} is not in the scene")
     volume = volume_from_node(node)
-    _check_output(request.segmentation_node, node)
+    replaceable = _replaceable(request)
+    _check_output(request, replaceable)
     model = request.model or _first_model()
     find_model(model)
     frames = frames_of(node)
     shown = frames.values[frames.current] if frames is not None else ""
     if not request.all_frames:
-        return Inputs([_cropped(volume, request)], 0, model, shown=shown)
+        return Inputs([_cropped(volume, request)], 0, model, (), shown, replaceable)
     if frames is None:
         raise ValueError(f"the volume {node.GetName()!r} shows no frame of a sequence")
     volumes = [_cropped(volume_from_node(frame), request, volume) for frame in frames.nodes()]
-    return Inputs(volumes, frames.current, model, tuple(frames.values), shown)
+    return Inputs(volumes, frames.current, model, tuple(frames.values), shown, replaceable)
 
 
-def work(inputs: Inputs, options: Options, cache: ModelCache, predictor: Predictor | None = None) -> Work:
+def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predictor | None = None) -> Work:
     """The work of a run, for a background run or the caller's own thread; asked for on the main thread.
 
+    It loads PyTorch, too, and raises ``DependencyError`` if that cannot be used.
+
     Args:
+        request: What to do.
         inputs: Of ``read``.
-        options: Device, maps ...
         cache: Where the network is kept between runs.
         predictor: Takes the network's place.
     """
-    take_large_pages()
+    pytorch.want_large_pages()
 
-    def run(progress, cancel) -> list[Segmentation]:
+    def run(progress: ProgressCallback, cancel: CancelCheck) -> list[Segmentation]:
+        if not pytorch.is_loaded():
+            progress(0.0, "loading PyTorch")
+        pytorch.load()
+        if cancel():
+            raise Cancelled
+        from ..inference.backends import choose_device
+        from ..models.loading import Model
+        from ..pipeline import Options
+        from .frames import segment_frames
+
+        device = choose_device(request.device)
+        options = Options(device, attention=request.attention, probabilities=request.probabilities)
         progress(0.0, "loading the model")
         model = cache.get(inputs.model) if predictor is None else Model(read_spec(find_model(inputs.model)), predictor)
         try:
@@ -144,19 +159,16 @@ def write(request: Request, inputs: Inputs, results: Sequence[Segmentation]) -> 
         node = None  # removed during the run
     result = results[inputs.current]
     result.warnings.extend(_changes(request, inputs, result))
+    obstacle = _obstacle(node, request, inputs.replaceable) if node is not None else ""
+    if obstacle:
+        result.warnings.append(f"{obstacle}; the result is in a new segmentation")
+        node = None
     images = map_images(result)
     with nodes_removed_on_error():
         node = node or _new_segmentation(volume_node)
-        old = [segment for _, segment in organ_segments(node)]
-        attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
-        try:
+        with restored_on_error(node):
             _write_frames(inputs, results, volume_node, node)
             write_maps(images, result, volume_node, node)
-        except BaseException:
-            replace_organs(node, old)
-            for name in node.GetAttributeNames():
-                node.SetAttribute(name, attributes.get(name))
-            raise
     return node
 
 
@@ -200,21 +212,66 @@ def _new_segmentation(volume_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtk
     return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
 
 
-def _check_output(node: slicer.vtkMRMLSegmentationNode | None, volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Refuse an output whose other segments would be moved or lost.
+def edited_names(request: Request) -> list[str]:
+    """Names of the segments that a run would replace although they were changed since an earlier run wrote them."""
+    return sorted({name for name, _ in _edited(request)})
+
+
+def _edited(request: Request) -> list[tuple[str, Fingerprint]]:
+    node = request.segmentation_node
+    return edited_segments(node, _frames_to_replace(request)) if node is not None else []
+
+
+def _frames_to_replace(request: Request) -> Frames | None:
+    return frames_of(request.volume_node) if request.all_frames else None
+
+
+def _replaceable(request: Request) -> tuple[Fingerprint, ...]:
+    return tuple(fingerprint for _, fingerprint in _edited(request)) if request.replace_edited else ()
+
+
+def _check_output(request: Request, replaceable: tuple[Fingerprint, ...]) -> None:
+    """Refuse an output whose other segments would be moved.
 
     Raises:
-        ValueError: If there are such segments.
+        ValueError: If there are such segments, and the result does not go to a new segmentation anyway.
     """
-    if node is None or node.GetSegmentation().GetNumberOfSegments() == len(organ_segments(node)):
+    if request.segmentation_node is None or _edits(request, replaceable):
         return
+    misfit = _misfit(request.segmentation_node, request.volume_node)
+    if misfit:
+        raise ValueError(f"{misfit}; choose another segmentation")
+
+
+def _obstacle(node: slicer.vtkMRMLSegmentationNode, request: Request, replaceable: tuple[Fingerprint, ...]) -> str:
+    """Why the output cannot take the result without loss of the user's work; "" if it can."""
+    edits, name = _edits(request, replaceable), node.GetName()
+    if edits:
+        return f"segments of {name!r} were changed since a run wrote them ({', '.join(edits)})"
+    frames = _frames_to_replace(request)
+    if frames is not None and has_kept_segments(node, frames):
+        return f"{name!r} has other segments, which would be copied from frame to frame"
+    return _misfit(node, request.volume_node)
+
+
+def _edits(request: Request, replaceable: tuple[Fingerprint, ...]) -> list[str]:
+    """Names of the edited segments that nobody allowed to replace."""
+    return [
+        name
+        for name, fingerprint in _edited(request)
+        if not any(fingerprint.same_as(allowed) for allowed in replaceable)
+    ]
+
+
+def _misfit(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Why results cannot lie beside the output's other segments; "" if they can."""
+    if not has_kept_segments(node):
+        return ""
     if node.GetParentTransformNode() is not volume_node.GetParentTransformNode():
-        raise ValueError(
-            f"{node.GetName()!r} has other segments and another parent transform than {volume_node.GetName()!r}; "
-            "choose another segmentation"
-        )
+        return f"{node.GetName()!r} has other segments and another parent transform than {volume_node.GetName()!r}"
     if node.GetSegmentation().GetSourceRepresentationName() != LABELMAP:
-        raise ValueError(f"{node.GetName()!r} has segments that are no labelmaps; choose another segmentation")
+        return f"{node.GetName()!r} has segments that are no labelmaps"
+    return ""
 
 
 def _first_model() -> str:

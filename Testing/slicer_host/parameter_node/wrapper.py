@@ -1,8 +1,10 @@
 """The decorator `@parameterNodeWrapper`."""
 
 import typing
+import weakref
 from typing import Any
 
+import slicer
 import vtk
 
 from .field import Field
@@ -12,24 +14,34 @@ _RESERVED = {"StartModify", "EndModify", "Modified", "dataType", "default", "isC
 
 
 class _ParameterNode:
-    """What the decorator adds to a class: the node, access by name, binding to widgets."""
+    """What the decorator adds to a class: the node, access by name, binding to widgets.
+
+    Values are those of the node's last ModifiedEvent. A node that a scene brings after it is missed, as in 3D Slicer.
+    """
 
     allParameters: dict[str, Field] = {}
 
     def __init__(self, parameterNode):
         self.parameterNode = parameterNode
         self._bindings: dict[int, dict[str, Binding]] = {}
-        self._tags: dict[int, int] = {}
         self._next_tag = 0
         self._updating = False
-        for name in self.allParameters:
-            self.getValue(name)  # writes the default of a parameter that is not there
+        self._values: dict[str, Any] = {}
+        self._read_all()
+        this = weakref.ref(self)
+        tag = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: this()._read_all())
+        weakref.finalize(self, parameterNode.RemoveObserver, tag)
+
+    def _read_all(self) -> None:
+        self._values = {name: field.read(self.parameterNode) for name, field in self.allParameters.items()}
 
     def getValue(self, name: str) -> Any:
-        return self.allParameters[name].read(self.parameterNode)
+        return self._values[name]
 
     def setValue(self, name: str, value: Any) -> None:
-        self.allParameters[name].write(self.parameterNode, value)
+        with slicer.util.NodeModify(self.parameterNode):  # observers shall find the new value
+            self.allParameters[name].write(self.parameterNode, value)
+            self._values[name] = self.allParameters[name].read(self.parameterNode)
 
     def AddObserver(self, event, callback, priority: float = 0.0) -> int:
         return self.parameterNode.AddObserver(event, callback, priority)
@@ -37,17 +49,19 @@ class _ParameterNode:
     def RemoveObserver(self, tag: int) -> None:
         self.parameterNode.RemoveObserver(tag)
 
-    def connectGui(self, gui) -> int:
+    def connectGui(self, gui) -> None:
         """Binds all widgets among an object's attributes that have the dynamic property SlicerParameterName.
 
-        Returns:
-            A tag for disconnectGui.
+        No tag comes back, as in 3D Slicer (its issue 7547): what it binds stays bound.
         """
         named = {widget.property("SlicerParameterName"): widget for widget in vars(gui).values()}
-        return self.connectParametersToGui({name: widget for name, widget in named.items() if name})
+        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         """Binds widgets to parameters by name: shows the values, then follows changes on either side.
+
+        Returns:
+            A tag for disconnectGui.
 
         Raises:
             ValueError: there is no parameter of a name.
@@ -61,15 +75,13 @@ class _ParameterNode:
         for name, binding in bindings.items():
             binding.write(self.getValue(name))
             binding.connect(lambda name=name, binding=binding: self._on_gui(name, binding))
-        self._tags[tag] = self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_node)
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_node)  # for good, as in 3D Slicer
         return tag
 
     def disconnectGui(self, tag: int | None) -> None:
-        """Undoes connectGui; an unknown tag is ignored."""
+        """Undoes connectParametersToGui; an unknown tag is ignored."""
         for binding in self._bindings.pop(tag, {}).values():
             binding.disconnect()
-        if tag in self._tags:
-            self.RemoveObserver(self._tags.pop(tag))
 
     def _on_gui(self, name: str, binding: Binding) -> None:
         if not self._updating:

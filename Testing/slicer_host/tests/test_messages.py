@@ -34,11 +34,37 @@ def test_a_file_dialog_in_testing_mode_is_a_fault(slicer, qt):
         slicer_host.check()
 
 
+def question(qt):
+    """A message box with buttons of its own, and what is clicked in it."""
+    box = qt.QMessageBox()
+    box.setText("Keep them?")
+    box.setDefaultButton(box.addButton("&Keep", qt.QMessageBox.AcceptRole))
+    box.addButton("Replace", qt.QMessageBox.DestructiveRole)
+    box.addButton(qt.QMessageBox.Cancel)
+    box.exec_()
+    return box.buttonRole(box.clickedButton())
+
+
+def test_a_message_box_is_answered_by_its_default_or_the_button_that_is_wanted(slicer, qt):
+    with slicer_host.testing_mode(False):
+        assert question(qt) == qt.QMessageBox.AcceptRole
+        with slicer_host.answering(button="Replace"):
+            assert question(qt) == qt.QMessageBox.DestructiveRole
+        with slicer_host.answering(accept=False):
+            assert question(qt) == qt.QMessageBox.RejectRole
+    assert [message.text for message in slicer_host.shown_messages("question")] == ["Keep them?"] * 3
+
+
+def test_a_message_box_in_testing_mode_is_a_fault(slicer, qt):
+    question(qt)
+    with pytest.raises(slicer_host.HostFault, match="a message box was opened in testing mode"):
+        slicer_host.check()
+
+
 @pytest.mark.parametrize(
     "show",
     [
         lambda qt: qt.QDialog().exec_(),
-        lambda qt: qt.QMessageBox().exec(),
         lambda qt: qt.QMenu().exec_(),
         lambda qt: qt.QMessageBox.question(None, "t", "Go on?"),
         lambda qt: qt.QInputDialog.getText(None, "Name", "Name of the model"),

@@ -138,12 +138,32 @@ def test_widgets_show_the_values_and_change_them(slicer, parameters, gui):
 
 
 def test_disconnected_widgets_are_left_alone(parameters, gui):
-    tag = parameters.connectGui(gui)
+    tag = parameters.connectParametersToGui(vars(gui))
     parameters.disconnectGui(tag)
     gui.opacity.value = 0.125
     parameters.on = False
     assert (parameters.opacity, gui.on.checked) == (0.5, True)
     parameters.disconnectGui(None)
+
+
+def test_what_connect_gui_bound_stays_bound(parameters, gui):
+    parameters.disconnectGui(parameters.connectGui(gui))
+    gui.opacity.value = 0.75
+    assert parameters.opacity == 0.75
+
+
+def test_a_node_that_comes_after_its_reference_is_missed_by_wrappers_that_are_there(slicer, wrapper, parameters):
+    parameters.parameterNode.SetNodeReferenceID("volume", "vtkMRMLScalarVolumeNode1")
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "v")
+    assert volume.GetID() == "vtkMRMLScalarVolumeNode1"
+    assert parameters.volume is None and wrapper(parameters.parameterNode).volume is volume
+    parameters.opacity = 0.25
+    assert parameters.volume is volume
+
+
+def test_a_wrapper_that_nobody_holds_stops_observing(parameters, wrapper):
+    wrapper(parameters.parameterNode)
+    parameters.opacity = 0.25  # an observer that lives on fails
 
 
 def test_a_widget_that_cannot_show_a_field_raises(qt, parameters):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +62,16 @@ def cut(case: AttentionCase, prepared: CaseOnGrid, recording: Recording) -> View
     def shown(name: str, volume: Volume) -> Shown:
         inside = voxels_per_cell(prepared.body, recording.strides[name]) > 0
         low, high = np.percentile(volume.voxels[inside], RANGE_PERCENT)
-        return Shown(_slices(volume.voxels, volume.grid, planes), float(low), float(high))
+        return Shown(cut_planes(volume, planes), float(low), float(high))
 
-    organs = {name: _slices(case.mask(name), case.reference.grid, planes) for name in case.organs}
+    organs = {name: cut_planes(Volume(case.mask(name), case.reference.ijk_to_ras), planes) for name in case.organs}
     coefficients, before, after = (
         {name: shown(name, volume) for name, volume in group.items()}
         for group in (recording.coefficients, recording.before, recording.after)
     )
     gates = {gate: recording.maps_of(gate) for gate in recording.gates}
     cell_mm = {gate: float(recording.before[gate].spacing_mm[0]) for gate in recording.gates}
-    ct = _slices(case.ct.voxels, case.ct.grid, planes, antialias=True)
+    ct = cut_planes(case.ct, planes, antialias=True)
     return Views(ct, organs, coefficients, before, after, gates, cell_mm)
 
 
@@ -96,9 +97,10 @@ def plane_grid(source: Grid, view: str, through_ras_mm: tuple[float, float, floa
     return Grid((1, sizes[1], sizes[0]), matrix)
 
 
-def _slices(voxels: np.ndarray, grid: Grid, planes: dict[str, Grid], antialias: bool = False) -> Slices:
+def cut_planes(volume: Volume, planes: Mapping[str, Grid], antialias: bool = False) -> Slices:
+    """A scalar volume on each of the planes."""
     result = {}
     for name, plane in planes.items():
-        box = reach(grid, plane)
-        result[name] = resample(voxels[box], grid.crop_to(box), plane, antialias)[0]
+        box = reach(volume.grid, plane)
+        result[name] = resample(volume.voxels[box], volume.grid.crop_to(box), plane, antialias)[0]
     return result

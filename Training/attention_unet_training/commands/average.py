@@ -25,6 +25,7 @@ from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 
 from ..staging import Output, staged
 from ..task.checkpoints import LoadedNetwork, load_network, write_weights
+from ..task.provenance import checkpoint_name
 from ..task.starting_weights import CHECKPOINT_ENDING
 
 
@@ -80,7 +81,8 @@ def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = F
         for path, network in zip(checkpoints, loaded, strict=True):
             _check_alike(checkpoints[0], loaded[0], path, network)
         state = mean_state([entry.network.state_dict() for entry in loaded])
-        write_weights(draft, checkpoints[-1], state)
+        averaged = ", ".join(checkpoint_name(Path(path)) for path in checkpoints)
+        write_weights(draft, checkpoints[-1], state, f"mean of {averaged}")
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -138,7 +138,9 @@ def calibrate(
         with torch.no_grad():
             bias = network.get_parameter("mix.bias")
             bias.add_(torch.from_numpy(offsets).to(bias))
-        write_weights(draft, checkpoint, network.state_dict())
+        calibrated = ", ".join(loaded.organs[channel - 1] for channel in chosen)
+        change = f"volumes of {calibrated} corrected on synthetic CT of {', '.join(subjects)}"
+        write_weights(draft, checkpoint, network.state_dict(), change)
     return calibrations(loaded.organs, scored, offsets)
 
 

@@ -22,6 +22,7 @@ from ..evaluation.results import ResultStore
 from ..evaluation.runner import run
 from ..evaluation.systems import Column, label_map_column, model_column
 from ..organ_values import parse_organ
+from ..preparation.organ_names import IGNORE
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
 ORGAN = "NAME=VALUE[,VALUE]"
@@ -100,7 +101,13 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--labels", type=Path, action="append", default=[], help="reference label map of each --ct, in the same order"
     )
-    files.add_argument("--organ", action="append", default=[], metavar=ORGAN, help="values of an organ in the labels")
+    files.add_argument(
+        "--organ",
+        action="append",
+        default=[],
+        metavar=ORGAN,
+        help="values of an organ in the labels; ignore=VALUE marks what to leave out",
+    )
     files.add_argument(
         "--patient", action="append", default=[], help="patient (or anatomy) of each --ct; cases of one are not tested"
     )
@@ -121,7 +128,8 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
         if path:
             check_writable(path)
     store = ResultStore(parsed.report_dir / CASES_FOLDER if parsed.report_dir else None)
-    outcomes, infos = run(columns, cases, store, dict(map(parse_organ, parsed.organ)), parsed.time_runs)
+    required = [organ for organ in dict(map(parse_organ, parsed.organ)) if organ != IGNORE]
+    outcomes, infos = run(columns, cases, store, required, parsed.time_runs)
     named = not parsed.ct or bool(parsed.patient)
     return Evaluation(data, infos, outcomes, not parsed.raw, named)
 

@@ -1,8 +1,9 @@
 """A checkpoint -> the model folder that 3D Slicer and ``attention-unet`` load, an ONNX file, a MONAI bundle.
 
 The description (labels, training data, licence, intended use) is a JSON file of the user's; what the checkpoint knows
-(architecture, spacing, intensity rule) is taken from it, and measured metrics come from ``evaluate``'s file. A model
-folder can be given in the checkpoint's place. All outputs carry the same weights, rounded to half precision.
+(architecture, spacing, intensity rule, provenance) is taken from it, and measured metrics come from ``evaluate``'s
+file. A model folder can be given in the checkpoint's place. All outputs carry the same weights, rounded to half
+precision. What the description says of another model, and is not true of these weights, is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import SPEC_FILE, WEIGHTS_FILE, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import save_model
 
+from ..export.claims import check_claims
 from ..export.description import FIELDS_HELP, describe
 from ..export.half_precision import half_rounded
 from ..staging import Output, staged
@@ -102,7 +104,8 @@ def export(
         overwrite: Replace outputs that exist.
 
     Raises:
-        ValueError: If the description is incomplete, does not fit what was trained, or an output exists.
+        ValueError: If the description is incomplete, does not fit what was trained or is another model's, the measured
+            metrics are of other weights, or an output exists.
         RuntimeError: If what was written does not give the network's results.
     """
     targets = {"model": (output, (SPEC_FILE, WEIGHTS_FILE)), "onnx": (onnx, ()), "bundle": (bundle, BUNDLE_FILES)}
@@ -112,9 +115,11 @@ def export(
     with staged(list(wanted.values()), overwrite) as drafts:
         places = dict(zip(wanted, drafts, strict=True))
         trained = load_network(source)
-        spec = describe(trained.known, trained.organs, description, measured)
+        spec = describe(trained.known, trained.organs, description, measured, trained.sha256)
         network = trained.network
         network.load_state_dict(half_rounded(network.state_dict()))
+        if description is not None:
+            check_claims(spec, network, str(description))
         difference = None
         if "model" in places:
             spec = save_model(places["model"], network, spec)

@@ -7,8 +7,14 @@ that is not in the working folder is looked for among the configs that come with
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+import torch
+
+from AttentionUNetSegmentationLib.errors import one_sentence
 
 from ..command_line import make_cli, status_of
+from ..task.checkpoints import UNREADABLE
 
 
 def main(arguments: list[str]) -> int:
@@ -18,7 +24,25 @@ def main(arguments: list[str]) -> int:
 
 def _fit(arguments: list[str]) -> None:
     cli = make_cli(arguments, "fit", __doc__)
+    if cli.config.ckpt_path and Path(cli.config.ckpt_path).is_file():
+        _check_checkpoint(Path(cli.config.ckpt_path))
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Refuse a file that is none, of which Lightning would only name the key that it misses.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        is_checkpoint = "pytorch-lightning_version" in torch.load(
+            path, map_location="cpu", weights_only=True, mmap=True
+        )
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not a checkpoint: {one_sentence(error)[:200]}") from error
+    if not is_checkpoint:
+        raise ValueError(f"{path} holds weights, from which no run can be resumed; give it to --model.init_from")
 
 
 if __name__ == "__main__":

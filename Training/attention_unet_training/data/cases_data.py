@@ -10,9 +10,11 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from ..preparation.prepared import PreparedCase, PreparedDataset
+from ..preparation.splits import OFFICIAL, Fold
 from .augmentation import Augmentation
 from .case_patches import OrganMap, TrainingPatches, ValidationCases
 from .sampling import EpochSampler, shared_sampler
@@ -22,7 +24,7 @@ class CasesData(pl.LightningDataModule):
     """Random patches of the training cases, and validation on whole cases that training never sees.
 
     The voxels stay on disk and are memory-mapped, so that a thousand cases need no more memory than two. The test part
-    of a split is never touched: cases for validation are taken out of the training part.
+    of a split is never touched: cases for validation are the split's own, or are taken out of the training part.
 
     Args:
         dataset: Folder of a prepared dataset.
@@ -76,10 +78,15 @@ class CasesData(pl.LightningDataModule):
         self._organs = OrganMap(dataset.organs, options["organs"])
         if len(set(dataset.spacing_mm)) > 1:
             raise ValueError(f"networks are trained on isotropic voxels, {dataset.folder} has {dataset.spacing_mm} mm")
-        cases = _training_part(dataset, options["split"], options["fold"])
-        self.training_cases, self.validation_cases = choose_validation(
-            cases, options["validation_cases"], options["validate_on"], options["seed"]
-        )
+        fold = _fold(dataset, options["split"], options["fold"])
+        cases = dataset.cases if fold is None else [case for case in dataset.cases if case.id in fold.train]
+        if fold is not None and fold.validation and options["validate_on"] == "held_out":  # the source's own
+            self.training_cases = tuple(cases)
+            self.validation_cases = tuple(case for case in dataset.cases if case.id in fold.validation)
+        else:
+            self.training_cases, self.validation_cases = choose_validation(
+                cases, options["validation_cases"], options["validate_on"], options["seed"]
+            )
         rule = dataset.intensity
         options.update(
             dataset_name=dataset.name,
@@ -87,6 +94,7 @@ class CasesData(pl.LightningDataModule):
             intensity={"clip_hu": list(rule.clip_hu), "mean_hu": rule.mean_hu, "std_hu": rule.std_hu},
             training_ids=[case.id for case in self.training_cases],
             validation_ids=[case.id for case in self.validation_cases],
+            test_ids=list(fold.test if fold else ()),
         )
 
     def train_dataloader(self) -> DataLoader:
@@ -165,14 +173,15 @@ def choose_validation(
     return training, tuple(chosen)
 
 
-def _training_part(dataset: PreparedDataset, split: str | None, fold: int) -> list[PreparedCase]:
+def _fold(dataset: PreparedDataset, split: str | None, fold: int) -> Fold | None:
     if split is None:
-        return list(dataset.cases)
+        if OFFICIAL in dataset.split_names():
+            rank_zero_warn(f"trains on all cases of {dataset.folder}, test cases of its split {OFFICIAL!r} included")
+        return None
     folds = dataset.split(split).folds
     if not 0 <= fold < len(folds):
         raise ValueError(f"the split {split!r} has the folds 0..{len(folds) - 1}, got {fold}")
-    wanted = set(folds[fold].train)
-    return [case for case in dataset.cases if case.id in wanted]
+    return folds[fold]
 
 
 def _one_thread(worker: int) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
+from ..preparation.organ_names import IGNORE
 from ..preparation.prepared import PreparedCase, PreparedDataset
-from ..preparation.records import REFERENCE_FILE
+from ..preparation.records import IGNORED, REFERENCE_FILE
 
 PARTS = ("test", "train")
 
@@ -30,6 +31,7 @@ class EvaluationCase:
         read_ct: Reads the CT.
         read_reference: Reads the label map.
         fold: Fold of the split in which the case is measured; 0 without folds.
+        ignored: Values in the reference that mark voxels to leave out.
     """
 
     id: str
@@ -40,6 +42,7 @@ class EvaluationCase:
     read_ct: Callable[[], Volume]
     read_reference: Callable[[], Volume]
     fold: int = 0
+    ignored: tuple[int, ...] = ()
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the case: its files as they are now, and what the reference's values mean."""
@@ -47,6 +50,7 @@ class EvaluationCase:
             "ct": file_state(self.ct_source),
             "reference": file_state(self.reference_source),
             "organs": {name: list(values) for name, values in sorted(self.organs.items())},
+            "ignored": list(self.ignored),
         }
 
 
@@ -73,7 +77,7 @@ def cases_of_files(
     Args:
         cts: CT files or DICOM folders.
         references: A label map for each CT, on any grid.
-        organs: Organ -> its values in all label maps.
+        organs: Organ -> its values in all label maps; those of "ignore" mark voxels to leave out.
         patients: The patient of each CT; none given: every CT is another patient's.
 
     Raises:
@@ -83,9 +87,9 @@ def cases_of_files(
         raise ValueError(f"every --ct needs its --labels, got {len(cts)} and {len(references)}")
     if patients and len(patients) != len(cts):
         raise ValueError(f"--patient is given for every --ct or for none, got {len(patients)} for {len(cts)}")
-    if not organs:
+    values = {name: tuple(entry) for name, entry in organs.items() if name != IGNORE}
+    if not values:
         raise ValueError("--ct and --labels need --organ NAME=VALUE[,VALUE] for each organ")
-    values = {name: tuple(entry) for name, entry in organs.items()}
     ids = _unique([_stem(path) for path in cts])
     return [
         EvaluationCase(
@@ -96,6 +100,7 @@ def cases_of_files(
             reference,
             functools.partial(read_volume, ct),
             functools.partial(read_volume, reference),
+            ignored=tuple(organs.get(IGNORE, ())),
         )
         for name, patient, ct, reference in zip(ids, patients or ids, cts, references, strict=True)
     ]
@@ -142,7 +147,7 @@ def _some(dataset: PreparedDataset, wanted: Sequence[tuple[PreparedCase, int]]) 
 def _of_prepared(case: PreparedCase, organs: Sequence[str], fold: int) -> EvaluationCase:
     values = {organ: (number,) for number, organ in enumerate(organs, start=1) if organ in case.labelled}
     source, reference = Path(case.record.image_source), case.folder / REFERENCE_FILE
-    return EvaluationCase(case.id, case.patient, values, source, reference, case.ct, case.reference, fold)
+    return EvaluationCase(case.id, case.patient, values, source, reference, case.ct, case.reference, fold, (IGNORED,))
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -18,14 +18,14 @@ from ..task.checkpoints import TrainingOptions, read_training_options
 from ..task.networks import build
 from ..task.starting_weights import read_starting_weights
 
-DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "abdomen-ct.json"
+DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "my-model.json"
 GREY = (128, 128, 128)
 
 
 def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
     """Read a checkpoint, of the paper's networks or of MONAI's, and the organs that it was trained to find.
 
-    Organs that the bundled model's description has too are cleaned up as described there (two components for pancreas
+    Organs that the description to fill in has too are cleaned up as described there (two components for pancreas
     and kidneys), others keep their largest component. Weights are as trained; ``export`` rounds them to half precision.
 
     Raises:
@@ -49,7 +49,7 @@ def _spec(path: Path, options: TrainingOptions, network: nn.Module) -> ModelSpec
     if fields["architecture"]["type"] not in ARCHITECTURES:
         fields["architecture"] = _stand_in(network)
     bundled = json.loads(DESCRIPTION.read_text(encoding="utf-8"))["labels"]
-    described = {label["name"]: label | {"caution": ""} for label in bundled}  # its weaknesses are not this network's
+    described = {label["name"]: label for label in bundled}
     taken = {value for label in described.values() for value in _values(label)}
     free = (value for value in range(1, 256) if value not in taken)
     labels = [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .comparison import Comparison, Summary, compare, summarise
+from .comparison import Comparison, Summary, compare, holm, summarise
 from .metrics import METRICS, OrganMetrics
 from .runner import CaseMeasurement, ColumnInfo
 
@@ -46,15 +46,21 @@ class Evaluation:
         """Cases that could not be measured."""
         return [outcome for outcome in self.outcomes if outcome.error]
 
-    @property
+    @cached_property
     def comparisons(self) -> list[tuple[str, str, str, Comparison]]:
-        """(title, organ, metric's key, comparison with the first column), for every column but the first."""
-        return [
-            (column.title, organ, metric.key, self.compared(column.title, organ, metric.key))
+        """(title, organ, metric's key, comparison with the first column), for every column but the first.
+
+        Their p-values are corrected for their number: the table is the family of tests.
+        """
+        keys = [
+            (column.title, organ, metric.key)
             for column in self.columns[1:]
             for organ in self.organs
             for metric in METRICS
         ]
+        single = [self._compare(*key) for key in keys]
+        corrected = holm([entry.p for entry in single])
+        return [(*key, replace(entry, p_corrected=p)) for key, entry, p in zip(keys, single, corrected, strict=True)]
 
     def metrics_of(self, title: str, organ: str) -> dict[str, OrganMetrics]:
         """Case -> metrics of an organ, for the cases in which a system was measured on it."""
@@ -69,10 +75,13 @@ class Evaluation:
         return {case: getattr(metrics, key) for case, metrics in self.metrics_of(title, organ).items()}
 
     def summary(self, title: str, organ: str, key: str) -> Summary:
-        """Mean and standard deviation of one metric."""
-        return summarise(list(self.values(title, organ, key).values()))
+        """Mean, standard deviation and confidence interval of one metric."""
+        return summarise(self.values(title, organ, key), self.patients)
 
     def compared(self, title: str, organ: str, key: str) -> Comparison:
         """A system against the first column."""
+        return next(entry for *place, entry in self.comparisons if place == [title, organ, key])
+
+    def _compare(self, title: str, organ: str, key: str) -> Comparison:
         first = self.values(self.columns[0].title, organ, key)
         return compare(first, self.values(title, organ, key), self.patients)

@@ -78,14 +78,14 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
 
 
 def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Means as a model's list of measurements; metrics that no case has are left out.
+    """Means as a model's list of measurements, with the hash of its weights; metrics that no case has are left out.
 
     Raises:
         ValueError: If more than one system was measured: a model's list holds its own metrics only.
     """
     if len(evaluation.columns) != 1:
         raise ValueError(f"the figures for export are those of one model, got {len(evaluation.columns)}")
-    entries = []
+    entries, weights = [], evaluation.columns[0].weights
     for organ in evaluation.organs:
         for metric in METRICS:
             summary = evaluation.summary(evaluation.columns[0].title, organ, metric.key)
@@ -98,6 +98,7 @@ def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
                         "value": round(summary.mean, 4),
                         "cases": summary.cases,
                     }
+                    | ({"weights": weights} if weights else {})
                 )
     return entries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .comparison import SIGNIFICANT
+from .comparison import RESAMPLES, SIGNIFICANT
 from .evaluation import Evaluation
 from .metrics import METRICS, Metric
 from .published import PAPER, MeanStd, PublishedSystem
@@ -15,7 +15,7 @@ HERE = "measured here"
 
 
 def render(evaluation: Evaluation, published: Sequence[PublishedSystem] = ()) -> str:
-    """The table with its caption and p-values below it.
+    """The table with its caption, confidence intervals and p-values below it.
 
     Args:
         evaluation: What was measured.
@@ -26,8 +26,8 @@ def render(evaluation: Evaluation, published: Sequence[PublishedSystem] = ()) ->
     parts = [f"# {_escaped(evaluation.data)}", _table(evaluation, beside)]
     parts += [_list_of_systems(evaluation, below)] if below else []
     parts.append("\n".join(f"- {line}" for line in _caption(evaluation, published)))
-    if any(not math.isnan(entry[3].p) for entry in evaluation.comparisons):
-        parts.append(_p_values(evaluation))
+    parts += _intervals(evaluation)
+    parts += [_comparison(evaluation, column.title) for column in evaluation.columns[1:]]
     return "\n\n".join(parts) + "\n"
 
 
@@ -119,9 +119,11 @@ def _about_tests(evaluation: Evaluation) -> list[str]:
     if len(evaluation.columns) < 2:
         return []
     first = _escaped(evaluation.columns[0].title)
+    tests = sum(not math.isnan(entry[3].p) for entry in evaluation.comparisons)
     lines = [
         f"Bold: better than {first} with p < {SIGNIFICANT} ({first}: better than all others), two-sided Wilcoxon "
-        "signed-rank test over pairs of cases, not corrected for several comparisons."
+        f"signed-rank test over pairs of cases, corrected by Holm's method for {_count(tests, 'test')}: all of this "
+        "table's."
     ]
     refusals = dict.fromkeys(entry[3].refusal for entry in evaluation.comparisons if entry[3].refusal)
     return [*lines, *(f"Not tested where there are: {refusal}." for refusal in refusals)]
@@ -153,14 +155,36 @@ def _about_time(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _p_values(evaluation: Evaluation) -> str:
-    rows = [["p (pairs)", *(_escaped(column.title) for column in evaluation.columns[1:])]]
+def _intervals(evaluation: Evaluation) -> list[str]:
+    """The means' confidence intervals; nothing if there are too few patients for any."""
+    rows = [["", *(_escaped(column.title) for column in evaluation.columns)]]
     for organ in evaluation.organs:
         for metric in METRICS:
-            compared = [evaluation.compared(column.title, organ, metric.key) for column in evaluation.columns[1:]]
-            cells = [NOTHING if math.isnan(entry.p) else f"{entry.p:.2g} ({entry.pairs})" for entry in compared]
-            rows.append([f"{_escaped(organ.capitalize())} {metric.heading}", *cells])
-    return f"Against {_escaped(evaluation.columns[0].title)}:\n\n{_grid(rows)}"
+            summaries = [evaluation.summary(column.title, organ, metric.key) for column in evaluation.columns]
+            cells = [_limits(summary.interval) for summary in summaries]
+            if any(cell != NOTHING for cell in cells):
+                rows.append([f"{_escaped(organ.capitalize())} {metric.heading}", *cells])
+    if len(rows) == 1:
+        return []
+    how = f"percentile bootstrap over patients, {RESAMPLES:,} resamples"
+    return [f"95 % confidence intervals of the means ({how}):\n\n{_grid(rows)}"]
+
+
+def _comparison(evaluation: Evaluation, title: str) -> str:
+    """What lies between a system and the first column."""
+    rows = [["", "difference", "95 % interval", "pairs", "p", "p (Holm)"]]
+    for organ in evaluation.organs:
+        for metric in METRICS:
+            entry = evaluation.compared(title, organ, metric.key)
+            p_values = [NOTHING if math.isnan(p) else f"{p:.2g}" for p in (entry.p, entry.p_corrected)]
+            name = f"{_escaped(organ.capitalize())} {metric.heading}"
+            difference = f"{entry.difference:+.3f}" if entry.pairs else NOTHING
+            rows.append([name, difference, _limits(entry.interval), str(entry.pairs), *p_values])
+    return f"{_escaped(title)} minus {_escaped(evaluation.columns[0].title)}, case by case:\n\n{_grid(rows)}"
+
+
+def _limits(interval: tuple[float, float]) -> str:
+    return NOTHING if math.isnan(interval[0]) else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _organs_of(published: Sequence[PublishedSystem], known: Sequence[str]) -> list[str]:

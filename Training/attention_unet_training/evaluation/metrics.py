@@ -5,6 +5,10 @@ one is empty, Dice, precision and recall are all 0 (also the one whose denominat
 finding nothing), and distances are undefined: NaN, left out of means, and counted. The ratio of volumes is undefined
 without a reference volume. A false island is a connected piece of the prediction (by face neighbours, as in the
 engine's clean-up) that shares no voxel with the reference.
+
+Voxels that the reference says nothing about ("ignored") count neither as prediction nor as reference in any metric:
+both masks and their surfaces end where these begin. A piece of the prediction is looked at as a whole, so that what
+joins the organ through ignored voxels is no island.
 """
 
 from __future__ import annotations
@@ -76,22 +80,28 @@ class OrganMetrics:
         return self.predicted_ml / self.reference_ml if self.reference_ml else math.nan
 
 
-def measure_organ(predicted: np.ndarray, reference: np.ndarray, grid: Grid) -> OrganMetrics:
+def measure_organ(
+    predicted: np.ndarray, reference: np.ndarray, grid: Grid, ignored: np.ndarray | None = None
+) -> OrganMetrics:
     """All metrics of one organ.
 
     Args:
         predicted: (K, J, I) bool.
         reference: (K, J, I) bool.
         grid: Where the voxels of both lie.
+        ignored: (K, J, I) bool, voxels to leave out; None for none.
 
     Raises:
         ValueError: If a mask does not have the grid's shape.
     """
-    for name, mask in (("predicted", predicted), ("reference", reference)):
-        if mask.shape != grid.shape_kji:
+    for name, mask in (("predicted", predicted), ("reference", reference), ("ignored", ignored)):
+        if mask is not None and mask.shape != grid.shape_kji:
             raise ValueError(f"the {name} mask of shape {mask.shape} does not fit a grid of {grid.shape_kji}")
+    known = np.True_ if ignored is None else ~ignored
+    reference = reference & known
+    island = _largest_false_island(predicted, reference, predicted & known)
+    predicted = predicted & known
     found, true = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
-    island = _largest_false_island(predicted, reference)
     volumes_ml = [voxels * grid.voxel_volume_ml for voxels in (found, true, island)]
     if not found and not true:
         return OrganMetrics(1.0, 1.0, 1.0, 0.0, 0.0, *volumes_ml)
@@ -109,13 +119,13 @@ def measure_organ(predicted: np.ndarray, reference: np.ndarray, grid: Grid) -> O
     )
 
 
-def _largest_false_island(predicted: np.ndarray, reference: np.ndarray) -> int:
-    """Number of voxels of the largest connected piece of the prediction without any voxel of the reference."""
+def _largest_false_island(predicted: np.ndarray, reference: np.ndarray, counted: np.ndarray) -> int:
+    """Counted voxels of the largest connected piece of the prediction without any voxel of the reference."""
     box = nonzero_box(predicted)
     if box is None:
         return 0
-    pieces, _ = ndimage.label(predicted[box])
-    sizes = np.bincount(pieces.ravel())
+    pieces, count = ndimage.label(predicted[box])
+    sizes = np.bincount(pieces[counted[box]], minlength=count + 1)
     sizes[0] = 0
     sizes[np.unique(pieces[reference[box]])] = 0
     return int(sizes.max())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.errors import one_sentence, printable
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -48,12 +48,14 @@ class ColumnInfo:
         identity: Which system it is (with one per fold: the first fold's).
         parameters: Trainable parameters; None if there is no network.
         forward: Forward time; None if it was not measured.
+        weights: Hash of the weights file; "" if there is none, or another one for each fold.
     """
 
     title: str
     identity: str
     parameters: int | None = None
     forward: ForwardTime | None = None
+    weights: str = ""
 
 
 def run(
@@ -84,12 +86,12 @@ def run(
             system, fold = _opened(column, cases[0].fold, required), cases[0].fold
             infos.append(_info(column, system, time_runs))
             for case in cases:
-                bar.update(task, case=f"{column.title}: {case.id}")
+                bar.update(task, case=printable(f"{column.title}: {case.id}"))
                 if column.per_fold and case.fold != fold:
                     system, fold = _opened(column, case.fold, required), case.fold
                 outcomes.append(_measure(column.title, system, case, store))
                 if outcomes[-1].error:
-                    print(f"error: {column.title}: {outcomes[-1].error}", file=sys.stderr)
+                    print(printable(f"error: {column.title}: {outcomes[-1].error}"), file=sys.stderr)
                 bar.advance(task)
     return outcomes, infos
 
@@ -106,22 +108,26 @@ def measure_case(system: System, case: EvaluationCase, progress: ProgressCallbac
             f"{case.id}: the system finds {_listed(system.organs)}, the reference has {_listed(case.organs)}"
         )
     answer = system.segment(case, progress)
-    organs = measure(answer, case.read_reference(), case.organs)
+    organs = measure(answer, case.read_reference(), case.organs, case.ignored)
     return CaseResult(case.id, case.patient, organs, answer.seconds, answer.warnings)
 
 
-def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[int]]) -> dict[str, OrganMetrics]:
+def measure(
+    answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[int]], ignored: Sequence[int] = ()
+) -> dict[str, OrganMetrics]:
     """Metrics per organ, on the reference's grid.
 
     Args:
         answer: The system's label map; brought to the reference's grid if it has another.
         reference: Reference label map.
         organs: Organ -> its values in the reference; those that the system does not find are left out.
+        ignored: Values in the reference whose voxels are left out of every metric.
 
     Raises:
         ValueError: If the two do not overlap.
     """
     grid = reference.grid
+    left_out = np.isin(reference.voxels, ignored)
     _check_overlap(answer.labels, grid)
     metrics = {}
     for organ, values in organs.items():
@@ -129,7 +135,7 @@ def measure(answer: Labelled, reference: Volume, organs: Mapping[str, Sequence[i
             found = np.isin(answer.labels.voxels, answer.values[organ])
             if not answer.labels.grid.same_as(grid):
                 found = resample(found, answer.labels.grid, grid, antialias=False) > 0.5
-            metrics[organ] = measure_organ(found, np.isin(reference.voxels, values), grid)
+            metrics[organ] = measure_organ(found, np.isin(reference.voxels, values), grid, left_out)
     return metrics
 
 
@@ -180,7 +186,8 @@ def _info(column: Column, system: System, time_runs: int) -> ColumnInfo:
     if not isinstance(system, NetworkSystem):
         return ColumnInfo(column.title, system.identity)
     timed = forward_time(system, time_runs) if time_runs else None
-    return ColumnInfo(column.title, system.identity, system.parameters, timed)
+    weights = "" if column.per_fold else system.model.spec.weights.sha256
+    return ColumnInfo(column.title, system.identity, system.parameters, timed, weights)
 
 
 def _check_overlap(labels: Volume, grid: Grid) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from AttentionUNetSegmentationLib.devices import device_name
 from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device, create_backend
 from AttentionUNetSegmentationLib.monitor import Monitor
 from AttentionUNetSegmentationLib.pipeline import Options
@@ -58,4 +59,4 @@ def _named(device: str) -> str:
     if device.startswith("cuda"):
         return f"{torch.cuda.get_device_name(device)} ({device})"
     threads = torch.get_num_threads()
-    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
+    return f"{device_name(device)}, {threads} thread{'' if threads == 1 else 's'}"

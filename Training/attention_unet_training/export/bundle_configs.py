@@ -36,7 +36,7 @@ def metadata(spec: ModelSpec, divisor: int) -> dict[str, Any]:
         "description": f"{spec.title}. {spec.architecture.type}, {spec.spacing_mm[0]:g} mm voxels.",
         "authors": NOT_STATED,
         "copyright": f"see LICENSE: {spec.licence}",
-        "data_source": spec.training_data,
+        "data_source": spec.origin(),
         "data_type": "nibabel",
         "image_classes": f"one channel, CT in HU clipped to {list(spec.intensity.clip_hu)} and scaled",
         "label_classes": f"one channel; written label maps hold 0 background, {on_disk}",

@@ -72,7 +72,7 @@ def readme(spec: ModelSpec) -> str:
         type=spec.architecture.type,
         version=spec.version,
         intended_use=spec.intended_use,
-        training_data=spec.training_data,
+        training_data=spec.origin(),
         licence=spec.licence,
         citation=spec.citation or "nothing stated",
         measured="\n".join(table),
@@ -86,6 +86,4 @@ def readme(spec: ModelSpec) -> str:
 
 def licence(spec: ModelSpec) -> str:
     """The licence statements of the model's description; plain text."""
-    return LICENCE.format(
-        title=spec.title, version=spec.version, licence=spec.licence, training_data=spec.training_data
-    )
+    return LICENCE.format(title=spec.title, version=spec.version, licence=spec.licence, training_data=spec.origin())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from AttentionUNetSegmentationLib.models.description import ModelSpec
 REQUIRED = ("name", "title", "version", "labels", "training_data", "licence", "intended_use")
 ALLOWED = (*REQUIRED, "citation", "format_version")
 FIELDS_HELP = """\
-fields of the description, a JSON object (descriptions/abdomen-ct.json beside this command is an example):
+fields of the description, a JSON object (descriptions/my-model.json beside this command is one to fill in):
   name           a-z, 0-9, "-", "_", ".": the model's folder and what --model takes
   title          one line, shown to users
   version        of the model
@@ -24,6 +24,8 @@ fields of the description, a JSON object (descriptions/abdomen-ct.json beside th
                    color_rgb       [157, 108, 162]
                    components      optional: connected parts that the clean-up keeps, 1 if left out
                    plausible_ml    optional: [40, 600], outside of which the user is warned
+                   plausible_source  optional: where that range comes from
+                   trained_hu      optional: range of the organ's mean HU in training, likewise
                    caution         optional: a known weakness, said with every result that has the organ
                    sides           optional: {"right": {...}, "left": {...}}, each with name, value, modifier_code,
                                    modifier_meaning, for a paired organ
@@ -31,15 +33,18 @@ fields of the description, a JSON object (descriptions/abdomen-ct.json beside th
   licence        of the weights, and of the data behind them
   intended_use   what it is for, and what it is not for
   citation       optional
-What the checkpoint knows (architecture, spacing_mm, intensity, training) and measured figures have no place there.
+What the checkpoint knows (architecture, spacing_mm, intensity, training, provenance) and measured figures have no place
+there. The provenance names base model, data set, split, cases, seed, loss, learning rate and software. Names of cases
+come from names of files: where these say who a patient is, prepare the data set from a table with a column id.
 
 measured figures, a JSON list (attention-unet-train evaluate writes it):
   [{"data": "what it was measured on", "organ": "spleen", "metric": "Dice", "value": 0.87, "cases": 30}, ...]
+an entry may have "weights", the hash of the file that was measured: figures of other weights are refused
 """
 
 
 def describe(
-    known: Mapping[str, Any], organs: tuple[str, ...], description: Path | None, measured: Path | None
+    known: Mapping[str, Any], organs: tuple[str, ...], description: Path | None, measured: Path | None, sha256: str
 ) -> ModelSpec:
     """The model's description, complete and valid.
 
@@ -48,6 +53,7 @@ def describe(
         organs: Organs of the network's classes 1, 2, ...
         description: JSON file with ``ALLOWED`` entries, which replace those of the source.
         measured: JSON file with a list of metrics, which replace those of the source.
+        sha256: Hash of the weights that are described.
 
     Raises:
         ValueError: If something is missing, unknown or invalid; the message names it.
@@ -72,12 +78,14 @@ def describe(
     names = tuple(label.name for label in spec.labels)
     if names != organs:
         raise ValueError(f"{where} describes {list(names)}, the checkpoint was trained for {list(organs)}")
-    _check_measured(spec, measured)
+    _check_measured(spec, measured, {sha256, "", *(entry.get("weights", "") for entry in known.get("measured", ()))})
     return spec
 
 
-def _check_measured(spec: ModelSpec, measured: Path | None) -> None:
+def _check_measured(spec: ModelSpec, measured: Path | None, weights: Collection[str]) -> None:
     where = measured or "the model"
+    if not all(entry.weights in weights for entry in spec.measured):
+        raise ValueError(f"{where} has figures that were measured with other weights than these")
     if not spec.measured:
         raise ValueError(
             "measured figures are missing: no model is exported without; "

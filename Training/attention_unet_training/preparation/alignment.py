@@ -1,7 +1,8 @@
 """Labels -> the CT's own voxels, by geometry and content; labels that cannot be placed for sure are refused.
 
 The files' geometry comes first: labels that lie on the CT's voxels, in whatever order of axes, are put there. Content
-then has the last word, because label files are known to be flipped against their CT (TCIA Pancreas-CT).
+then has the last word, because label files are known to lie flipped against their CT (TCIA Pancreas-CT), or with x and
+y exchanged.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import numpy as np
 
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
-from .label_fit import Flip, fits
+from .label_fit import AS_IS, Turn, fits
 
 SAME_PLACE_VOX = 0.25  # by which a label voxel may lie beside the CT's
 # Of the CTs at hand, one organ in its place had a fit (label_fit.py) of 0.14 to 0.48, its flips mostly below 0.02 and
 # at most 0.41 of the right one; labels moved at random, whose place is no flip at all, mostly below 0.08, at most 0.22.
-GOOD_FIT = 0.08  # from which a flip can be believed
-LEAD, LEAD_FACTOR = 0.05, 1.5  # by which a flip has to fit better than any other, to be called better
+GOOD_FIT = 0.08  # from which a turn can be believed
+LEAD, LEAD_FACTOR = 0.05, 1.5  # by which a turn has to fit better than any other, to be called better
 AXIS_ENDS = ("left-right", "front-back", "up-down")  # along R, A, S
 
 
@@ -48,7 +49,7 @@ def align(labels: Volume, ct: Volume) -> AlignedLabels:
     placed = on_same_places(labels, ct.grid)
     if placed is not None:
         return _checked(placed, ct)
-    if labels.voxels.shape != ct.voxels.shape:
+    if ct.voxels.shape not in (labels.voxels.shape, labels.voxels.swapaxes(1, 2).shape):
         raise ValueError(
             f"geometry mismatch: the labels have {_size(labels)} voxels, the CT has {_size(ct)}, "
             f"and they lie up to {_distance_mm(labels.grid, ct.grid):.1f} mm apart"
@@ -77,10 +78,12 @@ def on_same_places(labels: Volume, target: Grid) -> np.ndarray | None:
     return np.flip(array, tuple(2 - axis for axis in range(3) if backwards[axis]))
 
 
-def flip_name(flip: Flip, grid: Grid) -> str:
-    """A flip in words, by the patient's directions: "left-right", "front-back and up-down"."""
-    patient_axes = [int(np.abs(grid.directions[:, 2 - axis]).argmax()) for axis in flip]
-    return " and ".join(AXIS_ENDS[axis] for axis in sorted(patient_axes)) or "not"
+def turn_name(turn: Turn, grid: Grid) -> str:
+    """A turn in words, with the patient's directions: "flipped front-back and up-down", "with x and y exchanged"."""
+    patient_axes = [int(np.abs(grid.directions[:, 2 - axis]).argmax()) for axis in turn.flip]
+    flipped = " and ".join(AXIS_ENDS[axis] for axis in sorted(patient_axes))
+    parts = ["with x and y exchanged"] * turn.transposed + [f"flipped {flipped}"] * bool(flipped)
+    return " and ".join(parts) or "not flipped"
 
 
 def _checked(placed: np.ndarray, ct: Volume) -> AlignedLabels:
@@ -89,21 +92,21 @@ def _checked(placed: np.ndarray, ct: Volume) -> AlignedLabels:
     if not found:
         return AlignedLabels(_tidy(placed), ("the labelled organs are too small to check that they fit the CT",))
     best, second = _ranked(found)
-    own = found[()]
+    own = found[AS_IS]
     if not _clearly_better(found[best], own):
-        weak = f"the labels fit the CT weakly ({own:.2f}), though no flip of them fits clearly better"
+        weak = f"the labels fit the CT weakly ({own:.2f}), though no turn of them fits clearly better"
         return AlignedLabels(_tidy(placed), () if own >= GOOD_FIT else (weak,))
-    name = flip_name(best, ct.grid)
+    name = turn_name(best, ct.grid)
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
         raise ValueError(
             f"the labels do not fit the CT as their geometry says (fit {own:.2f}), and it is not clear how they do: "
-            f"flipped {name} {found[best]:.2f}, next {found[second]:.2f}"
+            f"{name} {found[best]:.2f}, next {found[second]:.2f}"
         )
     note = (
-        f"labels flipped {name}: as their geometry says they do not fit the CT (fit {own:.2f}), so they do "
+        f"labels {name}: as their geometry says they do not fit the CT (fit {own:.2f}), so they do "
         f"({found[best]:.2f}, next best {found[second]:.2f})"
     )
-    return AlignedLabels(_tidy(np.flip(placed, best)), (note,))
+    return AlignedLabels(_tidy(best.applied(placed)), (note,))
 
 
 def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
@@ -113,22 +116,20 @@ def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
     if not found:
         raise ValueError(f"geometry mismatch: {apart}, and the labelled organs are too small to tell how they lie")
     best, second = _ranked(found)
-    name = flip_name(best, ct.grid)
-    overlaps = f"fit {found[best]:.2f}, next best flip {found[second]:.2f}"
+    name = turn_name(best, ct.grid)
+    overlaps = f"fit {found[best]:.2f}, next best turn {found[second]:.2f}"
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
-        raise ValueError(
-            f"geometry mismatch: {apart}, and content does not tell how they lie ({name} flipped: {overlaps})"
-        )
-    how = f"flipped {name} along the CT's voxels" if best else "voxel by voxel, not flipped"
-    return AlignedLabels(_tidy(np.flip(labels.voxels, best)), (f"{apart}; taken {how}, by content ({overlaps})",))
+        raise ValueError(f"geometry mismatch: {apart}, and content does not tell how they lie ({name}: {overlaps})")
+    how = f"voxel by voxel, {name}"
+    return AlignedLabels(_tidy(best.applied(labels.voxels)), (f"{apart}; taken {how}, by content ({overlaps})",))
 
 
 def _clearly_better(fit: float, other: float) -> bool:
     return fit >= other + LEAD and fit >= LEAD_FACTOR * other
 
 
-def _ranked(found: dict[Flip, float]) -> tuple[Flip, Flip]:
-    first, second, *_ = sorted(found, key=lambda flip: found[flip], reverse=True)
+def _ranked(found: dict[Turn, float]) -> tuple[Turn, Turn]:
+    first, second, *_ = sorted(found, key=lambda turn: found[turn], reverse=True)
     return first, second
 
 

@@ -25,9 +25,11 @@ from .alignment import align
 from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, case_draft, find_finished
 from .intensity import IntensityToMeasure, moments_of
 from .label_reading import read_classes
+from .patients import patient_of
 from .records import (
     CASES_FOLDER,
     FORMAT,
+    IGNORED,
     IMAGE_FILE,
     LABELS_FILE,
     REFERENCE_FILE,
@@ -114,13 +116,13 @@ def fingerprint(task: CaseTask) -> str:
     content: dict[str, Any] = {
         "format": FORMAT,
         "engine": __version__,
-        "patient": case.patient,
+        "patient": [case.patient, case.patient_from, case.part],
         "options": dataclasses.asdict(task.options),
         "image": _states(case.image),
         "labels": [
-            (_states(entry.path), sorted(entry.names.items()))
+            (_states(entry.path), sorted(entry.table.items()))
             for entry in case.labels
-            if set(entry.names.values()) & set(task.options.mapping)
+            if {name for names in entry.table.values() for name in names} & set(task.options.mapping)
         ],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -138,7 +140,7 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
     """Bring class numbers to another grid: every class's share of a voxel is interpolated, the largest wins.
 
     Args:
-        classes: (K, J, I) on ``source``, 0 background, up to ``count``.
+        classes: (K, J, I) on ``source``, 0 background, up to ``count``, and ``IGNORED``, which is kept likewise.
         source: Where they lie.
         target: Where they are wanted.
         count: Number of classes but background.
@@ -148,7 +150,7 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
     """
     best = resample((classes == 0).astype(np.uint8), source, target)
     result = np.zeros(target.shape_kji, dtype=np.uint8)
-    for number in range(1, count + 1):
+    for number in (*range(1, count + 1), IGNORED):
         mask = classes == number
         if mask.any():
             share = resample(mask.astype(np.uint8), source, target)
@@ -162,6 +164,7 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
     measured = isinstance(rule, IntensityToMeasure)
     ct = read_volume(case.image)
     check_volume(ct)
+    patient, patient_from = patient_of(case)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
     aligned = align(labels, ct)
@@ -174,7 +177,7 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
     notes = dict.fromkeys((*ct.notes, *input_warnings(ct), *labels.notes, *aligned.notes, *absent))
     record = CaseRecord(
         id=case.id,
-        patient=case.patient,
+        patient=patient,
         folder=f"{CASES_FOLDER}/{case.id}",
         shape_kji=image.shape,
         ijk_to_ras=tuple(map(tuple, prepared.grid.ijk_to_ras.tolist())),
@@ -183,15 +186,32 @@ def _prepare(task: CaseTask, mark: str) -> CaseFile:
         voxels=voxels,
         labelled=options.labelled,
         notes=tuple(notes),
+        patient_from=patient_from,
+        part=case.part,
     )
     moments = moments_of(image) if measured else None
-    file = CaseFile(mark, hashlib.sha256(image.tobytes()).hexdigest(), record, moments)
+    hashes = (hashlib.sha256(image.tobytes()).hexdigest(), _voxel_hash(ct))
+    file = CaseFile(mark, hashes, record, moments)
     with case_draft(task.dataset / UNSCALED_FOLDER if measured else task.dataset, case.id) as scratch:
         np.save(scratch / IMAGE_FILE, image)
         np.save(scratch / LABELS_FILE, classes)
         write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)
         write_record(file, scratch / CASE_FILE)
     return file
+
+
+def _voxel_hash(ct: Volume) -> str:
+    """Hash of a CT's own voxels, whatever the file's order of axes and type of numbers, and wherever it lies."""
+    axes = [int(np.abs(row).argmax()) for row in ct.grid.directions]  # to the right, front, up -> i, j, k
+    voxels = ct.voxels
+    if sorted(axes) == [0, 1, 2]:
+        voxels = voxels.transpose([2 - axis for axis in reversed(axes)])
+        backwards = [2 - n for n, axis in enumerate(axes) if ct.grid.directions[n, axis] < 0]
+        voxels = np.flip(voxels, tuple(backwards))
+    digest = hashlib.sha256(str(voxels.shape).encode())
+    for plane in voxels:
+        digest.update(np.ascontiguousarray(np.rint(np.clip(plane, -32768, 32767)), dtype=np.int16).tobytes())
+    return digest.hexdigest()
 
 
 def _absent(classes: np.ndarray, options: CaseOptions) -> tuple[str, ...]:
@@ -201,7 +221,7 @@ def _absent(classes: np.ndarray, options: CaseOptions) -> tuple[str, ...]:
         ValueError: If there are no labels at all, or an organ is missing and that is not allowed.
     """
     missing = [organ for organ in options.labelled if not (classes == options.organs.index(organ) + 1).any()]
-    if not classes.any():
+    if not ((classes != 0) & (classes != IGNORED)).any():
         raise ValueError("empty labels: no voxel is labelled")
     if missing and not options.allow_missing:
         raise ValueError(f"missing organ: {', '.join(missing)} (--allow-missing keeps such cases)")

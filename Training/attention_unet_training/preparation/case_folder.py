@@ -23,14 +23,15 @@ class CaseFile:
 
     Attributes:
         fingerprint: Hash of what it was made from.
-        image_hash: Hash of its image; before scaling, where the intensity rule is measured.
+        image_hashes: Of its image (before scaling, where the intensity rule is measured), and of the CT's own voxels
+            in the patient's order of axes.
         record: What ``dataset.json`` says about it.
         moments: Of its clipped HU, where the intensity rule is measured.
         intensity: The measured rule that scaled its image; None before that, or where no rule is measured.
     """
 
     fingerprint: str
-    image_hash: str
+    image_hashes: tuple[str, ...]
     record: CaseRecord
     moments: Moments | None = None
     intensity: IntensitySpec | None = None

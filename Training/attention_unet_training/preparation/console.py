@@ -11,10 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from AttentionUNetSegmentationLib.command.console import say
+from AttentionUNetSegmentationLib.errors import printable
+
 from .case import CasePreparation
 from .dataset import Prepared
 from .prepared import PreparedDataset
-from .splits import Drawn
+from .splits import OFFICIAL, Drawn
 
 
 @contextmanager
@@ -25,45 +28,45 @@ def progress_bar(total: int, show: bool) -> Iterator[Callable[[CasePreparation],
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), name)
     with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
         task = bar.add_task("", total=total, case="")
-        yield lambda outcome: bar.update(task, advance=1, case=outcome.id)
+        yield lambda outcome: bar.update(task, advance=1, case=printable(outcome.id))
 
 
 def print_summary(prepared: Prepared) -> None:
     """The dataset's organs in numbers, notes on cases, and every case that was left out with its reason."""
-    console = Console(highlight=False, soft_wrap=True)
     dataset = prepared.dataset
     for remark in prepared.remarks:
-        console.print(remark, markup=False)
+        say(remark)
     for case in dataset.cases:
         for note in case.record.notes:
-            console.print(f"note: {case.id}: {note}", style="yellow", markup=False)
+            say(f"note: {case.id}: {note}", "yellow")
     for entry in dataset.left_out:
-        console.print(f"left out: {entry.id}: {entry.reason}", style="red", markup=False)
+        say(f"left out: {entry.id}: {entry.reason}", "red")
     Console(highlight=False).print(_organ_table(dataset))
     reused = sum(outcome.reused for outcome in prepared.outcomes)
     patients = len({case.patient for case in dataset.cases})
-    console.print(
+    say(
         f"{dataset.folder}: cases: {len(dataset.cases)} (there already: {reused}), patients: {patients}, "
-        f"left out: {len(dataset.left_out)}",
-        markup=False,
+        f"left out: {len(dataset.left_out)}"
     )
 
 
 def print_splits(drawn: Sequence[Drawn]) -> None:
     """One line per split, with its counts."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
     for entry in drawn:
         for note in entry.notes:
-            console.print(f"note: split {note}", style="yellow")
+            say(f"note: split {note}", "yellow")
         sizes = ", ".join(f"{len(fold.train)}/{len(fold.test)}" for fold in entry.split.folds)
-        console.print(f"split {entry.name} (seed {entry.split.seed}): {sizes} training/test cases")
+        origin = "the source's own" if entry.split.kind == OFFICIAL else f"seed {entry.split.seed}"
+        kept = sum(len(fold.validation) for fold in entry.split.folds)
+        validation = f", {kept} for validation" if kept else ""
+        say(f"split {entry.name} ({origin}): {sizes} training/test cases{validation}")
 
 
 def _organ_table(dataset: PreparedDataset) -> Table:
     """Organ by organ: in how many cases it is labelled and seen, and how large it is."""
     spacing = " x ".join(f"{value:g}" for value in dataset.spacing_mm)
     table = Table("class", "organ", "labelled in", "seen in", "median (ml)", "range (ml)")
-    table.title = escape(f"{dataset.name}, {spacing} mm")
+    table.title = escape(printable(f"{dataset.name}, {spacing} mm"))
     voxel_ml = float(np.prod(dataset.spacing_mm)) / 1000
     for number, organ in enumerate(dataset.organs, start=1):
         labelled = [case for case in dataset.cases if organ in case.labelled]
@@ -71,5 +74,5 @@ def _organ_table(dataset: PreparedDataset) -> Table:
         median, span = (
             (f"{np.median(volumes):.1f}", f"{min(volumes):.1f}-{max(volumes):.1f}") if volumes else ("-", "-")
         )
-        table.add_row(str(number), escape(organ), str(len(labelled)), str(len(volumes)), median, span)
+        table.add_row(str(number), escape(printable(organ)), str(len(labelled)), str(len(volumes)), median, span)
     return table

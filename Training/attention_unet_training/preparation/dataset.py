@@ -14,9 +14,12 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile
+from .copies import with_shared_patients, without_copies
 from .intensity import IntensityToMeasure
 from .intensity_scaling import scale_cases
-from .organ_names import is_tumour, labelled_organs, map_names
+from .layouts import csv_table
+from .organ_names import BACKGROUND, is_tumour, labelled_organs, map_names, meaning
+from .patients import told
 from .prepared import PreparedDataset
 from .records import CASES_FOLDER, DATASET_FILE, FORMAT, DatasetRecord, LeftOut, read_record, write_record
 from .source import DatasetSource
@@ -78,16 +81,19 @@ def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOp
     """What every case needs to know, and remarks on what the source does not label.
 
     Raises:
-        ValueError: If an organ that was asked for, or every default one, has no label in the source.
+        ValueError: If an organ that was asked for, or every default one, has no label in the source, or a label value
+            belongs to two organs.
     """
     organs = options.organs or DEFAULT_ORGANS
     labelled = labelled_organs(source.label_names, organs, required=options.organs is not None)
     mapping = map_names(source.label_names, organs, options.tumour)
+    for value, names in {pair for case in source.cases for entry in case.labels for pair in entry.table.items()}:
+        meaning(value, names, mapping)  # refuses a contradiction before anything is done
     remarks = [f"labels: {name} -> {organ}" for name, organ in mapping.items() if name != organ]
     unlabelled = [organ for organ in organs if organ not in labelled]
     if unlabelled:
         remarks.append(f"the source does not label {', '.join(unlabelled)}; the cases say so")
-    if any(is_tumour(name) for name in mapping):
+    if options.tumour != BACKGROUND and any(is_tumour(name) for name in mapping):
         remarks.append("tumours count as their organ (--tumour background to change that)")
     shared = CaseOptions(
         organs, labelled, mapping, options.spacing_mm, options.intensity, options.allow_missing, options.ignore_unknown
@@ -119,14 +125,14 @@ def prepare_dataset(
     if not options.overwrite:
         _check_same_dataset(folder, source, shared, options.name)
     _remove_scratch(folder, shared.intensity)
-    outcomes = _run_cases(source, folder, shared, options, progress)
-    finished = {outcome.id for outcome in outcomes if outcome.file is not None}
-    outcomes = _without_copies(outcomes)
+    every = _run_cases(source, folder, shared, options, progress)
+    finished = {outcome.id for outcome in every if outcome.file is not None}
     old = _cases_of(folder) if options.overwrite else set()
-    record, measured = _settled_record(source, folder, shared, options, outcomes)
+    record, measured = _settled_record(source, folder, shared, options, every)
     write_record(record, folder / DATASET_FILE)
     _remove(folder, (finished | old) - {case.id for case in record.cases})
-    return Prepared(PreparedDataset.open(folder), tuple(outcomes), (*source.remarks, *remarks, *measured))
+    remarks = (*source.remarks, *remarks, *measured, record.patients)
+    return Prepared(PreparedDataset.open(folder), tuple(without_copies(every)), remarks)
 
 
 def _run_cases(
@@ -179,19 +185,6 @@ def _expected_intensity(
     return old.intensity
 
 
-def _without_copies(outcomes: Sequence[CasePreparation]) -> list[CasePreparation]:
-    """Leave out every case whose image is that of an earlier one: it could stand on both sides of a split."""
-    first: dict[str, str] = {}
-    result = []
-    for outcome in outcomes:
-        if outcome.file is not None:
-            original = first.setdefault(outcome.file.image_hash, outcome.id)
-            if original != outcome.id:
-                outcome = CasePreparation(outcome.id, reason=f"the same voxels as case {original}")
-        result.append(outcome)
-    return result
-
-
 def _settled_record(
     source: DatasetSource,
     folder: Path,
@@ -200,8 +193,9 @@ def _settled_record(
     outcomes: Sequence[CasePreparation],
 ) -> tuple[DatasetRecord, tuple[str, ...]]:
     """What ``dataset.json`` will say, once the intensity rule has its numbers; and a remark if they were measured."""
-    left_out = (*source.left_out, *(LeftOut(entry.id, entry.reason) for entry in outcomes if entry.file is None))
-    files = [outcome.file for outcome in outcomes if outcome.file is not None]
+    kept = without_copies(outcomes)
+    left_out = (*source.left_out, *(LeftOut(entry.id, entry.reason) for entry in kept if entry.file is None))
+    files = [outcome.file for outcome in kept if outcome.file is not None]
     if not files:
         raise ValueError(f"none of the {len(left_out)} cases can be used: {_reasons(left_out)}")
     rule = shared.intensity
@@ -209,8 +203,9 @@ def _settled_record(
     if isinstance(rule, IntensityToMeasure):
         rule = scale_cases(folder, rule, files, options.overwrite)
         remarks = (_measured(rule, len(files)),)
-    cases = tuple(file.record for file in files)
-    record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out)
+    cases = with_shared_patients([file.record for file in files], outcomes)
+    patients = told(cases, source.layout == csv_table.LAYOUT)
+    record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out, patients)
     return record, remarks
 
 

@@ -1,4 +1,4 @@
-"""How well labels fit a CT, as a number, and the same for the labels flipped along each axis.
+"""How well labels fit a CT, as a number, and the same for the labels flipped and with x and y exchanged.
 
 An organ's border lies where the tissue changes: inside, HU are much the same, in a shell around it they have another
 mean or another spread. The fit says how much the border tells about the HU: two normal distributions, one inside and
@@ -13,22 +13,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from AttentionUNetSegmentationLib.volume import Volume, nonzero_box
 
+from .records import IGNORED
+
 CLIP_HU = (-200.0, 300.0)
 SHELL_MM = 4.0
 NOISE_HU = 10.0  # added to every spread: differences below it are none
 MIN_VOXELS = 30  # of an organ, and of its shell; a smaller one says nothing
 
-Flip = tuple[int, ...]
-"""Array axes (0 k, 1 j, 2 i) along which labels are flipped; empty for none."""
 
-FLIPS: tuple[Flip, ...] = tuple(
-    tuple(axis for axis, flipped in enumerate(choice) if flipped) for choice in product((False, True), repeat=3)
+class Turn(NamedTuple):
+    """How the axes of labels are changed.
+
+    Attributes:
+        flip: Array axes (0 k, 1 j, 2 i) along which labels are flipped; empty for none.
+        transposed: Whether the last two, y and x, are exchanged before that.
+    """
+
+    flip: tuple[int, ...] = ()
+    transposed: bool = False
+
+    def applied(self, array: np.ndarray) -> np.ndarray:
+        """A view of the labels (K, J, I), turned."""
+        return np.flip(array.swapaxes(1, 2) if self.transposed else array, self.flip)
+
+
+AS_IS = Turn()
+TURNS = tuple(
+    Turn(tuple(axis for axis, flipped in enumerate(choice) if flipped), transposed)
+    for transposed in (False, True)
+    for choice in product((False, True), repeat=3)
 )
 
 
@@ -47,21 +67,28 @@ class Shell:
     around: np.ndarray
 
 
-def fits(classes: np.ndarray, ct: Volume) -> dict[Flip, float]:
-    """The fit of class numbers to a CT, for all eight flips.
+def fits(classes: np.ndarray, ct: Volume) -> dict[Turn, float]:
+    """The fit of class numbers to a CT, for every turn that gives them the CT's shape.
 
     Args:
-        classes: (K, J, I) class numbers, 0 background, as many voxels as the CT.
+        classes: (K, J, I) class numbers, 0 background.
         ct: The CT in HU.
 
     Returns:
-        Flip of the labels -> mean fit of the organs, 0 or more. Empty if no organ is large enough to tell.
+        Turn of the labels -> mean fit of the organs, 0 or more. Empty if no organ is large enough to tell.
     """
-    shells = [shell for value in np.unique(classes) if value and (shell := _shell(classes == value, ct.spacing_mm))]
-    if not shells:
-        return {}
-    # flipping the CT under the labels is flipping the labels on the CT
-    return {flip: float(np.mean([_fit(np.flip(ct.voxels, flip), shell) for shell in shells])) for flip in FLIPS}
+    found: dict[Turn, float] = {}
+    for transposed in (False, True):
+        labels = Turn(transposed=transposed).applied(classes)
+        if labels.shape != ct.voxels.shape:
+            continue
+        values = [value for value in np.unique(labels) if value not in (0, IGNORED)]
+        shells = [shell for value in values if (shell := _shell(labels == value, ct.spacing_mm))]
+        for turn in TURNS:
+            if shells and turn.transposed == transposed:
+                # flipping the CT under the labels is flipping the labels on the CT
+                found[turn] = float(np.mean([_fit(np.flip(ct.voxels, turn.flip), shell) for shell in shells]))
+    return found
 
 
 def _shell(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> Shell | None:

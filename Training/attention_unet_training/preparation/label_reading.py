@@ -12,7 +12,8 @@ from AttentionUNetSegmentationLib.formats.files import NIFTI_ENDINGS, read_volum
 from AttentionUNetSegmentationLib.formats.nifti import read_nifti
 from AttentionUNetSegmentationLib.volume import Volume
 
-from .organ_names import is_tumour
+from .organ_names import BACKGROUND, IGNORE, is_tumour, meaning
+from .records import IGNORED
 from .source import LabelFile, SourceCase
 
 
@@ -23,22 +24,22 @@ def read_classes(
 
     Args:
         case: The case.
-        mapping: Label name -> organ, of the whole source; names that are not in it are background.
+        mapping: Label name -> organ, of the whole source, as ``map_names`` gives it; other names are background.
         organs: Names of the classes 1, 2, ...
         ignore_unknown: Take values that have no name as background.
 
     Returns:
-        Class numbers, uint8; notes say what was noticed.
+        Class numbers, uint8, and ``IGNORED``; notes say what was noticed.
 
     Raises:
-        ValueError: If a file is missing or cannot be read, holds other values than its table names, masks of needed
-            structures are missing, or masks lie on different grids.
+        ValueError: If a file is missing or cannot be read, holds other values than its table names, one that belongs to
+            two organs, masks of needed structures are missing, or masks lie on different grids.
     """
     _check_complete(case, mapping)
     result: Volume | None = None
     notes: list[str] = []
     for entry in case.labels:
-        table = {value: mapping[name] for value, name in entry.names.items() if name in mapping}
+        table = {value: organ for value, names in entry.table.items() if (organ := meaning(value, names, mapping))}
         if not table:
             continue
         labels = _read_values(entry, ignore_unknown)
@@ -50,12 +51,16 @@ def read_classes(
         notes += _paint(result.voxels, labels.voxels, table, organs)
     if result is None:
         raise ValueError(f"no label of the case means {' or '.join(organs)}")
+    ignored = np.mean(result.voxels == IGNORED)
+    if ignored:
+        notes.append(f"{ignored:.1%} of the voxels are labelled ignore: they are left out of training and measuring")
     return dataclasses.replace(result, notes=tuple(dict.fromkeys(notes)))
 
 
 def _check_complete(case: SourceCase, mapping: Mapping[str, str]) -> None:
-    there = {name for entry in case.labels for name in entry.names.values()}
-    missing = sorted(name for name in mapping if name not in there and not is_tumour(name))
+    there = {name for entry in case.labels for name in (*entry.names.values(), *entry.regions)}
+    needed = {name for name, organ in mapping.items() if organ not in (BACKGROUND, IGNORE) and not is_tumour(name)}
+    missing = sorted(needed - there)
     if missing:
         raise ValueError(f"missing organ: there is no mask of {', '.join(missing)}")
 
@@ -70,7 +75,7 @@ def _read_values(entry: LabelFile, ignore_unknown: bool) -> Volume:
         if not np.array_equal(voxels, np.round(voxels)):
             raise ValueError(f"{entry.path.name} has labels that are no whole numbers")
     values = {int(value) for value in np.unique(voxels)}
-    unknown = sorted(values - {0} - set(entry.names))
+    unknown = sorted(values - {0} - set(entry.table))
     if unknown and not ignore_unknown:
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         raise ValueError(f"unknown label values in {entry.path.name}: {shown}")
@@ -95,10 +100,10 @@ def _paint(classes: np.ndarray, values: np.ndarray, table: Mapping[int, str], or
     """Write the classes of one file into the case's, the later file above; returns notes."""
     notes = []
     for organ in dict.fromkeys(table.values()):
-        number = organs.index(organ) + 1
-        marked = np.isin(values, [value for value, name in table.items() if name == organ])
+        number = IGNORED if organ == IGNORE else organs.index(organ) + 1
+        marked = np.isin(values, [value for value, name in table.items() if name == organ]) & (classes != IGNORED)
         overlapped = int(np.count_nonzero(marked & (classes != 0) & (classes != number)))
-        if overlapped:
+        if overlapped and number != IGNORED:
             notes.append(f"{overlapped} voxels are marked as {organ} and as another organ, and were taken as {organ}")
         classes[marked] = number
     return notes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 SIDES = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
 TUMOUR_WORDS = {"tumor", "tumour", "cancer", "lesion", "carcinoma"}
 TUMOUR_RULES = ("organ", "background")
 BACKGROUND = "background"
+IGNORE = "ignore"  # nnU-Net's name for voxels of which nothing is known
 
 
 def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ") -> dict[str, str]:
@@ -24,7 +25,7 @@ def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ"
         tumour: "organ": tumours count as their organ; "background": they do not.
 
     Returns:
-        Label name -> organ, without the names that are no wanted organ.
+        Label name -> organ, "background" for tumours that do not count, or "ignore"; without names that mean none.
 
     Raises:
         ValueError: If the tumour rule is unknown.
@@ -33,6 +34,8 @@ def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ"
         raise ValueError(f"the tumour rule must be one of {', '.join(TUMOUR_RULES)}, got {tumour!r}")
     names = [name for name in dict.fromkeys(names) if name.strip().lower() != BACKGROUND]
     mapping = {name: organ for name in names if not is_tumour(name) and (organ := _organ_of(name, organs))}
+    if tumour == BACKGROUND:
+        mapping |= {name: BACKGROUND for name in names if is_tumour(name)}
     if tumour == "organ":
         found = sorted(set(mapping.values()))
         for name in filter(is_tumour, names):
@@ -40,7 +43,21 @@ def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ"
             organ = _organ_of(name, organs) if words else (found[0] if len(found) == 1 else "")
             if organ:
                 mapping[name] = organ
-    return mapping
+    return mapping | {name: IGNORE for name in names if name.strip().lower() == IGNORE}
+
+
+def meaning(value: int, names: Sequence[str], mapping: Mapping[str, str]) -> str:
+    """What a label value means by all its names, its own and those of regions: an organ, "ignore", "" for background.
+
+    Raises:
+        ValueError: If its names mean different things.
+    """
+    meant = {mapping[name] for name in names if name in mapping}
+    if BACKGROUND in meant:  # a tumour that is not to count, in whatever region it lies
+        return ""
+    if len(meant) > 1:
+        raise ValueError(f"the label value {value} belongs to {' and to '.join(sorted(meant))}: {', '.join(names)}")
+    return meant.pop() if meant else ""
 
 
 def is_tumour(name: str) -> bool:
@@ -60,7 +77,7 @@ def labelled_organs(names: Iterable[str], organs: Sequence[str], required: bool)
         ValueError: If none can be mapped, or not all although required; the message lists the labels found.
     """
     names = list(dict.fromkeys(names))
-    found = set(map_names(names, organs).values())
+    found = set(map_names(names, organs).values()) & set(organs)
     missing = [organ for organ in organs if organ not in found]
     if missing and (required or not found):
         shown = ", ".join(sorted(names)[:40]) + (", ..." if len(names) > 40 else "")

@@ -72,7 +72,7 @@ class PreparedCase:
         return self._array(IMAGE_FILE, np.float16)
 
     def labels(self) -> np.memmap:
-        """(D, H, W) uint8 class numbers, 0 background, 1.. in the order of the dataset's organs, read-only.
+        """(D, H, W) uint8, read-only: 0 background, 1.. in the order of the dataset's organs, ``IGNORED``.
 
         Raises:
             ValueError: If the file is missing or damaged.
@@ -80,7 +80,7 @@ class PreparedCase:
         return self._array(LABELS_FILE, np.uint8)
 
     def reference(self) -> Volume:
-        """Class numbers (uint8) on the original CT's grid, for evaluation.
+        """Class numbers (uint8) and ``IGNORED`` on the original CT's grid, for evaluation.
 
         Raises:
             ValueError: If the file is missing or damaged.
@@ -185,7 +185,7 @@ class PreparedDataset:
         """A split by name.
 
         Raises:
-            ValueError: If there is none, or it names cases that the dataset does not have.
+            ValueError: If there is none, it names cases that the dataset does not have, or a patient is in two parts.
         """
         path = self.folder / SPLITS_FOLDER / f"{name}.json"
         if name not in self.split_names():
@@ -195,4 +195,10 @@ class PreparedDataset:
         unknown = sorted(split.ids - {case.id for case in self.cases})
         if unknown:
             raise ValueError(f"{path} names cases that the dataset does not have ({unknown[0]} ...); draw it again")
+        patients = {case.id: case.patient for case in self.cases}
+        for fold in split.folds:
+            try:
+                fold.check_patients(patients)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}; draw it again") from error
         return split

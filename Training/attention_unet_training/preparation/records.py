@@ -17,6 +17,7 @@ DATASET_FILE = "dataset.json"
 CASES_FOLDER = "cases"
 SPLITS_FOLDER = "splits"
 IMAGE_FILE, LABELS_FILE, REFERENCE_FILE = "image.npy", "labels.npy", "reference.nii.gz"
+IGNORED = 255  # in prepared labels and references: voxels of which nothing is known, left out of training and measuring
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Record = TypeVar("Record")
@@ -37,6 +38,8 @@ class CaseRecord:
         voxels: Organ -> voxels of ``labels.npy``.
         labelled: Organs that the source labels; of the others nothing is known in this case.
         notes: What was noticed or done, one sentence each.
+        patient_from: How the patient is known; "" if every image is taken as one patient.
+        part: Of the source's own split, "train", "validation" or "test"; "" if it has none.
     """
 
     id: str
@@ -49,6 +52,8 @@ class CaseRecord:
     voxels: dict[str, int]
     labelled: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    patient_from: str = ""
+    part: str = ""
 
     def __post_init__(self) -> None:
         if not SAFE_ID.fullmatch(self.id):
@@ -67,7 +72,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """``dataset.json``; classes are numbered in the order of ``organs``, from 1."""
+    """``dataset.json``: classes are numbered in the order of ``organs``, from 1. ``patients``: how they are known."""
 
     format: int
     name: str
@@ -76,12 +81,13 @@ class DatasetRecord:
     intensity: IntensitySpec
     cases: tuple[CaseRecord, ...]
     left_out: tuple[LeftOut, ...] = ()
+    patients: str = ""
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ValueError(f"format must be {FORMAT}, got {self.format}")
-        if not self.organs or len(set(self.organs)) != len(self.organs):
-            raise ValueError(f"organs must be distinct names, got {list(self.organs)}")
+        if not 0 < len(self.organs) < IGNORED or len(set(self.organs)) != len(self.organs):
+            raise ValueError(f"organs must be distinct names, fewer than {IGNORED}, got {list(self.organs)}")
         ids = [case.id for case in self.cases]
         if len(set(ids)) != len(ids):
             twice = next(name for name in ids if ids.count(name) > 1)

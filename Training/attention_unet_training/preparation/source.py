@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS
@@ -18,11 +18,21 @@ class LabelFile:
 
     Attributes:
         path: The file.
-        names: Value -> name of what it marks; 0 is background.
+        names: Value -> name of what it marks; 0 is background, and "ignore" marks voxels of which nothing is known.
+        regions: Name -> the values that it marks together; a value may belong to several.
     """
 
     path: Path
     names: dict[int, str]
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def table(self) -> dict[int, tuple[str, ...]]:
+        """Value -> all its names."""
+        table: dict[int, tuple[str, ...]] = {value: (name,) for value, name in self.names.items()}
+        for name, values in self.regions.items():
+            table |= {value: (*table.get(value, ()), name) for value in values}
+        return table
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,12 @@ class SourceCase:
 
     Attributes:
         id: Unique within the source; letters, digits, '.', '_', '-'.
-        patient: All scans of one patient share it.
+        patient: All scans of one patient share it; "" if the source does not say.
         image: File, or folder of DICOM slices.
         labels: One label map, or several masks.
         labels_source: The label map, or the folder of masks.
+        patient_from: How the patient is known, see ``patients.py``.
+        part: Of the source's own split, "train", "validation" or "test"; "" if it has none.
     """
 
     id: str
@@ -42,6 +54,8 @@ class SourceCase:
     image: Path
     labels: tuple[LabelFile, ...]
     labels_source: Path
+    patient_from: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +77,8 @@ class DatasetSource:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of all labels of all cases."""
-        found = (name for case in self.cases for entry in case.labels for name in entry.names.values())
-        return tuple(dict.fromkeys(found))
+        files = [entry for case in self.cases for entry in case.labels]
+        return tuple(dict.fromkeys(name for entry in files for name in (*entry.names.values(), *entry.regions)))
 
 
 def stem(path: Path) -> str:

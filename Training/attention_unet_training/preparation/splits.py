@@ -1,4 +1,4 @@
-"""Splits into training and test cases: seeded, and all scans of a patient on one side."""
+"""Splits into training and test cases: the source's own, or seeded; all scans of a patient on one side."""
 
 from __future__ import annotations
 
@@ -7,27 +7,52 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-KINDS = ("holdout", "folds")
+KINDS = ("holdout", "folds", "official")
+OFFICIAL = "official"
+TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Case ids for training and for test."""
+    """Case ids for training and test, and for validation if the source has its own; else it is drawn from training."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+    validation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        both = sorted(set(self.train) & set(self.test))
-        if both:
-            raise ValueError(f"a case must be in train or in test, got {both[0]} in both")
+        ids = self.ids
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"a case must be in one part of a split, got {twice[0]} in two")
         if not self.train or not self.test:
             raise ValueError(f"both sides of a split need cases, got {len(self.train)} train, {len(self.test)} test")
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All cases that the fold names."""
+        return (*self.train, *self.validation, *self.test)
+
+    def check_patients(self, patients: Mapping[str, str]) -> None:
+        """Make sure that no patient is in two parts.
+
+        Args:
+            patients: Case id -> patient.
+
+        Raises:
+            ValueError: If one is.
+        """
+        seen: dict[str, tuple[int, str]] = {}
+        for number, part in enumerate((self.train, self.validation, self.test)):
+            for name in part:
+                other, first = seen.setdefault(patients[name], (number, name))
+                if other != number:
+                    raise ValueError(f"{first} and {name} are of one patient, {patients[name]}, but in two parts")
 
 
 @dataclass(frozen=True)
 class Split:
-    """One fold (holdout), or k folds in which every case is tested once."""
+    """One fold (holdout, or the source's own), or k folds in which every case is tested once."""
 
     kind: str
     seed: int
@@ -42,7 +67,7 @@ class Split:
     @property
     def ids(self) -> set[str]:
         """All cases that the split names."""
-        return {name for fold in self.folds for name in (*fold.train, *fold.test)}
+        return {name for fold in self.folds for name in fold.ids}
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,37 @@ class Drawn:
     notes: tuple[str, ...]
 
 
-def draw_holdout(patients: Mapping[str, str], counts: str, seed: int) -> Drawn:
+def official_split(patients: Mapping[str, str], parts: Mapping[str, str]) -> Drawn | None:
+    """The source's own split; None if it has none.
+
+    Test cases stay as published; without any, validation cases are the test cases. A patient in two parts stays in the
+    later one only: training loses the cases, and that is said.
+
+    Args:
+        patients: Case id -> patient.
+        parts: Case id -> "train", "validation" or "test"; "" for cases that are in none.
+    """
+    found = {part: [name for name in sorted(patients) if parts[name] == part] for part in PARTS}
+    notes = []
+    if not found[TEST]:
+        found = {TRAIN: found[TRAIN], VALIDATION: [], TEST: found[VALIDATION]}
+        notes.append(f"{OFFICIAL}: the validation part is the test part, as no test case has labels")
+    for part, later in ((VALIDATION, (TEST,)), (TRAIN, (TEST, VALIDATION))):
+        taken = {patients[name]: other for other in later for name in found[other]}
+        for name in [name for name in found[part] if patients[name] in taken]:
+            found[part].remove(name)
+            other = taken[patients[name]]
+            notes.append(f"{OFFICIAL}: {name} is left out of {part}, as its patient {patients[name]} is in {other} too")
+    if not found[TRAIN] or not found[TEST]:
+        return None
+    stray = sum(not parts[name] for name in patients)
+    if stray:
+        notes.append(f"{OFFICIAL}: {stray} of {len(patients)} cases have no part in it")
+    fold = Fold(tuple(found[TRAIN]), tuple(found[TEST]), tuple(found[VALIDATION]))
+    return Drawn(OFFICIAL, Split(OFFICIAL, 0, (fold,)), tuple(notes))
+
+
+def draw_holdout(patients: Mapping[str, str], counts: str, seed: int, within: Fold | None = None) -> Drawn:
     """Draw training and test cases at random.
 
     With fewer cases than asked for, both counts shrink in proportion; with more, the others are in neither side.
@@ -64,6 +119,7 @@ def draw_holdout(patients: Mapping[str, str], counts: str, seed: int) -> Drawn:
         patients: Case id -> patient.
         counts: "TRAIN/TEST", as in the paper: "120/30", "30/120", "61/21".
         seed: The same seed and cases give the same split, whatever the cases' order.
+        within: The source's own split: training cases are drawn from its training part, test cases from its test part.
 
     Raises:
         ValueError: If the counts are malformed, or no patients remain for one side.
@@ -73,7 +129,12 @@ def draw_holdout(patients: Mapping[str, str], counts: str, seed: int) -> Drawn:
         raise ValueError(f"a split must look like 120/30 (training/test cases), got {counts!r}")
     train, test = int(match[1]), int(match[2])
     name, notes = f"{train}-{test}", []
-    if len(patients) < train + test:
+    if within is not None:
+        patients = {case: patients[case] for case in within.ids}
+        there = len(patients) - len(within.test), len(within.test)
+        notes.append(f"{name}: drawn within the source's own parts, {there[0]} training and {there[1]} test cases")
+        train, test = min(train, there[0]), min(test, there[1])
+    elif len(patients) < train + test:
         wanted = train + test
         test = min(max(1, round(len(patients) * test / wanted)), len(patients) - 1)
         train = len(patients) - test
@@ -81,8 +142,9 @@ def draw_holdout(patients: Mapping[str, str], counts: str, seed: int) -> Drawn:
     elif len(patients) > train + test:
         notes.append(f"{name}: {len(patients) - train - test} of {len(patients)} cases are in neither side")
     order = _shuffled_groups(patients, seed)
-    test_groups = _choose(order, test)
-    train_groups = _choose([group for group in order if group not in test_groups], train)
+    test_groups = _choose([group for group in order if within is None or group[0] in within.test], test)
+    kept = test_groups if within is None else [group for group in order if group[0] in within.test]
+    train_groups = _choose([group for group in order if group not in kept], train)
     fold = Fold(_ids(train_groups), _ids(test_groups))
     if (len(fold.train), len(fold.test)) != (train, test):
         got = f"{len(fold.train)}/{len(fold.test)}"
@@ -90,12 +152,18 @@ def draw_holdout(patients: Mapping[str, str], counts: str, seed: int) -> Drawn:
     return Drawn(name, Split("holdout", seed, (fold,)), tuple(notes))
 
 
-def draw_folds(patients: Mapping[str, str], count: int, seed: int) -> Drawn:
+def draw_folds(patients: Mapping[str, str], count: int, seed: int, within: Fold | None = None) -> Drawn:
     """Draw k folds for cross-validation: every case is tested in one of them, sizes as equal as patients allow.
+
+    The test part of the source's own split, ``within``, is in no fold.
 
     Raises:
         ValueError: If there are fewer than two folds, or fewer patients than folds.
     """
+    notes = []
+    if within is not None:
+        patients = {case: patients[case] for case in (*within.train, *within.validation)}
+        notes.append(f"folds-{count}: the {len(within.test)} test cases of the source's own split are in no fold")
     order = _shuffled_groups(patients, seed)
     if not 2 <= count <= len(order):
         raise ValueError(f"the number of folds must lie in 2..{len(order)} (patients), got {count}")
@@ -105,7 +173,7 @@ def draw_folds(patients: Mapping[str, str], count: int, seed: int) -> Drawn:
     folds = tuple(
         Fold(_ids([group for other in parts if other is not part for group in other]), _ids(part)) for part in parts
     )
-    return Drawn(f"folds-{count}", Split("folds", seed, folds), ())
+    return Drawn(f"folds-{count}", Split("folds", seed, folds), tuple(notes))
 
 
 def _shuffled_groups(patients: Mapping[str, str], seed: int) -> list[tuple[str, ...]]:
@@ -114,7 +182,10 @@ def _shuffled_groups(patients: Mapping[str, str], seed: int) -> list[tuple[str, 
     for name in sorted(patients):
         groups.setdefault(patients[name], []).append(name)
     if len(groups) < 2:
-        raise ValueError(f"a split needs cases of at least 2 patients, got {len(groups)}")
+        raise ValueError(
+            f"a split needs cases of at least 2 patients, got {len(groups)}"
+            + (f" ({next(iter(groups))}); the column patient of a table tells patients apart" if groups else "")
+        )
     order = [tuple(groups[patient]) for patient in sorted(groups)]
     random.Random(seed).shuffle(order)
     return order

@@ -1,4 +1,4 @@
-"""Draws splits of a prepared dataset and writes them into it."""
+"""Draws splits of a prepared dataset and writes them into it, with the source's own where it has one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from .prepared import PreparedDataset
 from .records import SPLITS_FOLDER, write_record
-from .splits import Drawn, draw_folds, draw_holdout
+from .splits import OFFICIAL, Drawn, draw_folds, draw_holdout, official_split
 
 
 def write_splits(dataset: PreparedDataset, counts: Sequence[str], folds: Sequence[int], seed: int) -> list[Drawn]:
     """Draw splits and write each to ``splits/<name>.json``, in place of an older one of that name.
+
+    The source's own split is written as ``official``, and the others are drawn within its parts.
 
     Args:
         dataset: The dataset.
@@ -22,8 +24,13 @@ def write_splits(dataset: PreparedDataset, counts: Sequence[str], folds: Sequenc
         ValueError: If one cannot be drawn; then none is written.
     """
     patients = {case.id: case.patient for case in dataset.cases}
-    drawn = [draw_holdout(patients, text, seed) for text in counts]
-    drawn += [draw_folds(patients, count, seed) for count in folds]
+    official = official_split(patients, {case.id: case.record.part for case in dataset.cases})
+    within = official.split.folds[0] if official else None
+    drawn = [official] if official else []
+    drawn += [draw_holdout(patients, text, seed, within) for text in counts]
+    drawn += [draw_folds(patients, count, seed, within) for count in folds]
+    if official is None:
+        (dataset.folder / SPLITS_FOLDER / f"{OFFICIAL}.json").unlink(missing_ok=True)
     for entry in drawn:
         write_record(entry.split, dataset.folder / SPLITS_FOLDER / f"{entry.name}.json")
     return drawn

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from AttentionUNetSegmentationLib.atomic import sha256_of
 from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ArchitectureSpec
@@ -18,6 +19,7 @@ from AttentionUNetSegmentationLib.models.loading import build_network, load_mode
 from AttentionUNetSegmentationLib.models.store import find_model
 
 from .options import NetworkOptions, from_saved
+from .provenance import recorded
 from .starting_weights import CHECKPOINT_ENDING, PREFIX, read_starting_weights
 
 # what a checkpoint of other weights takes over: without the optimiser's state no run can be resumed from it
@@ -76,11 +78,13 @@ class LoadedNetwork:
         network: In evaluation mode, on the CPU.
         known: Entries of model.json; all of them if it is a model.
         organs: Names of the classes 1, 2, ...
+        sha256: Hash of the file of weights.
     """
 
     network: UNet
     known: dict[str, Any]
     organs: tuple[str, ...]
+    sha256: str
 
 
 def read_training_options(path: Path) -> TrainingOptions:
@@ -120,21 +124,31 @@ def load_network(source: Path | str) -> LoadedNetwork:
     if path.suffix != CHECKPOINT_ENDING:
         model = load_model(find_model(source))
         organs = tuple(label.name for label in model.spec.labels)
-        return LoadedNetwork(model.network, json.loads(model.spec.to_json()), organs)
+        return LoadedNetwork(model.network, json.loads(model.spec.to_json()), organs, model.spec.weights.sha256)
     options = read_training_options(path)
     known = options.description()
     kind = known["architecture"]["type"]
     if kind not in ARCHITECTURES:
         raise ValueError(f"only {' and '.join(ARCHITECTURES)} can be loaded by the module, got {kind}")
     known["training"] = {"steps": options.step, "command": "attention-unet-train fit"}
+    known["provenance"] = asdict(recorded(options.model, options.data, options.step))
     network = build_network(ArchitectureSpec(**known["architecture"]), len(options.organs) + 1)
     network.load_state_dict(read_starting_weights(path).state)
-    return LoadedNetwork(network.eval(), known, options.organs)
+    return LoadedNetwork(network.eval(), known, options.organs, sha256_of(path))
 
 
-def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor]) -> None:
-    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state."""
+def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor], change: str) -> None:
+    """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state.
+
+    Args:
+        path: Where.
+        origin: Checkpoint whose options are taken over.
+        state: The weights.
+        change: What was done to the origin's weights, for the provenance of an exported model.
+    """
     options = torch.load(origin, map_location="cpu", weights_only=True)
     content = {key: options[key] for key in CARRIED if key in options}
+    task = content["hyper_parameters"]
+    content["hyper_parameters"] = {**task, "changes": [*task.get("changes", ()), change]}
     content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
     torch.save(content, path)

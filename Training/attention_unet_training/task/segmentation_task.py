@@ -29,6 +29,7 @@ from .options import (
     from_saved,
     saved,
 )
+from .provenance import circumstances
 from .starting_weights import read_starting_weights, start_from
 
 Batch = Sequence[Tensor]
@@ -83,6 +84,7 @@ class SegmentationTask(pl.LightningModule):
             optimisation=saved(self._optimisation),
             batch_norm=saved(self._batch_norm),
             freezing=saved(self._freezing),
+            **circumstances(),
         )
         self._check_organs(active_organs)
         self.network = build(network, len(organs) + 1)
@@ -90,7 +92,9 @@ class SegmentationTask(pl.LightningModule):
             raise ValueError(f"loss.auxiliary_weight needs AttentionUNet or UNet, got {network.architecture}")
         set_batch_norm_momentum(self.network, self._batch_norm.momentum)
         if init_from:
-            done = start_from(self.network, organs, read_starting_weights(init_from))
+            start = read_starting_weights(init_from)
+            done = start_from(self.network, organs, start)
+            self.hparams.update(bases=start.bases)
             rank_zero_info(f"init_from {init_from}: {done}")
         # after the start: weights of a model give the left-out organs a probability again
         self._active = torch.tensor([organ in (active_organs or organs) for organ in organs])

@@ -7,14 +7,17 @@ A U-Net's weights fit the Attention U-Net but for its gates, which stay as they 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from AttentionUNetSegmentationLib.models.loading import load_model
 from AttentionUNetSegmentationLib.models.store import find_model
+
+from .provenance import bases_of_checkpoint, bases_of_model
 
 CHECKPOINT_ENDING = ".ckpt"
 PREFIX = "network."
@@ -25,10 +28,17 @@ MIXING = "mix.weight"
 
 @dataclass(frozen=True)
 class StartingWeights:
-    """A network's state and the organs of its outputs 1, 2, ...; no organs if the file does not tell."""
+    """A network's state and what its file tells.
+
+    Attributes:
+        state: The state dict.
+        organs: Of its outputs 1, 2, ...; none if the file does not tell.
+        bases: Where the weights come from, plain values as checkpoints hold them: the file, what it started from, ...
+    """
 
     state: dict[str, Tensor]
     organs: tuple[str, ...]
+    bases: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_starting_weights(source: str | Path) -> StartingWeights:
@@ -42,12 +52,14 @@ def read_starting_weights(source: str | Path) -> StartingWeights:
     path = Path(source)
     if path.suffix != CHECKPOINT_ENDING:
         model = load_model(find_model(str(source)))
-        return StartingWeights(model.network.state_dict(), tuple(label.name for label in model.spec.labels))
+        organs = tuple(label.name for label in model.spec.labels)
+        return StartingWeights(model.network.state_dict(), organs, bases_of_model(model.spec))
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
     content = torch.load(path, map_location="cpu", weights_only=True)
     state = {k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
-    return StartingWeights(state, tuple(content.get("hyper_parameters", {}).get("organs", ())))
+    organs = tuple(content.get("hyper_parameters", {}).get("organs", ()))
+    return StartingWeights(state, organs, bases_of_checkpoint(path, content))
 
 
 def start_from(network: nn.Module, organs: Sequence[str], weights: StartingWeights) -> str:

@@ -5,6 +5,7 @@ An image is a file, or a frame of a multi-frame file (enhanced CT), of which fun
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ...errors import printable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -60,13 +63,26 @@ class Slice:
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file carries the DICOM signature, or starts as one without it does: with group 2 or 8."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(132)
-    except OSError:
-        return False
+    """Whether a file carries the DICOM signature, or starts as one without it does: with group 2 or 8.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(132)
     return start[128:] == b"DICM" or start[:2] in (b"\x02\x00", b"\x08\x00")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder, each folder once, also where it is linked to; and links that lead nowhere."""
+    seen = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        if (place := os.path.realpath(where)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        yield from (path for name in sorted(names) if (path := Path(where, name)).is_file() or not path.exists())
 
 
 @contextmanager
@@ -78,7 +94,7 @@ def damage_named(path: Path) -> Iterator[None]:
             yield
     except Exception as error:  # a damaged file can lead pydicom to any, to RecursionError too
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(":")
-        raise ValueError(f"{path.name} cannot be read ({reason})") from error
+        raise ValueError(f"{path} cannot be read ({reason})") from error
 
 
 def read_slices(path: Path) -> list[Slice]:
@@ -93,6 +109,7 @@ def read_slices(path: Path) -> list[Slice]:
         str(path).encode("utf-8")  # SimpleITK ends the process at other names
         if not is_dicom_file(path):
             raise ValueError("it is no DICOM file")
+        _check_not_deflated(path)
         dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         frames, count = _items(dataset, PER_FRAME), int(dataset.get("NumberOfFrames") or 1)
         if len(frames) not in (0, count):
@@ -100,6 +117,17 @@ def read_slices(path: Path) -> list[Slice]:
         shared = [group for item in _items(dataset, SHARED)[:1] for group in _groups(item)]
         headers = [_Header([*_groups(frame), *shared, dataset]) for frame in frames] or [_Header([dataset])]
         return [_slice(path, n, header, count) for n, header in enumerate(headers)]
+
+
+def _check_not_deflated(path: Path) -> None:
+    """Refuse a file that is compressed as a whole: pydicom would unpack it whatever it unpacks to."""
+    from pydicom import filereader, uid
+
+    with path.open("rb") as stream:
+        filereader.read_preamble(stream, force=True)
+        meta = filereader._read_file_meta_info(stream)
+    if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
+        raise ValueError("files that are compressed as a whole (deflated) are not supported")
 
 
 def _items(dataset: Dataset, sequence: str) -> list[Dataset]:
@@ -123,7 +151,7 @@ class _Header:
     def text(self, *keywords: str) -> str:
         """The first that is said, of the first keyword if possible."""
         values = (place.get(keyword) for keyword in keywords for place in self.places)
-        return next((text for value in values if value is not None and (text := str(value).strip())), "")
+        return next((text for value in values if value is not None and (text := printable(value).strip())), "")
 
     def numbers(self, keyword: str, usual: list[float]) -> np.ndarray:
         """The first that are said, or the usual ones if they are not as many."""

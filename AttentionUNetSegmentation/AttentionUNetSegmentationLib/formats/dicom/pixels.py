@@ -8,55 +8,133 @@ before rescaling, and fills what is missing of uncompressed pixels with whatever
 from __future__ import annotations
 
 import hashlib
+import math
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from .headers import PER_FRAME, Slice, damage_named
 
+if TYPE_CHECKING:
+    from pydicom import Dataset, FileDataset
 
-def decode(images: Sequence[Slice]) -> list[np.ndarray]:
-    """HU of images of one file, (J, I) each.
+PIXEL_DATA = 0x7FE00010
+IMAGE_PIXEL_GROUP = 0x28
+IDENTITY = (0x00080016, 0x00080018)  # what kind of image it is, and its UID
+GDCM = """
+import pathlib, sys
+import numpy, SimpleITK
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.dcm")):
+    image = SimpleITK.ReadImage(str(path), imageIO="GDCMImageIO")
+    numpy.save(path.with_suffix(".npy"), SimpleITK.GetArrayFromImage(image))
+"""
+MAX_PIXELS = 4096 * 4096  # of a compressed file, or, if there are more, ...
+MAX_RATIO = 200  # ... as many to a byte
+
+
+def decode(scan: Sequence[Slice]) -> np.ndarray:
+    """HU of the images of a scan, (K, J, I), each with its own rescale slope and intercept.
 
     Raises:
         ValueError: If pixels are missing, damaged, in colour, or cannot be decoded; the message names the file.
     """
-    from pydicom import dcmread, uid
+    places: dict[Path, list[int]] = defaultdict(list)
+    for n, entry in enumerate(scan):
+        places[entry.path].append(n)
+    planes: dict[int, np.ndarray] = {}
+    with tempfile.TemporaryDirectory(prefix="attention-unet-") as scratch:
+        left_to_gdcm: dict[Path, int] = {}
+        for path, numbers in places.items():
+            with damage_named(path):
+                dataset = _checked(path, scan[numbers[0]].size[::-1])
+                if _is_for_gdcm(dataset):
+                    bare_path = Path(scratch) / f"{numbers[0]:06d}.dcm"
+                    _bare(dataset).save_as(bare_path, enforce_file_format=True)
+                    left_to_gdcm[bare_path] = numbers[0]
+                else:
+                    planes |= zip(numbers, _decoded(dataset, [scan[n] for n in numbers]), strict=True)
+        if left_to_gdcm:
+            _run_gdcm(Path(scratch))
+        for bare_path, n in left_to_gdcm.items():
+            with damage_named(scan[n].path):
+                if not bare_path.with_suffix(".npy").exists():
+                    raise ValueError("its compressed pixels are damaged")
+                planes[n] = np.load(bare_path.with_suffix(".npy")).reshape(scan[n].size[::-1])
+    return np.stack([planes[n] for n in range(len(scan))])
 
-    path, shape = images[0].path, images[0].size[::-1]
-    with damage_named(path):
-        dataset = dcmread(path, force=True)
-        kind = str(dataset.PhotometricInterpretation)
-        if not kind.startswith("MONOCHROME"):
-            raise ValueError(f"it is a colour image, {kind}; a CT in HU is needed")
-        meta = dataset.file_meta
-        if "TransferSyntaxUID" not in meta:  # a file without the preamble
-            is_implicit, _ = dataset.original_encoding
-            meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if is_implicit else uid.ExplicitVRLittleEndian
-        is_plain = not meta.TransferSyntaxUID.is_compressed or meta.TransferSyntaxUID == uid.RLELossless
-        if not (is_plain or PER_FRAME in dataset):
-            if kind == "MONOCHROME1":
-                raise ValueError("compressed images with inverted grey values, MONOCHROME1, are not supported")
-            return [_decoded_by_itk(path).reshape(shape)]
-        stored = dataset.pixel_array.reshape(-1, *shape)
-        return [_rescaled(stored[entry.frame], *(entry.rescale or (1.0, 0.0))) for entry in images]
+
+def _checked(path: Path, shape: tuple[int, int]) -> FileDataset:
+    from pydicom import uid
+
+    dataset = _up_to_pixels(path)
+    kind = str(dataset.PhotometricInterpretation)
+    if not kind.startswith("MONOCHROME"):
+        raise ValueError(f"it is a colour image, {kind}; a CT in HU is needed")
+    meta = dataset.file_meta
+    if "TransferSyntaxUID" not in meta:  # a file without the preamble
+        is_implicit, _ = dataset.original_encoding
+        meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if is_implicit else uid.ExplicitVRLittleEndian
+    count = int(dataset.get("NumberOfFrames") or 1)
+    most = max(MAX_PIXELS, MAX_RATIO * path.stat().st_size)
+    if meta.TransferSyntaxUID.is_compressed and count * math.prod(shape) > most:
+        raise ValueError(f"{count} compressed images of {shape[1]} x {shape[0]} pixels in so small a file")
+    return dataset
+
+
+def _is_for_gdcm(dataset: FileDataset) -> bool:
+    from pydicom import uid
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax == uid.RLELossless or PER_FRAME in dataset:
+        return False
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        raise ValueError("compressed images with inverted grey values, MONOCHROME1, are not supported")
+    return True
+
+
+def _decoded(dataset: FileDataset, images: Sequence[Slice]) -> list[np.ndarray]:
+    stored = dataset.pixel_array.reshape(-1, *images[0].size[::-1])
+    return [_rescaled(stored[entry.frame], *(entry.rescale or (1.0, 0.0))) for entry in images]
 
 
 def pixel_digest(path: Path) -> bytes:
     """What tells the stored pixels of a file from others."""
-    import pydicom
-
     with damage_named(path):
-        return hashlib.sha256(pydicom.dcmread(path, force=True).PixelData).digest()
+        return hashlib.sha256(_up_to_pixels(path).PixelData).digest()
 
 
-def _decoded_by_itk(path: Path) -> np.ndarray:
-    try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
-    except RuntimeError as error:
-        raise ValueError(str(error).strip().splitlines()[-1]) from error  # the lines before are for programmers
+def _up_to_pixels(path: Path) -> FileDataset:
+    """A file without what follows the pixels, as a signature may."""
+    from pydicom.filereader import read_partial
+
+    with path.open("rb") as stream:
+        return read_partial(stream, stop_when=lambda tag, *_: tag > PIXEL_DATA, force=True)
+
+
+def _bare(dataset: FileDataset) -> Dataset:
+    """The image alone: at sequences nested deeply GDCM would end the process."""
+    from pydicom import Dataset
+
+    bare = Dataset()
+    bare.file_meta = dataset.file_meta
+    for element in dataset:
+        if element.tag in IDENTITY or element.tag.group == IMAGE_PIXEL_GROUP or element.tag == PIXEL_DATA:
+            bare[element.tag] = element
+    return bare
+
+
+def _run_gdcm(folder: Path) -> None:
+    """Decode the files of a folder to .npy beside them, up to one that fails.
+
+    It happens in a process of its own, which damaged pixels may end.
+    """
+    subprocess.run([sys.executable, "-P", "-c", GDCM, str(folder)], capture_output=True, check=False)
 
 
 def _rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:

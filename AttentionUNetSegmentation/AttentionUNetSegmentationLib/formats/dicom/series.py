@@ -6,13 +6,13 @@ uneven gaps and gantry tilt are noticed.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from ...errors import printable
 from ...volume import Volume
-from .headers import Slice, is_dicom_file, read_slices
+from .headers import Slice, files_below, is_dicom_file, read_slices
 from .pixels import decode
 from .scans import choose_scan
 
@@ -31,15 +31,17 @@ def read_dicom(folder: Path) -> Volume:
     """
     slices: list[Slice] = []
     unreadable: list[str] = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in files_below(folder):
         try:
             slices += read_slices(path)
-        except ValueError:
-            if is_dicom_file(path) and path.name.upper() != "DICOMDIR":
-                unreadable.append(path.name.encode(errors="replace").decode())
+        except ValueError as error:
+            if isinstance(error.__cause__, OSError) or (is_dicom_file(path) and path.name.upper() != "DICOMDIR"):
+                unreadable.append(printable(path.relative_to(folder)))
     shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
-        raise ValueError(f"{folder} holds no DICOM images" + (f" that can be read ({shown})" if shown else ""))
+        raise ValueError(
+            f"{folder} is a folder that holds no DICOM images" + (f" that can be read ({shown})" if shown else "")
+        )
     scan, notes = choose_scan(slices)
     if unreadable:
         notes.append(
@@ -57,7 +59,7 @@ def _check_complete(scan: list[Slice]) -> None:
     parts, total = {entry.part[0] for entry in scan}, max(entry.part[1] for entry in scan)
     if total > len(parts):
         raise ValueError(f"only {len(parts)} of the {total} files of the scan are there")
-    bare = [entry.path.name for entry in scan if entry.rescale is None]
+    bare = [entry.path for entry in scan if entry.rescale is None]
     if 0 < len(bare) < len(scan):
         raise ValueError(f"{bare[0]} lacks the rescale slope and intercept that other slices have")
 
@@ -70,10 +72,12 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
     gaps = np.diff(heights)
     gap = float(np.median(gaps))
     _check_straight(positions, heights)
-    if gaps.max() > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):
-        after = scan[int(gaps.argmax())].path.name
-        raise ValueError(f"slices are missing, a hole of {gaps.max():.1f} mm between {after} and the next")
-    voxels = _read_pixels(scan)
+    if round(gaps.max(), 2) > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):  # headers are rounded
+        after = scan[int(gaps.argmax())].path
+        raise ValueError(
+            f"{after} and the next slice have a hole of {gaps.max():.1f} mm between them: slices are missing"
+        )
+    voxels = decode(scan)
     if np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max() > REGULAR_TOLERANCE * gap:
         voxels = _at_regular_heights(voxels, heights, round((heights[-1] - heights[0]) / gap) + 1)
         notes.append(
@@ -94,17 +98,6 @@ def _check_straight(positions: np.ndarray, heights: np.ndarray) -> None:
     stray = float(np.linalg.norm(positions - line, axis=1).max())
     if stray > STRAY_MM:
         raise ValueError(f"slices lie up to {stray:.1f} mm beside a straight stack; the series is not one volume")
-
-
-def _read_pixels(scan: list[Slice]) -> np.ndarray:
-    """Decode every image, with its own rescale slope and intercept: (K, J, I)."""
-    places: dict[Path, list[int]] = defaultdict(list)
-    for n, entry in enumerate(scan):
-        places[entry.path].append(n)
-    planes: dict[int, np.ndarray] = {}
-    for numbers in places.values():
-        planes |= zip(numbers, decode([scan[n] for n in numbers]), strict=True)
-    return np.stack([planes[n] for n in range(len(scan))])
 
 
 def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..source import DatasetSource
-from . import btcv, csv_table, nnunet, tcia, totalsegmentator
+from . import btcv, csv_table, flare, kits, nnunet, tcia, totalsegmentator
 
 # name -> (does it look like this layout, list its cases); asked in this order
 LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], DatasetSource]]] = {
@@ -14,13 +14,16 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], DatasetSource]
     "nnunet": (nnunet.matches, nnunet.load),
     "tcia-pancreas-ct": (tcia.matches, tcia.load),
     "btcv": (btcv.matches, btcv.load),
+    "kits23": (kits.matches, kits.load),
     "totalsegmentator": (totalsegmentator.matches, totalsegmentator.load),
+    "flare22": (flare.matches, flare.load),
 }
 NAMES = ("auto", *LAYOUTS, "csv")
 DESCRIPTIONS = (
     "TCIA Pancreas-CT (PANCREAS_0001/... and label0001.nii.gz), nnU-Net/MSD or AMOS (dataset.json, imagesTr, "
-    "labelsTr), TotalSegmentator (s0000/ct.nii.gz, segmentations/), BTCV (img/, label/), a .csv file with columns "
-    "image,label"
+    "labelsTr), TotalSegmentator (s0000/ct.nii.gz, segmentations/), BTCV (img/, label/), KiTS23 "
+    "(case_00000/imaging.nii.gz, segmentation.nii.gz), FLARE22 (FLARE22_Tr_0001_0000.nii.gz), a .csv file with "
+    "columns image,label"
 )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..patients import PUBLISHED
 from ..source import DatasetSource, LabelFile, SourceCase, count_remark, stem, unpaired, volumes_in
 
 LAYOUT = "BTCV"
@@ -46,7 +47,7 @@ def load(folder: Path) -> DatasetSource:
     place = _place(folder)
     images, labels = _numbered(place / "img", "img"), _numbered(place / "label", "label")
     cases = tuple(
-        SourceCase(f"btcv_{number}", f"btcv_{number}", images[number], (LabelFile(path, VALUES),), path)
+        SourceCase(f"btcv_{number}", f"btcv_{number}", images[number], (LabelFile(path, VALUES),), path, PUBLISHED)
         for number, path in labels.items()
         if number in images
     )

@@ -1,4 +1,4 @@
-"""A table of CTs and label maps: columns image, label, and if wanted id, patient; paths relative to the table."""
+"""A table of CTs and label maps: columns image, label, perhaps id, patient, split; paths relative to the table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..patients import COLUMN, NAME, subject_of
 from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem
+from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT = "CSV table"
-NEEDED, ALLOWED = ("image", "label"), ("image", "label", "id", "patient")
+NEEDED, ALLOWED = ("image", "label"), ("image", "label", "id", "patient", "split")
+PART_WORDS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 
 
 def matches(path: Path) -> bool:
@@ -26,7 +29,8 @@ def load(path: Path, values: Mapping[int, str]) -> DatasetSource:
         values: What the values in the label maps are called.
 
     Raises:
-        ValueError: If a column is missing or unknown, a row incomplete, an id given twice, or no value has a name.
+        ValueError: If a column is missing or unknown, a row incomplete, its split unknown, an id given twice, or no
+            value has a name.
     """
     if not values:
         raise ValueError("a CSV table needs --label NAME=VALUE for every value of its label maps, got none")
@@ -39,10 +43,12 @@ def load(path: Path, values: Mapping[int, str]) -> DatasetSource:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a readable CSV table ({error})") from error
     if set(NEEDED) - set(columns) or set(columns) - set(ALLOWED):
-        raise ValueError(f"{path}: columns must be image, label and perhaps id, patient; got {', '.join(columns)}")
+        raise ValueError(f"{path}: columns must be image, label, perhaps id, patient, split; got {', '.join(columns)}")
     for number, row in enumerate(rows, start=2):
         if None in row or not all((row[name] or "").strip() for name in columns):
             raise ValueError(f"{path}: line {number} must have {len(columns)} entries")
+        if "split" in columns and row["split"].strip().lower() not in PART_WORDS:
+            raise ValueError(f"{path}: line {number}: split must be train, validation or test, got {row['split']!r}")
     names = _ids(path, rows)
     return DatasetSource(LAYOUT, tuple(_case(path, row, name, values) for row, name in zip(rows, names, strict=True)))
 
@@ -68,8 +74,11 @@ def parse_values(texts: Iterable[str]) -> dict[int, str]:
 
 def _case(path: Path, row: dict[str, str], name: str, values: Mapping[int, str]) -> SourceCase:
     image, label = (path.parent / row[column].strip() for column in NEEDED)
-    patient = row.get("patient", "").strip() or name
-    return SourceCase(name, patient, image, (LabelFile(label, dict(values)),), label)
+    patient, known = row.get("patient", "").strip(), COLUMN
+    if not patient:
+        patient, known = subject_of(row.get("id", "").strip()) or subject_of(row["image"].strip()), NAME
+    part = PART_WORDS.get(row.get("split", "").strip().lower(), "")
+    return SourceCase(name, patient, image, (LabelFile(label, dict(values)),), label, known, part)
 
 
 def _ids(path: Path, rows: list[dict[str, str]]) -> list[str]:

@@ -5,6 +5,7 @@ Never run on a real download (none was at hand); tested on tiny copies of the la
     dataset.json                          "labels": {"1": "pancreas"} (MSD, nnU-Net v1) or {"pancreas": 1} (nnU-Net v2)
     imagesTr/case.nii.gz                  MSD, AMOS; nnU-Net adds the channel: case_0000.nii.gz
     labelsTr/case.nii.gz
+    imagesVa, labelsVa, imagesTs, labelsTs      likewise, where labels are public: the source's own split
 
 Sources: nnU-Net's documentation (dataset_format.md); AMOS 2022, doi:10.5281/zenodo.7155725: 500 CT (numbers 1 to 500)
 and 100 MR (from 501 on), labels public for training (imagesTr) and validation (imagesVa).
@@ -17,12 +18,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..organ_names import IGNORE
+from ..patients import NAME, subject_of
 from ..records import LeftOut
 from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem, unpaired, volumes_in
+from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT, AMOS_LAYOUT = "nnU-Net or MSD", "AMOS"
 AMOS_NAME = re.compile(r"amos_(\d{4})")
 AMOS_LAST_CT = 500
+PARTS = {"Tr": TRAIN, "Va": VALIDATION, "Ts": TEST}
 
 
 def matches(folder: Path) -> bool:
@@ -36,66 +41,68 @@ def matches_amos(folder: Path) -> bool:
 
 
 def load(folder: Path) -> DatasetSource:
-    """List the training cases.
+    """List the labelled cases.
 
     Raises:
-        ValueError: If dataset.json lacks the labels, or the images are no CT.
+        ValueError: If dataset.json lacks the labels or contradicts itself, or the images are no CT.
     """
     description = _description(folder)
-    names = label_table(description.get("labels"), folder)
     _check_channels(description, folder)
-    cases, left_out = _pairs(folder, "imagesTr", "labelsTr", names)
+    cases, left_out = _pairs(folder, description)
     remarks = []
-    announced = description.get("numTraining")
-    if isinstance(announced, int) and announced != len(cases):
-        remarks.append(f"{len(cases)} cases found, dataset.json announces {announced}")
-    return DatasetSource(LAYOUT, tuple(cases), left_out, tuple(remarks))
+    announced, found = description.get("numTraining"), sum(case.part == TRAIN for case in cases)
+    if isinstance(announced, int) and announced != found:
+        remarks.append(f"{found} training cases found, dataset.json announces {announced}")
+    return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), tuple(remarks))
 
 
 def load_amos(folder: Path) -> DatasetSource:
-    """List AMOS's CTs, training and validation; MR is left out.
+    """List AMOS's labelled CTs; MR is left out.
 
     Raises:
         ValueError: If dataset.json lacks the labels.
     """
-    names = label_table(_description(folder).get("labels"), folder)
-    cases, left_out = _pairs(folder, "imagesTr", "labelsTr", names)
-    more, more_left_out = _pairs(folder, "imagesVa", "labelsVa", names)
-    scans, others = [], [*left_out, *more_left_out]
-    for case in [*cases, *more]:
+    cases, others = _pairs(folder, _description(folder))
+    scans = []
+    for case in cases:
         match = AMOS_NAME.match(case.id)
         if match and int(match[1]) > AMOS_LAST_CT:
             others.append(LeftOut(case.id, f"an MR scan (AMOS numbers above {AMOS_LAST_CT}); a CT is needed"))
         else:
             scans.append(case)
-    remark = f"{len(cases)} cases in imagesTr, {len(more)} in imagesVa; published are 240 and 120, MR included"
+    counts = [sum(case.part == part for case in cases) for part in (TRAIN, VALIDATION)]
+    remark = f"{counts[0]} cases in imagesTr, {counts[1]} in imagesVa; published are 240 and 120, MR included"
     return DatasetSource(AMOS_LAYOUT, tuple(scans), tuple(others), (remark,))
 
 
-def label_table(labels: Any, folder: Path) -> dict[int, str]:
-    """Value -> name from a dataset.json's "labels", which run either way.
-
-    A region of nnU-Net v2 (a name for several values) names those of its values that no smaller region names.
+def label_table(labels: Any, folder: Path) -> tuple[dict[int, str], dict[str, tuple[int, ...]]]:
+    """Value -> name from a dataset.json's "labels", which run either way; and nnU-Net v2's regions, name -> values.
 
     Raises:
-        ValueError: If they are missing or neither way fits.
+        ValueError: If they are missing, neither way fits, a value has two names, or the value to ignore has another.
     """
     if not isinstance(labels, dict) or not labels:
         raise ValueError(f"{folder / 'dataset.json'} has no labels")
     try:
         if all(str(key).isdigit() for key in labels):
-            return {int(key): str(name) for key, name in labels.items() if int(key)}
-        table: dict[int, str] = {}
-        regions = [(name, value if isinstance(value, list) else [value]) for name, value in labels.items()]
-        for name, values in sorted(regions, key=lambda region: len(region[1])):
-            for value in map(int, values):
-                if value:
-                    table.setdefault(value, name)
-        return table
+            return {int(key): str(name) for key, name in labels.items() if int(key)}, {}
+        single = [(name, int(value)) for name, value in labels.items() if not isinstance(value, list)]
+        regions = {name: tuple(map(int, value)) for name, value in labels.items() if isinstance(value, list)}
     except (TypeError, ValueError):
         raise ValueError(
             f"{folder / 'dataset.json'}: labels must be name: value or value: name, got {labels}"
         ) from None
+    table: dict[int, str] = {}
+    for name, value in single:
+        other = table.setdefault(value, name)
+        if other != name:
+            raise ValueError(f"{folder / 'dataset.json'}: the value {value} is both {other!r} and {name!r}")
+    ignored = {value for value, name in table.items() if name.strip().lower() == IGNORE}
+    for name, values in regions.items():
+        if ignored & set(values) or name.strip().lower() == IGNORE:
+            raise ValueError(f"{folder / 'dataset.json'}: ignore must be one value and in no region, got {labels}")
+    table.pop(0, None)
+    return table, {name: tuple(value for value in values if value) for name, values in regions.items()}
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -115,15 +122,24 @@ def _check_channels(description: dict[str, Any], folder: Path) -> None:
         raise ValueError(f"{folder / 'dataset.json'}: one CT per case is needed, the channels are {', '.join(names)}")
 
 
-def _pairs(
-    folder: Path, images: str, labels: str, names: dict[int, str]
-) -> tuple[list[SourceCase], tuple[LeftOut, ...]]:
-    masks = {stem(path): path for path in volumes_in(folder / labels)}
-    scans = {stem(path): path for path in volumes_in(folder / images)}
-    if any(f"{name}_0000" in scans for name in masks):  # nnU-Net's number of the channel
-        scans = {re.sub(r"_\d{4}$", "", name): path for name, path in scans.items()}
-    cases = [
-        SourceCase(safe_id(name), safe_id(name), scans[name], (LabelFile(masks[name], names),), masks[name])
-        for name in sorted(scans.keys() & masks.keys())
-    ]
-    return cases, unpaired(scans, masks)
+def _pairs(folder: Path, description: dict[str, Any]) -> tuple[list[SourceCase], list[LeftOut]]:
+    """The cases of every part that has labels, and what has no partner in them.
+
+    Raises:
+        ValueError: If the labels cannot be used, or two parts have a case of the same name.
+    """
+    names, regions = label_table(description.get("labels"), folder)
+    cases: dict[str, SourceCase] = {}
+    left_out: list[LeftOut] = []
+    for short, part in PARTS.items():
+        masks = {stem(path): path for path in volumes_in(folder / f"labels{short}")}
+        scans = {stem(path): path for path in volumes_in(folder / f"images{short}")}
+        if any(f"{name}_0000" in scans for name in masks):  # nnU-Net's number of the channel
+            scans = {re.sub(r"_\d{4}$", "", name): path for name, path in scans.items()}
+        for name in sorted(scans.keys() & masks.keys()):
+            labels, id = (LabelFile(masks[name], names, regions),), safe_id(name)
+            if id in cases:
+                raise ValueError(f"{folder}: {cases[id].image} and {scans[name]} are two cases of one name, {id}")
+            cases[id] = SourceCase(id, subject_of(name), scans[name], labels, masks[name], NAME, part)
+        left_out += unpaired(scans, masks) if masks else ()  # labels of a test part are often kept back
+    return list(cases.values()), left_out

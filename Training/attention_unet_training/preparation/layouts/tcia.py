@@ -15,6 +15,7 @@ import os
 import re
 from pathlib import Path
 
+from ..patients import PUBLISHED
 from ..records import LeftOut
 from ..source import DatasetSource, LabelFile, SourceCase, count_remark
 
@@ -55,7 +56,7 @@ def load(folder: Path) -> DatasetSource:
             left_out.append(LeftOut(name, "there are no labels for this image"))
         else:
             path = labels[number]
-            cases.append(SourceCase(name, name, scans[number], (LabelFile(path, {1: "pancreas"}),), path))
+            cases.append(SourceCase(name, name, scans[number], (LabelFile(path, {1: "pancreas"}),), path, PUBLISHED))
     remarks = count_remark(len(cases), PUBLISHED_CASES, "TCIA Pancreas-CT without the withdrawn 25 and 70")
     return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), remarks)
 

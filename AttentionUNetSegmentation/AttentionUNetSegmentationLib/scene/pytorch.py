@@ -1,0 +1,74 @@
+"""PyTorch, loaded by the run that needs it, on that run's thread: it takes seconds, during which Slicer goes on."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+MIN_TORCH = (2, 4)
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # see ``inference.memory.take_large_pages``
+
+
+class DependencyError(RuntimeError):
+    """PyTorch is missing or unusable, and was not installed; the message says what to do."""
+
+
+def is_installed() -> bool:
+    """Whether there is a PyTorch to load; nothing is loaded. A folder that an uninstallation left behind is none."""
+    spec = importlib.util.find_spec("torch")
+    return spec is not None and spec.origin is not None
+
+
+def is_loaded() -> bool:
+    """Whether it has been loaded, wholly: another thread may be at it."""
+    module = sys.modules.get("torch")
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
+
+
+def load() -> None:
+    """Load PyTorch; on any thread.
+
+    Raises:
+        DependencyError: If it cannot be used.
+    """
+    try:
+        if not is_loaded():
+            _load_library()
+        torch = importlib.import_module("torch")
+        version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    except Exception as error:  # whatever a broken installation raises
+        raise DependencyError(
+            f"PyTorch is installed but cannot be loaded ({' '.join(str(error).split())}). Reinstall it with the module "
+            "PyTorch Utils, then restart Slicer."
+        ) from error
+    if version < MIN_TORCH:
+        raise DependencyError(
+            f"PyTorch {torch.__version__} is too old, {'.'.join(map(str, MIN_TORCH))} or newer is needed. Update it "
+            "with the module PyTorch Utils, then restart Slicer."
+        )
+
+
+def want_large_pages() -> None:
+    """Ask PyTorch, which need not be loaded yet, for large pages; it reads this when it makes its first tensor.
+
+    For the main thread, as others may be reading the environment.
+    """
+    if sys.platform == "linux":
+        os.environ.setdefault(LARGE_PAGES, "1")
+
+
+def _load_library() -> None:
+    """Load PyTorch's largest library without the GIL, which the import would hold for half a second or more.
+
+    If that fails, nothing is lost: the import tries again, and says why. On Windows it lets go of the GIL itself.
+    """
+    spec = importlib.util.find_spec("torch")
+    if os.name != "posix" or spec is None or spec.origin is None:
+        return
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    path = Path(spec.origin).parent / "lib" / f"libtorch_cpu.{suffix}"
+    ctypes.CDLL(None).dlopen(os.fsencode(path), ctypes.c_int(os.RTLD_NOW))  # ctypes.CDLL(path) would hold it, too
