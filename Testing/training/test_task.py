@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from attention_unet_training.organ_values import IGNORED
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
-from attention_unet_training.task.optimisation import learning_rate_factor
+from attention_unet_training.task.optimisation import learning_rate_factor, make_optimizer
 from attention_unet_training.task.options import NetworkOptions
 from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
@@ -115,6 +116,18 @@ def test_cases_that_label_some_organs_train_and_are_counted_for_those():
     predicted = module.validation_step((image, target, labelled), 0)["prediction"]
     assert module._counts[2, 0] == (target == 1).sum()
     assert module._counts[1, 2] == (predicted[1] == 3).sum()
+
+
+def test_ignored_voxels_do_not_count_in_validation():
+    module, (image, target) = task(), batch()
+    module.log = lambda *_, **__: None
+    ignored = target.clone()
+    ignored[:, :, 4:] = IGNORED
+    module._counts = torch.zeros(4, 3)
+    predicted = module.validation_step((image, ignored), 0)["prediction"]
+    for n in range(3):
+        expected = [(x[:, :, :4] == n + 1).sum().item() for x in (predicted, target)]
+        assert module._counts[1:3, n].tolist() == expected
 
 
 def test_organs_that_no_validation_case_labels_do_not_count():
@@ -339,6 +352,26 @@ def test_learning_rates():
     assert learning_rate_factor("constant", float("inf"), 0, 0)(10**6) == 1
     with pytest.raises(ValueError, match="needs trainer.max_epochs"):
         learning_rate_factor("cosine", float("inf"), 0, 0)
+
+
+def test_sgd_has_nesterov_momentum_as_the_public_code():
+    optimizer = make_optimizer("sgd", [torch.nn.Parameter(torch.zeros(1))], 1e-4, (0.9, 0.999), 1e-6)
+    (group,) = optimizer.param_groups
+    assert {key: group[key] for key in ("lr", "momentum", "nesterov", "weight_decay")} == {
+        "lr": 1e-4,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-6,
+    }
+
+
+def test_kaiming_weights_have_the_public_codes_spread_and_leave_the_gates_as_they_fall():
+    network = build(NetworkOptions(initialisation="kaiming"), 4)
+    weight = network.get_parameter("encoder.3.conv2.weight")  # 128 channels in
+    assert float(weight.std()) == pytest.approx((2 / (128 * 27)) ** 0.5, rel=0.02)
+    assert float(network.get_parameter("encoder.3.norm2.weight").std()) == pytest.approx(0.02, rel=0.3)
+    assert abs(float(network.get_parameter("gates.s2.subgates.0.psi.bias"))) <= 1 / 32**0.5
+    assert float(build(NetworkOptions(), 4).get_parameter("gates.s2.subgates.0.psi.bias")) == 3
 
 
 def test_the_papers_networks_have_the_papers_sizes():

@@ -33,6 +33,8 @@ class CasesData(pl.LightningDataModule):
         batch_size: Patches per step and process.
         samples_per_epoch: Patches per epoch, over all processes; none: one per training case.
         augmentation: How patches vary.
+        per_volume: The public code's order: the whole volume is augmented, scaled to mean 0 and standard deviation 1,
+            and then cut. Only ``evaluate --grid public-code`` measures such a network, and none can be exported.
         validation_cases: Cases used for validation.
         validate_on: "held_out": validation cases are left out of training; "train": they are training cases (for an
             overfit check, or to train on all of them; its Dice then says nothing about new cases).
@@ -51,6 +53,7 @@ class CasesData(pl.LightningDataModule):
         batch_size: int = 2,
         samples_per_epoch: int | None = None,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        per_volume: bool = False,
         validation_cases: int = 4,
         validate_on: Literal["held_out", "train"] = "held_out",
         validation_shape_kji: tuple[int, int, int] | None = None,
@@ -105,13 +108,22 @@ class CasesData(pl.LightningDataModule):
                 f"{sampler.num_replicas} processes: set data.samples_per_epoch"
             )
         patches = TrainingPatches(
-            self.training_cases, self._organs, options["shape_kji"], self._augmentation, options["seed"], per_epoch
+            self.training_cases,
+            self._organs,
+            options["shape_kji"],
+            self._augmentation,
+            options["seed"],
+            per_epoch,
+            options["per_volume"],
         )
         return self._loader(patches, batch_size, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         """Validation cases, one by one, shared between processes."""
-        cases = ValidationCases(self.validation_cases, self._organs, self.hparams["validation_shape_kji"])
+        options = self.hparams
+        cases = ValidationCases(
+            self.validation_cases, self._organs, options["validation_shape_kji"], options["per_volume"]
+        )
         return self._loader(cases, 1, shared_sampler(self, len(cases), every_epoch_anew=False))
 
     def _loader(

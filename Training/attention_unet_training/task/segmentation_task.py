@@ -16,6 +16,7 @@ from torch import Tensor
 from AttentionUNetSegmentationLib.inference.network import UNet
 
 from ..data.sampling import begin_resumed_epoch
+from ..organ_values import IGNORED
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
@@ -39,7 +40,8 @@ class SegmentationTask(pl.LightningModule):
     """Trains a network to give every voxel its class.
 
     Batches hold an image (N, 1, D, H, W), scaled by the model's intensity rule, a target (N, 1, D, H, W) of class
-    numbers and, if some cases label only some organs, which: (N, organs) bool. Validation batches may have any size.
+    numbers (``IGNORED`` where nobody judged) and, if some cases label only some organs, which: (N, organs) bool.
+    Validation batches may have any size.
 
     Args:
         organs: Names of the classes 1, 2, ... in order.
@@ -195,9 +197,10 @@ class SegmentationTask(pl.LightningModule):
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
+        counted = predicted.masked_fill(target == IGNORED, 0)
         for n in range(len(self.organs)):
             known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
-            in_prediction, in_target = predicted[known] == n + 1, target[known] == n + 1
+            in_prediction, in_target = counted[known] == n + 1, target[known] == n + 1
             counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum(), known.sum())
             self._counts[:, n] += torch.stack(counts)
         return {"prediction": predicted, "attention": attention}
