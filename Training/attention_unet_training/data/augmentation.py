@@ -81,10 +81,8 @@ def draw_patch_of_volume(
     The volume gets mean 0 and standard deviation 1 (``scaled_volume``).
     """
     room = np.subtract(labels.shape, shape_kji)
-    start, shape = np.minimum(0, room // 2), np.maximum(labels.shape, shape_kji)
-    volume, target = _transformed(
-        image, labels, start, (int(shape[0]), int(shape[1]), int(shape[2])), augmentation, rng
-    )
+    start, (depth, height, width) = np.minimum(0, room // 2), np.maximum(labels.shape, shape_kji).tolist()
+    volume, target = _transformed(image, labels, start, (depth, height, width), augmentation, rng)
     first = draw_start(target[0].numpy(), shape_kji, augmentation.organ_probability, rng)
     box = (slice(None), *(slice(low, low + length) for low, length in zip(first, shape_kji, strict=True)))
     return torch.from_numpy(scaled_volume(volume.numpy()))[box].clone(), target[box].clone()
@@ -121,10 +119,12 @@ def draw_matrix(augmentation: Augmentation, shape_kji: Triple, rng: np.random.Ge
     magnification = rng.uniform(*augmentation.scale, 3)
     magnification[[axis not in augmentation.scaled_axes for axis in range(3)]] = 1
     shift = rng.uniform(-1, 1, 3) * augmentation.translation * shape_kji
-    matrix = (
-        create_rotate(3, tuple(angles)) @ create_translate(3, tuple(shift)) @ create_scale(3, tuple(1 / magnification))
+    steps = (
+        create_rotate(3, tuple(angles)),
+        create_translate(3, tuple(shift)),
+        create_scale(3, tuple(1 / magnification)),
     )
-    return np.asarray(matrix)
+    return np.linalg.multi_dot(steps)
 
 
 def read_window(array: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:

@@ -69,9 +69,7 @@ class SegmentationLoss(nn.Module):
         return loss
 
     def _cross_entropy_term(self, log_probability: Tensor, target: Tensor, judged: Tensor) -> Tensor:
-        weight = (
-            self.class_weights[target] * judged
-        ).sum()  # 0 where nothing is judged, of which the mean would be NaN
+        weight = (self.class_weights[target] * judged).sum()  # 0 if nothing is judged: the mean would be NaN
         wanted = target.masked_fill(~judged, IGNORED)[:, 0]
         total = F.nll_loss(log_probability, wanted, self.class_weights, ignore_index=IGNORED, reduction="sum")
         return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)

@@ -24,8 +24,8 @@ class NetworkOptions:
         widths: Channels per scale.
         num_subgates: Coefficient maps per gate.
         gating_conv: See ``AttentionUNet``.
-        initialisation: "open": PyTorch's, with gates that pass features (the paper's); "kaiming": the public code's, see
-            ``networks.initialise_as_public_code``.
+        initialisation: "open": PyTorch's, with gates that pass features (the paper's); "kaiming": the public code's
+            (``networks.initialise_as_public_code``).
         monai_options: Constructor arguments of a MONAI network.
     """
 
