@@ -1,19 +1,21 @@
 """The learning task: what it starts from, what moves, what stays."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from attention_unet_training.organ_values import IGNORED
+from attention_unet_training.preparation.records import IGNORED
+from attention_unet_training.task import segmentation_task
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
 from attention_unet_training.task.optimisation import learning_rate_factor, make_optimizer
 from attention_unet_training.task.options import NetworkOptions
 from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
-from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.inference.prediction import Attempt, pad_to_multiple
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 from AttentionUNetSegmentationLib.models.loading import build_network, save_model
 from support import phantoms
@@ -264,6 +266,32 @@ def test_validation_of_any_size_pads_like_the_engine():
     found = module.validation_step((image, target), 0)["prediction"]
     padded = torch.from_numpy(pad_to_multiple(image[0, 0].numpy(), 16))[None, None]
     assert torch.equal(found, module(padded)[0].argmax(dim=1, keepdim=True)[..., :5, :6, :7])
+
+
+def test_where_memory_is_short_validation_runs_in_tiles_and_counts_alike(monkeypatch):
+    module, (image, target) = task().eval(), batch()
+    module.log = lambda *_, **__: None
+    image, target = (x.repeat_interleave(4, dim=4) for x in (image, target))  # 8 x 8 x 32
+    whole = module.validation_step((image, target), 0)
+    seen = []
+    forward = module.forward
+    monkeypatch.setattr(module, "forward", lambda x: seen.append(tuple(x.shape[2:])) or forward(x))
+    monkeypatch.setattr(segmentation_task, "plan", lambda shape, device, widths: ([Attempt("cpu", 16)], []))
+    tiled = module.validation_step((image, target), 0)
+    assert set(seen) == {(16, 16, 16)}
+    assert tiled["prediction"].shape == target.shape
+    assert tiled["attention"] == {}
+    assert (tiled["prediction"] == whole["prediction"]).float().mean() > 0.9
+
+
+def test_a_short_run_warms_up_for_a_tenth_of_its_steps():
+    module = task(optimisation={"learning_rate": 1.0, "warm_up_steps": 40})
+    for steps, expected in ((100, 1 / 10), (4000, 1 / 40), (float("inf"), 1 / 40), (5, 1)):
+        module._trainer = SimpleNamespace(estimated_stepping_batches=steps)
+        module._fabric = None
+        module._optimisation = dataclasses.replace(module._optimisation, schedule="constant")
+        schedule = module.configure_optimizers()["lr_scheduler"]["scheduler"]
+        assert schedule.get_last_lr() == [pytest.approx(expected)]
 
 
 def test_thin_patches_are_padded_further_where_thin_scales_spoil_gradients():

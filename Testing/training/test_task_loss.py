@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
-from attention_unet_training.organ_values import IGNORED
+from attention_unet_training.preparation.records import IGNORED
 from attention_unet_training.task.losses import SegmentationLoss, merge_unlabelled
 
 

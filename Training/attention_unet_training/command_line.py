@@ -14,13 +14,16 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from AttentionUNetSegmentationLib.errors import one_sentence
 
 from .callbacks import CheckpointBeforeValidation, LearningCurve
 from .data.cases_data import CasesData
 from .data.synthetic_data import SyntheticCTData
+from .task.precision import choose_precision
 from .task.segmentation_task import SegmentationTask
+from .trainer_messages import silence_advertisements
 
 CONFIGS = Path(__file__).parent / "configs"
 DATA = (CasesData, SyntheticCTData)  # imported, so that class_path may be the bare name
@@ -47,6 +50,7 @@ class FitCLI(LightningCLI):
         """Settle what other options imply.
 
         Batch statistics are shared between GPUs (the parser's default), which torch cannot do between CPU processes;
+        the precision follows from the processor unless it is given;
         checkpoints and logs go where everything goes, those of a resumed run to those that are there; a progress bar is
         for a terminal.
         """
@@ -60,6 +64,8 @@ class FitCLI(LightningCLI):
             )
         if trainer.accelerator == "cpu":
             trainer.sync_batchnorm = False
+        trainer.precision, why = choose_precision(trainer.precision, str(trainer.accelerator))
+        rank_zero_info(why)
         for callback in trainer.callbacks if isinstance(trainer.callbacks, list) else []:
             if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
                 callback.init_args.dirpath = trainer.default_root_dir
@@ -78,6 +84,7 @@ def make_cli(arguments: list[str], name: str, description: str | None, kind: typ
         argparse.ArgumentError: If an option is unknown or a value does not fit.
         ValueError: If values do not fit together.
     """
+    silence_advertisements()
     return kind(
         SegmentationTask,
         pl.LightningDataModule,

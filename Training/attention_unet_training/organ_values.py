@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-IGNORED = 255
-"""Value of a voxel of a prepared label map that nobody judged: neither loss nor metrics count it."""
-
 
 def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
     """``kidney=3,4`` -> ("kidney", (3, 4)).

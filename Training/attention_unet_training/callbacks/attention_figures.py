@@ -13,7 +13,7 @@ from torch import Tensor
 
 from AttentionUNetSegmentationLib.inference.network import resample_linearly
 
-from ..organ_values import IGNORED
+from ..preparation.records import IGNORED
 from ..task.networks import pad_as_engine
 from .figure import draw_figure
 

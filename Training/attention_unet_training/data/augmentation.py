@@ -11,7 +11,7 @@ from monai.transforms import Affine
 from monai.transforms.utils import create_rotate, create_scale, create_translate
 from torch import Tensor
 
-from ..organ_values import IGNORED
+from ..preparation.records import IGNORED
 
 Triple = tuple[int, int, int]
 
@@ -29,6 +29,8 @@ class Augmentation:
         affine_probability: Share of patches that are rotated, scaled and shifted.
         flip_axes: Axes (0: D, 1: H, 2: W) that are flipped, each with ``flip_probability``.
         flip_probability: See ``flip_axes``.
+        intensity_probability: Probability of each of noise, blur, gamma, another contrast phase and a lower resolution
+            (``IntensityAugmentation``); the paper has none.
         organ_probability: Share of patches centred on a voxel of an organ, every organ of the case as often.
     """
 
@@ -39,6 +41,7 @@ class Augmentation:
     affine_probability: float = 1.0
     flip_axes: tuple[int, ...] = (1, 2)
     flip_probability: float = 0.5
+    intensity_probability: float = 0.0
     organ_probability: float = 0.5
 
     def __post_init__(self) -> None:
@@ -49,7 +52,7 @@ class Augmentation:
                 raise ValueError(f"{name} may hold 0, 1 and 2, got {list(getattr(self, name))}")
         if not all(0 <= share < 1 for share in self.translation):
             raise ValueError(f"translation must lie in 0..1, got {list(self.translation)}")
-        for name in ("affine_probability", "flip_probability", "organ_probability"):
+        for name in ("affine_probability", "flip_probability", "intensity_probability", "organ_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
 

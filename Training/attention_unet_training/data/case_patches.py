@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..organ_values import IGNORED
 from ..preparation.prepared import PreparedCase
+from ..preparation.records import IGNORED
 from .augmentation import (
     Augmentation,
     Triple,

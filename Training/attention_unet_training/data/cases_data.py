@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..preparation.prepared import PreparedCase, PreparedDataset
 from .augmentation import Augmentation
 from .case_patches import OrganMap, TrainingPatches, ValidationCases
+from .intensity_augmentation import IntensityAugmentation
 from .sampling import EpochSampler, shared_sampler
 
 
@@ -66,6 +69,7 @@ class CasesData(pl.LightningDataModule):
         self._augmentation = augmentation
         self.training_cases: tuple[PreparedCase, ...] = ()
         self.validation_cases: tuple[PreparedCase, ...] = ()
+        self._intensities: IntensityAugmentation | None = None
         self._organs: OrganMap  # of the dataset that ``setup`` opens
 
     def setup(self, stage: str) -> None:
@@ -84,6 +88,8 @@ class CasesData(pl.LightningDataModule):
             cases, options["validation_cases"], options["validate_on"], options["seed"]
         )
         rule = dataset.intensity
+        if self._augmentation.intensity_probability:
+            self._intensities = IntensityAugmentation(self._augmentation.intensity_probability, rule)
         options.update(
             dataset_name=dataset.name,
             spacing_mm=float(dataset.spacing_mm[0]),
@@ -91,6 +97,15 @@ class CasesData(pl.LightningDataModule):
             training_ids=[case.id for case in self.training_cases],
             validation_ids=[case.id for case in self.validation_cases],
         )
+
+    def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
+        """Vary intensities of training patches, on the device that trains."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training or self._intensities is None:
+            return batch
+        image, *rest = batch
+        place = (self.hparams["seed"], trainer.current_epoch, trainer.fit_loop.batch_idx + 1, trainer.global_rank)
+        return (self._intensities(image, int(np.random.SeedSequence(place).generate_state(1)[0])), *rest)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of (image, class numbers, labelled organs), as ``TrainingPatches`` gives them.

@@ -17,6 +17,7 @@ DATASET_FILE = "dataset.json"
 CASES_FOLDER = "cases"
 SPLITS_FOLDER = "splits"
 IMAGE_FILE, LABELS_FILE, REFERENCE_FILE = "image.npy", "labels.npy", "reference.nii.gz"
+IGNORED = 255  # in prepared labels and references: voxels of which nothing is known, left out of training and measuring
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Record = TypeVar("Record")

@@ -14,7 +14,7 @@ from monai.losses import DiceLoss
 from monai.networks import one_hot
 from torch import Tensor, nn
 
-from ..organ_values import IGNORED
+from ..preparation.records import IGNORED
 
 KINDS = ("dice", "dice_ce")
 

@@ -74,7 +74,7 @@ class OptimisationOptions:
         learning_rate: Peak learning rate.
         schedule: "cosine", "steps" or "constant", see ``learning_rate_factor``.
         final_learning_rate: Learning rate of the last step of "cosine".
-        warm_up_steps: Steps of linear warm-up.
+        warm_up_steps: Steps of linear warm-up, at most a tenth of all.
         weight_decay: The optimiser's weight decay.
         betas: Adam's betas; of "sgd" the first is the momentum.
     """
