@@ -15,13 +15,13 @@ from attention_unet_training.data.augmentation import (
     draw_patch_of_volume,
     draw_start,
     read_window,
-    scaled_volume,
 )
 from attention_unet_training.data.case_patches import OrganMap, TrainingPatches, ValidationCases
 from attention_unet_training.data.cases_data import CasesData, choose_validation
 from attention_unet_training.data.sampling import EpochSampler
 from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.records import IGNORED
+from attention_unet_training.preparation.volume_scaling import scaled_volume
 from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
 from support import prepared_cases
 

@@ -12,6 +12,7 @@ from monai.transforms.utils import create_rotate, create_scale, create_translate
 from torch import Tensor
 
 from ..preparation.records import IGNORED
+from ..preparation.volume_scaling import scaled_volume
 
 Triple = tuple[int, int, int]
 
@@ -89,13 +90,6 @@ def draw_patch_of_volume(
     first = draw_start(target[0].numpy(), shape_kji, augmentation.organ_probability, rng)
     box = (slice(None), *(slice(low, low + length) for low, length in zip(first, shape_kji, strict=True)))
     return torch.from_numpy(scaled_volume(volume.numpy()))[box].clone(), target[box].clone()
-
-
-def scaled_volume(image: np.ndarray) -> np.ndarray:
-    """An image of any shape with mean 0 and standard deviation 1, float32; a constant one becomes 0."""
-    exact = image.astype(np.float64)
-    deviation = float(exact.std())
-    return ((exact - exact.mean()) / (deviation or 1.0)).astype(np.float32)
 
 
 def draw_start(

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ..preparation.prepared import PreparedCase
 from ..preparation.records import IGNORED
+from ..preparation.volume_scaling import scaled_volume
 from .augmentation import (
     Augmentation,
     Triple,
@@ -18,7 +19,6 @@ from .augmentation import (
     draw_patch_of_volume,
     read_labels,
     read_window,
-    scaled_volume,
 )
 
 Sample = tuple[Tensor, Tensor, Tensor]

@@ -22,6 +22,7 @@ from AttentionUNetSegmentationLib.volume import Volume
 
 from ..task.starting_weights import CHECKPOINT_ENDING
 from .cases import EvaluationCase, file_state
+from .network_grid import NetworkGridCase
 
 FOLD = "{fold}"
 
@@ -70,17 +71,27 @@ class NetworkSystem:
         model: The model.
         options: How to run it; attention maps are never asked for.
         organs: The organs that it was trained to find; none given: all of the model's.
+        per_volume: Whether it was trained on volumes that were scaled one by one, as the public code does.
     """
 
-    def __init__(self, model: Model, options: Options, organs: Sequence[str] = ()) -> None:
+    def __init__(self, model: Model, options: Options, organs: Sequence[str] = (), per_volume: bool = False) -> None:
+        self._per_volume = per_volume
         self.model, self.options = model, dataclasses.replace(options, attention=False)
         self.organs = tuple(organs) or tuple(label.name for label in model.spec.labels)
         spec = model.spec
         self.identity = f"{spec.title}, version {spec.version}, weights {spec.weights.sha256[:12]}"
 
     def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
-        """See ``System``."""
-        return self.run(case.read_ct(), progress)
+        """See ``System``.
+
+        Raises:
+            ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid.
+        """
+        if not self._per_volume:
+            return self.run(case.read_ct(), progress)
+        if not isinstance(case, NetworkGridCase) or case.read_scaled is None:
+            raise ValueError("the network was trained with data.per_volume: measure it with --grid public-code")
+        return self.run(case.read_scaled(), progress)
 
     def run(self, ct: Volume, progress: ProgressCallback | None = None) -> Labelled:
         """Segment a CT; both sides of a paired organ belong to the organ."""
@@ -173,7 +184,8 @@ def model_column(text: str, options: Options, folds: set[int]) -> Column:
     Raises:
         ModelError: If there is no such model, for one of the folds.
     """
-    from .checkpoints import load_checkpoint  # needs Lightning, which exported models do not
+    from ..task.checkpoints import read_training_options  # both need MONAI, which exported models do not
+    from .checkpoints import load_checkpoint
 
     title, path = _titled(text)
     for fold in folds:
@@ -184,7 +196,7 @@ def model_column(text: str, options: Options, folds: set[int]) -> Column:
         if found.suffix != CHECKPOINT_ENDING:
             return NetworkSystem(load_model(found), options)
         model, organs = load_checkpoint(found)
-        return NetworkSystem(model, options, organs)
+        return NetworkSystem(model, options, organs, read_training_options(found).per_volume)
 
     return Column(title, open_model, FOLD in path)
 
