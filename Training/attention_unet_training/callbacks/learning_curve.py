@@ -84,7 +84,7 @@ class LearningCurve(pl.Callback):
         }
         self._rows = [*self._rows, row | self._measured]
         self._losses, self._measured, self._seconds, self._began = [], {}, 0.0, time.monotonic()
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or _only_tried(trainer):
             return
         folder = Path(trainer.default_root_dir)
         write_text(folder / TABLE_FILE, table(self._rows))
@@ -106,7 +106,7 @@ class CheckpointBeforeValidation(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write it; a run that is resumed from it begins with the validation."""
-        if _fitting(trainer) and not trainer.fast_dev_run:
+        if _fitting(trainer) and not _only_tried(trainer):
             self._saving = True
             trainer.save_checkpoint(Path(trainer.default_root_dir) / "last.ckpt")
             self._saving = False
@@ -176,3 +176,7 @@ def picture(rows: Sequence[Row]) -> Figure:
 
 def _fitting(trainer: pl.Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
+def _only_tried(trainer: pl.Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))  # set by the trainer, though its class does not say so

@@ -48,5 +48,5 @@ class IntensityAugmentation:
 
     def _changed(self, image: Tensor) -> Tensor:
         for step in self._steps:
-            image = step(image)
-        return convert_to_tensor(image, track_meta=False).clamp(*self._range)
+            image = convert_to_tensor(step(image), track_meta=False)
+        return image.clamp(*self._range)

@@ -31,7 +31,7 @@ def make_optimizer(
     if name == "sgd":
         return torch.optim.SGD(parameters, learning_rate, betas[0], weight_decay=weight_decay, nesterov=True)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=learning_rate, betas=tuple(betas), weight_decay=weight_decay)
+    return kind(parameters, lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay)
 
 
 def learning_rate_factor(schedule: str, total_steps: float, warm_up_steps: int, floor: float) -> Callable[[int], float]:
