@@ -52,6 +52,7 @@ DATA = {
 }
 TRAINER = {
     "accelerator": "cpu",
+    "precision": "32-true",
     "logger": False,
     "num_sanity_val_steps": 0,
     "enable_progress_bar": False,

@@ -116,3 +116,10 @@ def test_mistakes_are_told_in_one_line_and_one_bad_ct_does_not_stop_the_others(c
         ValueError, match="other_rule has another intensity than .*model0, so the two cannot be averaged"
     ):
         load_ensemble([models[0], str(other)])
+
+
+def test_an_ensemble_is_known_by_all_its_weights(models):
+    (first, organs), (both, _), (turned, _) = (load_ensemble(part) for part in (models[:1], models, models[::-1]))
+    assert len({model.spec.weights.sha256 for model in (first, both, turned)}) == 3
+    assert organs == tuple(label.name for label in phantoms.spec().labels)
+    assert both.spec.title == "mean of 2 networks"

@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[TITLE=]MODEL",
-        help="name, folder or zip of a model, or a checkpoint; {fold} in it stands for the fold's number; repeatable",
+        help="name, folder or zip of a model, or a checkpoint; {fold} in it stands for the fold's number, "
+        "A+B for the mean of A's and B's probabilities; repeatable",
     )
     systems.add_argument(
         "--predictions",

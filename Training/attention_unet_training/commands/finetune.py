@@ -133,7 +133,7 @@ def make_trainer(options: argparse.Namespace) -> pl.Trainer:
         print(why, flush=True)
     return pl.Trainer(
         accelerator=options.device,
-        precision=precision,
+        precision=precision,  # type: ignore[arg-type]  # one of CHOICES
         devices=options.devices,
         max_epochs=options.epochs,
         check_val_every_n_epoch=min(options.validate_every, options.epochs),

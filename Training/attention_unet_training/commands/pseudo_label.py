@@ -22,7 +22,6 @@ from AttentionUNetSegmentationLib.command.cases import find_cases
 from AttentionUNetSegmentationLib.command.overview import write_overview
 from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
-from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 
@@ -96,15 +95,18 @@ def pseudo_label(
     if not 0.5 < confidence < 1:
         raise ValueError(f"--confidence must lie between 0.5 and 1, got {confidence:g}")
     options = Options(device=device, probabilities=True, split_sides=False, attention=False)
-    cases, model = find_cases([*cts], output / "cases"), load_ensemble(models)
-    _begin(output / DESCRIPTION, _description(model, models, confidence))
+    cases, (model, organs) = find_cases([*cts], output / "cases"), load_ensemble(models)
+    _begin(output / DESCRIPTION, _description(organs, models, confidence))
     failed = []
     for case in cases:
         if (output / PICTURES / f"{case.name}.png").is_file():  # a label map that is gone was found to be wrong
             print(f"{case.name}: done before")
             continue
         try:
-            print(_label(case.name, read_volume(case.source), model, options, confidence, output), flush=True)
+            ct = read_volume(case.source)
+            result = segment(ct, model, options)
+            result.organs = [organ for organ in result.organs if organ.name in organs]
+            print(_write(case.name, ct, result, confidence, output), flush=True)
         except ERRORS as error:
             failed.append(case.name)
             print(f"error: {case.source}: {one_sentence(error)}", file=sys.stderr)
@@ -131,9 +133,8 @@ def confident_labels(result: Segmentation, confidence: float) -> np.ndarray:
     return labels
 
 
-def _label(name: str, ct: Volume, model: Model, options: Options, confidence: float, folder: Path) -> str:
+def _write(name: str, ct: Volume, result: Segmentation, confidence: float, folder: Path) -> str:
     """Write a case's files; returns what to say of it."""
-    result = segment(ct, model, options)
     labels = confident_labels(result, confidence)
     shown = np.zeros_like(result.labels)
     parts = []
@@ -163,8 +164,8 @@ def _begin(path: Path, description: dict) -> None:
     write_text(path, json.dumps(description, indent=2) + "\n")
 
 
-def _description(model: Model, sources: Sequence[str], confidence: float) -> dict:
-    names = ["background", *(label.name for label in model.spec.labels), "ignore"]
+def _description(organs: Sequence[str], sources: Sequence[str], confidence: float) -> dict:
+    names = ["background", *organs, "ignore"]
     return {
         "name": "pseudo-labels",
         "description": f"labelled by {', '.join(sources)}, not by a person, where the probability is {confidence:g}",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -43,29 +43,36 @@ class Ensemble(nn.Module):
         return (total / len(self.networks)).clamp_(min=torch.finfo(torch.float32).tiny).log(), attention
 
 
-def load_ensemble(sources: Sequence[str]) -> Model:
-    """One model out of several, or the model itself if there is but one.
+def load_ensemble(sources: Sequence[str]) -> tuple[Model, tuple[str, ...]]:
+    """One model out of several, or the model itself if there is but one; and the organs that it finds.
 
     Args:
         sources: Models (name, folder or zip) or checkpoints.
 
     Raises:
-        ValueError: If one cannot be loaded, or has another spacing, intensity rule or other labels than the first.
+        ValueError: If one cannot be loaded, or has another spacing, intensity rule, labels or organs than the first.
     """
-    models = [_load(source) for source in sources]
-    first = models[0]
-    for source, model in zip(sources[1:], models[1:], strict=True):
+    loaded = [_load(source) for source in sources]
+    (first, organs), *others = loaded
+    for source, (model, found) in zip(sources[1:], others, strict=True):
         for key in ("spacing_mm", "intensity", "labels"):
             if getattr(model.spec, key) != getattr(first.spec, key):
                 raise ValueError(f"{source} has another {key} than {sources[0]}, so the two cannot be averaged")
-    if len(models) == 1:
-        return first
-    title = f"mean of {len(models)} networks"
-    network = Ensemble([model.network for model in models]).eval()
-    spec = dataclasses.replace(first.spec, title=title)
-    return Model(spec, network)  # type: ignore[arg-type]  # the engine's contract, not its class
+        if found != organs:
+            raise ValueError(f"{source} finds other organs than {sources[0]}, so the two cannot be averaged")
+    if not others:
+        return first, organs
+    # what tells ensembles apart is which weights they have
+    joined = hashlib.sha256("".join(model.spec.weights.sha256 for model, _ in loaded).encode()).hexdigest()
+    weights = dataclasses.replace(first.spec.weights, sha256=joined)
+    spec = dataclasses.replace(first.spec, title=f"mean of {len(loaded)} networks", weights=weights)
+    network = Ensemble([model.network for model, _ in loaded]).eval()
+    return Model(spec, network), organs  # type: ignore[arg-type]  # the engine's contract, not its class
 
 
-def _load(source: str) -> Model:
+def _load(source: str) -> tuple[Model, tuple[str, ...]]:
     found = find_model(source)
-    return load_checkpoint(Path(found))[0] if found.suffix == CHECKPOINT_ENDING else load_model(found)
+    if found.suffix == CHECKPOINT_ENDING:
+        return load_checkpoint(found)
+    model = load_model(found)
+    return model, tuple(label.name for label in model.spec.labels)

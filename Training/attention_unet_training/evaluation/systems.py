@@ -14,7 +14,7 @@ from torch import nn
 
 from AttentionUNetSegmentationLib import __version__
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
-from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.pipeline import Options, segment
@@ -24,7 +24,7 @@ from ..task.starting_weights import CHECKPOINT_ENDING
 from .cases import EvaluationCase, file_state
 from .network_grid import NetworkGridCase
 
-FOLD = "{fold}"
+FOLD, TOGETHER = "{fold}", "+"
 
 
 @dataclass(frozen=True)
@@ -181,22 +181,26 @@ class Column:
 def model_column(text: str, options: Options, folds: set[int]) -> Column:
     """The column of a ``--model`` argument: [TITLE=]NAME, folder, zip or checkpoint, in which {fold} may stand.
 
+    Several with "+" between them are one system: the mean of their probabilities.
+
     Raises:
         ModelError: If there is no such model, for one of the folds.
     """
-    from ..task.checkpoints import read_training_options  # both need MONAI, which exported models do not
-    from .checkpoints import load_checkpoint
+    from ..task.checkpoints import read_training_options  # needs MONAI, which exported models do not
+    from .ensemble import load_ensemble
 
     title, path = _titled(text)
+    parts = [path] if Path(path).exists() else path.split(TOGETHER)
     for fold in folds:
-        find_model(path.replace(FOLD, str(fold)))
+        for part in parts:
+            find_model(part.replace(FOLD, str(fold)))
 
     def open_model(fold: int) -> NetworkSystem:
-        found = find_model(path.replace(FOLD, str(fold)))
-        if found.suffix != CHECKPOINT_ENDING:
-            return NetworkSystem(load_model(found), options)
-        model, organs = load_checkpoint(found)
-        return NetworkSystem(model, options, organs, read_training_options(found).per_volume)
+        sources = [part.replace(FOLD, str(fold)) for part in parts]
+        model, organs = load_ensemble(sources)
+        found = find_model(sources[0])
+        per_volume = found.suffix == CHECKPOINT_ENDING and read_training_options(found).per_volume
+        return NetworkSystem(model, options, organs, per_volume)
 
     return Column(title, open_model, FOLD in path)
 

@@ -22,7 +22,7 @@ from .starting_weights import CHECKPOINT_ENDING, PREFIX, read_starting_weights
 
 # what a checkpoint of other weights takes over: without the optimiser's state no run can be resumed from it
 CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
-SCALED_ALREADY = {"clip_hu": [-1e4, 1e4], "mean_hu": 0.0, "std_hu": 1.0}  # the network takes no HU
+SCALED_ALREADY: dict[str, Any] = {"clip_hu": [-1e4, 1e4], "mean_hu": 0.0, "std_hu": 1.0}  # the network takes no HU
 UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError)
 
 

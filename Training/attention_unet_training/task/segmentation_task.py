@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -188,7 +188,7 @@ class SegmentationTask(pl.LightningModule):
         """Forget the counts of the last epoch."""
         self._counts = self._no_counts()
 
-    def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, index: int) -> dict[str, Any]:
         """Count overlap, predicted and true voxels of every organ, and the cases that label it.
 
         Returns:
@@ -217,7 +217,8 @@ class SegmentationTask(pl.LightningModule):
         if edge is None:
             return self(padded)
         tile = [min(edge, size) for size in shape]
-        return sliding_window_inference(padded, tile, 1, lambda part: self(part)[0], mode="gaussian"), {}
+        logits = sliding_window_inference(padded, tile, 1, lambda part: self(part)[0], mode="gaussian")
+        return cast(Tensor, logits), {}
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice per organ that is active and labelled, over all validation voxels, and their mean."""
