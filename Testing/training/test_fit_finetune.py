@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from attention_unet_training.cli import main
+from attention_unet_training.data.intensity_augmentation import IntensityAugmentation
 from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.task.segmentation_task import SegmentationTask
 from attention_unet_training.task.starting_weights import read_starting_weights
@@ -97,6 +98,16 @@ def test_frozen_parts_are_the_models(model, dataset, tmp_path, frozen, same):
         if name.startswith(same):
             assert torch.equal(tensor, after[name]), name
     assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_training_patches_vary_in_intensity_and_validation_cases_do_not(model, dataset, tmp_path, monkeypatch):
+    seeds = []
+    changed = IntensityAugmentation.__call__
+    monkeypatch.setattr(
+        IntensityAugmentation, "__call__", lambda self, images, seed: seeds.append(seed) or changed(self, images, seed)
+    )
+    assert finetune(model, dataset, tmp_path, "--epochs", "2", *SHORT) == 0
+    assert len(seeds) == len(set(seeds)) == 8  # two epochs of four steps
 
 
 def test_other_organs_can_be_chosen(model, dataset, tmp_path):
