@@ -59,11 +59,11 @@ def check(folder: Path) -> int:
     began = time.perf_counter()
     run = folder / "run"
     arguments = ["--config", "overfit.yaml", "--data.dataset", str(dataset), "--trainer.default_root_dir", str(run)]
-    arguments += ["--trainer.logger.init_args.save_dir", str(run), "--trainer.enable_model_summary", "false"]
+    arguments += ["--trainer.enable_model_summary", "false"]
     status = main(["fit", *arguments])
     if status:
         return status
-    dice = best_dice(sorted(run.rglob("metrics.csv"))[-1])
+    dice = best_dice(run / "curve.csv")
     minutes = (time.perf_counter() - began) / 60
     figures = ", ".join(f"{organ} {value:.3f}" for organ, value in dice.items())
     print(f"{len(cases)} cases of {cases[0][0].shape} voxels, {minutes:.1f} minutes: Dice {figures}")

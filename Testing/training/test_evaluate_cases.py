@@ -10,12 +10,14 @@ from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
 from attention_unet_training.evaluation.results import CaseResult, ResultStore
 from attention_unet_training.evaluation.systems import Column, Labelled, LabelMapSystem, NetworkSystem, model_column
+from attention_unet_training.evaluation.timing import forward_time
 from attention_unet_training.preparation.records import IGNORED, REFERENCE_FILE
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 from support import evaluation_cases, phantoms
+from support.training_checkpoints import tiny_network, write_checkpoint
 
 CPU = Options(device="cpu")
 
@@ -210,3 +212,16 @@ def test_label_maps_are_found_in_either_place(tmp_path):
     with pytest.raises(ValueError, match="has 2 label maps of the case c0"):
         system.segment(case)
     assert read_volume(tmp_path / "c0.nrrd").voxels.max() == 2
+
+
+def test_models_with_a_plus_between_them_are_one_system(tmp_path):
+    paths = [write_checkpoint(tmp_path / f"{n}.ckpt", tiny_network(seed=n)) for n in range(2)]
+    column = model_column(f"both={paths[0]}+{paths[1]}", CPU, {0})
+    system = column.open(0)
+    assert column.title == "both"
+    assert system.organs == ("pancreas", "spleen", "kidney")
+    assert system.parameters == 2 * sum(p.numel() for p in tiny_network().parameters())
+    assert system.run(evaluation_cases.ct(evaluation_cases.labels())).labels.voxels.shape == (20, 22, 40)
+    assert forward_time(system, 1).seconds > 0
+    with pytest.raises(ValueError, match="there is no model at .*nothing.ckpt"):
+        model_column(f"{paths[0]}+{tmp_path / 'nothing.ckpt'}", CPU, {0})

@@ -1,6 +1,7 @@
 """``attention-unet-train finetune``: from a model folder to a checkpoint that knows the cases better."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from attention_unet_training.cli import main
+from attention_unet_training.data.intensity_augmentation import IntensityAugmentation
 from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.task.segmentation_task import SegmentationTask
 from attention_unet_training.task.starting_weights import read_starting_weights
@@ -16,6 +18,7 @@ from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, In
 from AttentionUNetSegmentationLib.models.loading import build_network, load_model, save_model
 from support import phantoms, prepared_cases
 from support.training_checkpoints import write_description
+from support.training_runs import run_in_a_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 OPTIONS = ["--patch", "16", "16", "16", "--validation-cases", "1", "--workers", "0", "--device", "cpu", "--quiet"]
@@ -59,7 +62,7 @@ def test_fine_tuning_learns_the_cases_and_writes_checkpoints_logs_and_figures(tu
     rule = {"clip_hu": [-200, 300], "mean_hu": -25, "std_hu": 130}
     assert (data["spacing_mm"], data["intensity"]) == (2.0, rule)
     assert len(data["training_ids"]) == 3
-    log = next((tuned / "logs_csv").rglob("metrics.csv")).read_text().splitlines()
+    log = (tuned / "curve.csv").read_text().splitlines()
     column = log[0].split(",").index("dice")
     dice = [float(line.split(",")[column]) for line in log[1:] if line.split(",")[column]]
     assert max(dice) > dice[0] + 0.05
@@ -106,6 +109,16 @@ def test_frozen_parts_are_the_models(model, dataset, tmp_path, frozen, same):
     assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+def test_training_patches_vary_in_intensity_and_validation_cases_do_not(model, dataset, tmp_path, monkeypatch):
+    seeds = []
+    changed = IntensityAugmentation.__call__
+    monkeypatch.setattr(
+        IntensityAugmentation, "__call__", lambda self, images, seed: seeds.append(seed) or changed(self, images, seed)
+    )
+    assert finetune(model, dataset, tmp_path, "--epochs", "2", *SHORT) == 0
+    assert len(seeds) == len(set(seeds)) == 8  # two epochs of four steps
+
+
 def test_other_organs_can_be_chosen(model, dataset, tmp_path):
     assert finetune(model, dataset, tmp_path, "--epochs", "1", *SHORT, "--organs", "kidney", "pancreas") == 0
     weights = read_starting_weights(tmp_path / "last.ckpt")
@@ -121,6 +134,30 @@ def test_an_interrupted_run_goes_on(model, dataset, tmp_path, capsys):
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2 * steps
 
 
+def test_without_a_terminal_every_epoch_is_one_line_and_nobody_advertises(model, dataset, tmp_path):
+    options = [option for option in OPTIONS if option != "--quiet"]
+    arguments = ["finetune", str(model), str(dataset), "--output", str(tmp_path / "run"), *options, *SHORT]
+    done = run_in_a_process([*arguments, "--epochs", "3", "--validate-every", "2", "--precision", "32-true"])
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == "precision 32-true, as asked for"
+    first, second, third = (line for line in said if line.startswith("epoch"))
+    number = r"\d\.\d+"
+    assert re.fullmatch(rf"epoch 1/3: loss {number}; \d+ s left", first)
+    organs = f"pancreas {number}, spleen {number}, kidney {number}"
+    assert re.fullmatch(rf"epoch 2/3: loss {number}; Dice {organs}; \d+ s left", second)
+    assert third.endswith("; 0 s left")
+    for word in ("litlogger", "litmodels", "Tip", "lightning.ai"):
+        assert word not in done.stdout + done.stderr
+    assert (tmp_path / "run" / "curve.png").is_file()
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--validate-every", "--devices"])
+def test_numbers_below_one_are_refused(model, dataset, tmp_path, capsys, option):
+    assert finetune(model, dataset, tmp_path, option, "0") == 1
+    assert f"error: {option} must be at least 1, got 0" in capsys.readouterr().err
+
+
 def test_mistakes_are_told_in_one_line(model, dataset, tmp_path, capsys, monkeypatch):
     assert finetune(Path("nothing"), dataset, tmp_path) == 1
     assert "error: there is no model 'nothing'" in capsys.readouterr().err
@@ -134,15 +171,14 @@ def test_mistakes_are_told_in_one_line(model, dataset, tmp_path, capsys, monkeyp
     assert "error: the model test-model needs intensity IntensitySpec(" in capsys.readouterr().err
 
 
-def test_too_few_cases_are_noticed_before_the_model_is_loaded(model, tmp_path, capsys, monkeypatch):
-    few = prepared_cases.write_dataset(tmp_path / "few", 1)
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_cases_are_noticed_before_the_model_is_loaded(model, tmp_path, capsys, monkeypatch, count):
+    few = prepared_cases.write_dataset(tmp_path / "few", count)
     module = "attention_unet_training.commands.finetune"
     monkeypatch.setattr(f"{module}.make_task", lambda *_: pytest.fail("the model was loaded"))
-    assert finetune(model, few, tmp_path / "run") == 1
-    error = (
-        "error: validation_cases: 1 of 1 cases leave none for training; ask for fewer (finetune: --validation-cases)"
-    )
-    assert error in capsys.readouterr().err
+    assert finetune(model, few, tmp_path / "run", "--validation-cases", str(count)) == 1
+    error = f"validation_cases: {count} of {count} cases leave none for training; ask for fewer"
+    assert f"error: {error} (finetune: --validation-cases)" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

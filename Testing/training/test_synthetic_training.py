@@ -73,7 +73,8 @@ def data(atlas: Path, cache: Path, **changes) -> SyntheticCTData:
 
 
 def test_patches_are_scaled_and_belong_to_their_seed(atlas, tmp_path):
-    first, second = data(atlas, tmp_path), data(atlas, tmp_path, mean_hu=100.0, std_hu=50.0)
+    full = {"replicate_edges": True}
+    first, second = data(atlas, tmp_path, **full), data(atlas, tmp_path, mean_hu=100.0, std_hu=50.0, **full)
     (image, target), (other_image, other_target) = (module.train_dataloader().dataset[3] for module in (first, second))
     assert image.shape == target.shape == (1, 16, 32, 32)
     assert target.dtype == torch.int64
@@ -193,7 +194,7 @@ def test_the_loss_of_a_low_patch_does_not_count_its_padding(auxiliary):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"replicate_edges": False, "batch_size": 2}, "batch_size must be 1 without replicated edges"),
+        ({"batch_size": 2}, "batch_size must be 1 without replicated edges"),
         ({"elastic_strength": -1.0}, "elastic_strength must not be negative"),
         ({"elastic_strength": float("nan")}, "elastic_strength must not be negative"),
         ({"phase_weights": {"venous": 1.0}}, "unknown phase venous"),

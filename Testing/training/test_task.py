@@ -1,18 +1,21 @@
 """The learning task: what it starts from, what moves, what stays."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from attention_unet_training.preparation.records import IGNORED
+from attention_unet_training.task import segmentation_task
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
-from attention_unet_training.task.optimisation import learning_rate_factor
+from attention_unet_training.task.optimisation import learning_rate_factor, make_optimizer
 from attention_unet_training.task.options import NetworkOptions
 from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
-from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
+from AttentionUNetSegmentationLib.inference.prediction import Attempt, pad_to_multiple
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 from AttentionUNetSegmentationLib.models.loading import build_network, save_model
 from support import phantoms
@@ -115,6 +118,18 @@ def test_cases_that_label_some_organs_train_and_are_counted_for_those():
     predicted = module.validation_step((image, target, labelled), 0)["prediction"]
     assert module._counts[2, 0] == (target == 1).sum()
     assert module._counts[1, 2] == (predicted[1] == 3).sum()
+
+
+def test_ignored_voxels_do_not_count_in_validation():
+    module, (image, target) = task(), batch()
+    module.log = lambda *_, **__: None
+    ignored = target.clone()
+    ignored[:, :, 4:] = IGNORED
+    module._counts = torch.zeros(4, 3)
+    predicted = module.validation_step((image, ignored), 0)["prediction"]
+    for n in range(3):
+        expected = [(x[:, :, :4] == n + 1).sum().item() for x in (predicted, target)]
+        assert module._counts[1:3, n].tolist() == expected
 
 
 def test_organs_that_no_validation_case_labels_do_not_count():
@@ -253,6 +268,32 @@ def test_validation_of_any_size_pads_like_the_engine():
     assert torch.equal(found, module(padded)[0].argmax(dim=1, keepdim=True)[..., :5, :6, :7])
 
 
+def test_where_memory_is_short_validation_runs_in_tiles_and_counts_alike(monkeypatch):
+    module, (image, target) = task().eval(), batch()
+    module.log = lambda *_, **__: None
+    image, target = (x.repeat_interleave(4, dim=4) for x in (image, target))  # 8 x 8 x 32
+    whole = module.validation_step((image, target), 0)
+    seen = []
+    forward = module.forward
+    monkeypatch.setattr(module, "forward", lambda x: seen.append(tuple(x.shape[2:])) or forward(x))
+    monkeypatch.setattr(segmentation_task, "plan", lambda shape, device, widths: ([Attempt("cpu", 16)], []))
+    tiled = module.validation_step((image, target), 0)
+    assert set(seen) == {(16, 16, 16)}
+    assert tiled["prediction"].shape == target.shape
+    assert tiled["attention"] == {}
+    assert (tiled["prediction"] == whole["prediction"]).float().mean() > 0.9
+
+
+def test_a_short_run_warms_up_for_a_tenth_of_its_steps():
+    module = task(optimisation={"learning_rate": 1.0, "warm_up_steps": 40})
+    for steps, expected in ((100, 1 / 10), (4000, 1 / 40), (float("inf"), 1 / 40), (5, 1)):
+        module._trainer = SimpleNamespace(estimated_stepping_batches=steps)
+        module._fabric = None
+        module._optimisation = dataclasses.replace(module._optimisation, schedule="constant")
+        schedule = module.configure_optimizers()["lr_scheduler"]["scheduler"]
+        assert schedule.get_last_lr() == [pytest.approx(expected)]
+
+
 def test_thin_patches_are_padded_further_where_thin_scales_spoil_gradients():
     network, x = build(NetworkOptions(widths=(2, 2, 2, 2, 2)), 2), torch.randn(1, 1, 12, 20, 100)
     assert pad_for_training(x, network).shape[2:] == (16, 32, 112)
@@ -313,7 +354,7 @@ def test_monai_networks_take_part(name):
             "freezing.part gates needs an AttentionUNet, got UNet",
         ),
         ({"freezing": {"part": "half"}}, "freezing.part must be one of none, gates, trunk, got 'half'"),
-        ({"optimisation": {"optimizer": "sgd"}}, "optimisation.optimizer must be one of adam, adamw, got 'sgd'"),
+        ({"optimisation": {"optimizer": "lion"}}, "optimisation.optimizer must be one of adam, adamw, sgd, got 'lion'"),
         ({"optimisation": {"schedule": "never"}}, "optimisation.schedule must be one of"),
         ({"batch_norm": {"mode": "off"}}, "batch_norm.mode must be one of train, frozen, got 'off'"),
         (
@@ -339,6 +380,26 @@ def test_learning_rates():
     assert learning_rate_factor("constant", float("inf"), 0, 0)(10**6) == 1
     with pytest.raises(ValueError, match="needs trainer.max_epochs"):
         learning_rate_factor("cosine", float("inf"), 0, 0)
+
+
+def test_sgd_has_nesterov_momentum_as_the_public_code():
+    optimizer = make_optimizer("sgd", [torch.nn.Parameter(torch.zeros(1))], 1e-4, (0.9, 0.999), 1e-6)
+    (group,) = optimizer.param_groups
+    assert {key: group[key] for key in ("lr", "momentum", "nesterov", "weight_decay")} == {
+        "lr": 1e-4,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-6,
+    }
+
+
+def test_kaiming_weights_have_the_public_codes_spread_and_leave_the_gates_as_they_fall():
+    network = build(NetworkOptions(initialisation="kaiming"), 4)
+    weight = network.get_parameter("encoder.3.conv2.weight")  # 128 channels in
+    assert float(weight.std()) == pytest.approx((2 / (128 * 27)) ** 0.5, rel=0.02)
+    assert float(network.get_parameter("encoder.3.norm2.weight").std()) == pytest.approx(0.02, rel=0.3)
+    assert abs(float(network.get_parameter("gates.s2.subgates.0.psi.bias"))) <= 1 / 32**0.5
+    assert float(build(NetworkOptions(), 4).get_parameter("gates.s2.subgates.0.psi.bias")) == 3
 
 
 def test_the_papers_networks_have_the_papers_sizes():

@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from attention_unet_training.data.augmentation import Augmentation, draw_matrix, draw_patch, draw_start, read_window
+from attention_unet_training.data.augmentation import (
+    Augmentation,
+    draw_matrix,
+    draw_patch,
+    draw_patch_of_volume,
+    draw_start,
+    read_window,
+)
 from attention_unet_training.data.case_patches import OrganMap, TrainingPatches, ValidationCases
 from attention_unet_training.data.cases_data import CasesData, choose_validation
 from attention_unet_training.data.sampling import EpochSampler
 from attention_unet_training.preparation.prepared import PreparedDataset
+from attention_unet_training.preparation.records import IGNORED
+from attention_unet_training.preparation.volume_scaling import scaled_volume
 from AttentionUNetSegmentationLib.inference.prediction import pad_to_multiple
 from support import prepared_cases
 
@@ -85,10 +94,68 @@ def test_a_magnified_cube_has_the_expected_size():
 def test_rotations_turn_about_the_given_axis_within_the_given_angle():
     only_axial = Augmentation(rotation_deg=(15, 0, 0), scale=(1, 1))
     for seed in range(20):
-        matrix = draw_matrix(only_axial, np.random.default_rng(seed))
+        matrix = draw_matrix(only_axial, (8, 8, 8), np.random.default_rng(seed))
         assert matrix[0, :3].tolist() == [1, 0, 0]
         assert abs(np.degrees(np.arctan2(matrix[2, 1], matrix[1, 1]))) <= 15
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-12)
+
+
+def test_magnification_and_shift_stay_on_their_axes():
+    in_plane = Augmentation((0, 0, 0), (0.7, 1.3), scaled_axes=(1, 2), translation=(0, 0.1, 0.1))
+    matrices = [draw_matrix(in_plane, (90, 100, 200), np.random.default_rng(seed)) for seed in range(50)]
+    factors, shifts = np.array([np.diag(m)[:3] for m in matrices]), np.array([m[:3, 3] for m in matrices])
+    assert (factors[:, 0] == 1).all()
+    assert np.ptp(factors[:, 1]) > 0.5
+    assert (np.abs(shifts).max(axis=0) <= [0, 10, 20]).all()
+    assert (np.abs(shifts).max(axis=0) > [-1, 8, 16]).all()
+
+
+def test_a_shifted_patch_holds_what_lies_beside_it():
+    image = np.arange(40, dtype=np.float32).reshape(1, 1, 40) * np.ones((8, 8, 1), np.float32)
+    shifted = Augmentation((0, 0, 0), (1, 1), translation=(0, 0, 0.5), flip_probability=0, organ_probability=0)
+    labels = np.zeros(image.shape, np.uint8)
+    for seed in range(5):
+        patch, _ = draw_patch(image, labels, (8, 8, 8), shifted, np.random.default_rng(seed))
+        inside = patch[0, 0, 0][(patch[0, 0, 0] > 0.5) & (patch[0, 0, 0] < 38.5)]
+        assert np.allclose(np.diff(inside.numpy()), 1, atol=1e-4)
+
+
+def test_a_patch_beyond_the_case_repeats_the_image_and_is_ignored_there():
+    image, labels = np.full((4, 8, 8), 3, np.float32), np.ones((4, 8, 8), np.uint8)
+    patch, target = draw_patch(image, labels, (8, 8, 8), STILL, np.random.default_rng(0))
+    assert (patch == 3).all()
+    assert sorted((target[0] == 1).all(dim=(1, 2)).tolist()) == [False] * 4 + [True] * 4
+    assert set(target.unique().tolist()) == {1, IGNORED}
+    turned = Augmentation((15, 0, 0), (1.3, 1.3), organ_probability=0)
+    _, target = draw_patch(image, labels, (4, 8, 8), turned, np.random.default_rng(0))
+    assert set(target.unique().tolist()) <= {1, IGNORED}
+
+
+def test_ignored_voxels_are_no_organ_to_centre_on_and_keep_their_value():
+    labels = np.full((40, 40, 40), IGNORED, np.uint8)
+    labels[3, 4, 5] = 2
+    for seed in range(10):
+        assert draw_start(labels, (8, 8, 8), 1.0, np.random.default_rng(seed)) == (0, 0, 1)
+    assert OrganMap(["spleen", "liver"], ["spleen"]).classes(np.array([0, 1, 2, IGNORED])).tolist() == [
+        0,
+        1,
+        0,
+        IGNORED,
+    ]
+
+
+def test_the_public_codes_patches_are_cut_from_a_volume_of_mean_0_and_deviation_1(cases):
+    image, labels = cases[0].image(), cases[0].labels()
+    whole, target = draw_patch_of_volume(image, labels, image.shape, STILL, np.random.default_rng(0))
+    assert float(whole.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(whole.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(target[0].numpy(), labels)
+    part, _ = draw_patch_of_volume(image, labels, (8, 8, 8), STILL, np.random.default_rng(0))
+    assert part.shape == (1, 8, 8, 8)
+    larger, beyond = draw_patch_of_volume(image, labels, (64, 64, 64), STILL, np.random.default_rng(0))
+    assert larger.shape == (1, 64, 64, 64)
+    assert (beyond == IGNORED).sum() == 64**3 - labels.size
+    assert not scaled_volume(np.full((2, 2, 2), 7)).any()
 
 
 def test_axial_flips_reverse_rows_and_columns_never_slices(cases):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
+from attention_unet_training.preparation.records import IGNORED
 from attention_unet_training.task.losses import SegmentationLoss, merge_unlabelled
 
 
@@ -88,3 +89,27 @@ def test_the_loss_of_a_sample_does_not_depend_on_its_batch(example):
 def test_unknown_losses_are_refused():
     with pytest.raises(ValueError, match="loss must be one of dice, dice_ce, got 'focal'"):
         SegmentationLoss("focal", [1, 1], 1.0)
+
+
+@pytest.mark.parametrize("kind", ["dice", "dice_ce"])
+def test_ignored_voxels_weigh_nothing(kind, example):
+    """The loss of a volume whose second half nobody judged is that of its first half."""
+    logits, target = example
+    loss = SegmentationLoss(kind, [0.5, 2, 1, 1], smooth=1.0)
+    half = target.clone()
+    half[:, :, 3:] = IGNORED
+    torch.testing.assert_close(loss(logits, half), loss(logits[:, :, :3], target[:, :, :3]))
+    (gradient,) = torch.autograd.grad(loss(logits, half), logits)
+    assert not gradient[:, :, 3:].any()
+    assert gradient[:, :, :3].any()
+    some = torch.tensor([[True, True, False, True]] * 2)
+    torch.testing.assert_close(loss(logits, half, some), loss(logits[:, :, :3], target[:, :, :3], some))
+
+
+@pytest.mark.parametrize("kind", ["dice", "dice_ce"])
+def test_a_patch_that_nobody_judged_has_no_loss(kind, example):
+    logits, target = example
+    loss = SegmentationLoss(kind, [1, 1, 1, 1], smooth=1.0)(logits, torch.full_like(target, IGNORED))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == pytest.approx(0)
+    assert not gradient.any()

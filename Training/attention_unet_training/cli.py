@@ -11,6 +11,7 @@ COMMANDS = {  # name -> what it does; commands.<name>.main(arguments) runs it, i
     "fit": "train a network: --config FILE (see configs/), --help for all options",
     "validate": "Dice of given weights on the validation part of a configuration, without training",
     "finetune": "adapt a model to your own prepared cases: MODEL DATASET --output DIR",
+    "pseudo-label": "label CTs by a model where it is confident, for self-training",
     "synthesise": "make synthetic CTs, or a contact sheet of them",
     "evaluate": "measure a model against reference labels",
     "reproduce": "a table or the figures of the paper by one command: prepare, train, evaluate; --dry-run tells first",
@@ -28,13 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] not in COMMANDS:
         wanted = "" if not arguments or arguments[0] in ("-h", "--help") else f"unknown command {arguments[0]!r}\n\n"
-        listing = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
+        listing = "\n".join(f"  {name:<13}{text}" for name, text in COMMANDS.items())
         print(
             f"{wanted}usage: attention-unet-train COMMAND ...\n\n{listing}", file=sys.stderr if wanted else sys.stdout
         )
         return 2 if wanted or not arguments else 0
     try:
-        return importlib.import_module(f"attention_unet_training.commands.{arguments[0]}").main(arguments[1:])
+        module = f"attention_unet_training.commands.{arguments[0].replace('-', '_')}"
+        return importlib.import_module(module).main(arguments[1:])
     except ModuleNotFoundError as error:
         print(
             f"error: {error.name} is not installed: pip install '.[training]' in the project's folder", file=sys.stderr

@@ -11,14 +11,19 @@ from typing import cast
 
 import lightning.pytorch as pl
 import torch
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from AttentionUNetSegmentationLib.errors import one_sentence, printable
 
+from .callbacks import CheckpointBeforeValidation, LearningCurve
 from .data.cases_data import CasesData
 from .data.synthetic_data import SyntheticCTData
+from .task.precision import choose_precision
 from .task.segmentation_task import SegmentationTask
+from .trainer_messages import silence_advertisements
 
 CONFIGS = Path(__file__).parent / "configs"
 DATA = (CasesData, SyntheticCTData)  # imported, so that class_path may be the bare name
@@ -45,11 +50,22 @@ class FitCLI(LightningCLI):
         """Settle what other options imply.
 
         Batch statistics are shared between GPUs (the parser's default), which torch cannot do between CPU processes;
-        checkpoints go where everything goes.
+        the precision follows from the processor unless it is given;
+        checkpoints and logs go where everything goes, those of a resumed run to those that are there; a progress bar is
+        for a terminal.
         """
         trainer = self.config.trainer
+        if not sys.stdout.isatty():
+            trainer.enable_progress_bar = False
+        if trainer.logger is None:
+            init_args = {"save_dir": trainer.default_root_dir, "name": "logs", "version": ""}
+            trainer.logger = Namespace(
+                class_path="lightning.pytorch.loggers.TensorBoardLogger", init_args=Namespace(**init_args)
+            )
         if trainer.accelerator == "cpu":
             trainer.sync_batchnorm = False
+        trainer.precision, why = choose_precision(trainer.precision, str(trainer.accelerator))
+        rank_zero_info(why)
         for callback in trainer.callbacks if isinstance(trainer.callbacks, list) else []:
             if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
                 callback.init_args.dirpath = trainer.default_root_dir
@@ -68,6 +84,7 @@ def make_cli(arguments: list[str], name: str, description: str | None, kind: typ
         argparse.ArgumentError: If an option is unknown or a value does not fit.
         ValueError: If values do not fit together.
     """
+    silence_advertisements()
     return kind(
         SegmentationTask,
         pl.LightningDataModule,
@@ -75,7 +92,10 @@ def make_cli(arguments: list[str], name: str, description: str | None, kind: typ
         run=False,
         args=with_packaged_configs(arguments),
         auto_configure_optimizers=False,
-        trainer_defaults={"sync_batchnorm": torch.cuda.is_available()},
+        trainer_defaults={
+            "sync_batchnorm": torch.cuda.is_available(),
+            "callbacks": [LearningCurve(), CheckpointBeforeValidation()],
+        },
         save_config_kwargs={"overwrite": True},
         parser_kwargs={
             "exit_on_error": False,

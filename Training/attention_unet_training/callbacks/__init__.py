@@ -1,6 +1,7 @@
-"""What happens beside training: figures of a fixed validation case, checkpoints of chosen epochs."""
+"""What happens beside training: the learning curve, checkpoints, figures of a fixed validation case."""
 
 from .attention_figures import AttentionFigures
 from .kept_epochs import KeptEpochs
+from .learning_curve import CheckpointBeforeValidation, LearningCurve
 
-__all__ = ["AttentionFigures", "KeptEpochs"]
+__all__ = ["AttentionFigures", "CheckpointBeforeValidation", "KeptEpochs", "LearningCurve"]

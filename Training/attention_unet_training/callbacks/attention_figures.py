@@ -13,6 +13,7 @@ from torch import Tensor
 
 from AttentionUNetSegmentationLib.inference.network import resample_linearly
 
+from ..preparation.records import IGNORED
 from ..task.networks import pad_as_engine
 from .figure import draw_figure
 
@@ -54,7 +55,8 @@ class AttentionFigures(pl.Callback):
             name: resample_linearly(alpha[:1].float(), padded)[0, 0][inside].cpu().numpy()
             for name, alpha in outputs["attention"].items()
         }
-        ct, reference, found = (x[0, 0].float().cpu().numpy() for x in (image, target, outputs["prediction"]))
+        shown = target.masked_fill(target == IGNORED, 0)
+        ct, reference, found = (x[0, 0].float().cpu().numpy() for x in (image, shown, outputs["prediction"]))
         title = f"epoch {trainer.current_epoch}"
         figure = draw_figure(ct, reference, found, attention, pl_module.hparams["organs"], title)
         self._write(trainer, figure)

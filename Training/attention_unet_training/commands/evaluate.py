@@ -17,6 +17,7 @@ from ..evaluation.cases import PARTS, EvaluationCase, cases_of_dataset, cases_of
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.files import cases_csv, evaluation_json, measurements, merge_measurements, read_measurements
 from ..evaluation.markdown import render
+from ..evaluation.network_grid import CT_GRID, GRIDS, TITLES, on_network_grid
 from ..evaluation.published import TABLES
 from ..evaluation.results import ResultStore
 from ..evaluation.runner import run
@@ -51,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="[TITLE=]MODEL",
-        help="name, folder or zip of a model, or a checkpoint; {fold} in it stands for the fold's number; repeatable",
+        help="name, folder or zip of a model, or a checkpoint; {fold} in it stands for the fold's number, "
+        "A+B for the mean of A's and B's probabilities; repeatable",
     )
     systems.add_argument(
         "--predictions",
@@ -95,6 +97,13 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     dataset.add_argument("--dataset", type=Path, help="folder of attention-unet-train prepare")
     dataset.add_argument("--split", help="name of a split (default: all cases)")
     dataset.add_argument("--fold", type=int, metavar="N", help="one fold of the split, from 0 (default: all)")
+    dataset.add_argument(
+        "--grid",
+        choices=GRIDS,
+        default=CT_GRID,
+        help="where to measure: on the CT's grid, the network's (the paper's 2 mm), or its centre of 160 x 160 x 96 "
+        "voxels as the paper's public code (default: %(default)s)",
+    )
     dataset.add_argument("--part", choices=PARTS, default="test", help="part of the split (default: %(default)s)")
     files = parser.add_argument_group("or files")
     files.add_argument("--ct", type=Path, action="append", default=[], help="CT file or DICOM folder; repeatable")
@@ -141,7 +150,11 @@ def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:
         if parsed.labels or parsed.organ or parsed.patient:
             raise ValueError("--labels, --organ and --patient belong to --ct, not to --dataset")
         cases, name = cases_of_dataset(parsed.dataset, parsed.split, parsed.fold, parsed.part)
-        return cases, parsed.data_name or name
+        if parsed.grid == CT_GRID:
+            return cases, parsed.data_name or name
+        return on_network_grid(cases, parsed.dataset, parsed.grid), f"{parsed.data_name or name}, {TITLES[parsed.grid]}"
+    if parsed.grid != CT_GRID:
+        raise ValueError(f"--grid {parsed.grid} needs --dataset")
     if parsed.split or parsed.fold is not None:
         raise ValueError("--split and --fold belong to --dataset, not to --ct")
     if not parsed.data_name:

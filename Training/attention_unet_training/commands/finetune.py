@@ -12,24 +12,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import ModelSpec
 from AttentionUNetSegmentationLib.models.store import find_model, read_spec, unpacked_model
 
-from ..callbacks import AttentionFigures
+from ..callbacks import AttentionFigures, CheckpointBeforeValidation, LearningCurve
 from ..data.augmentation import Augmentation
 from ..data.cases_data import CasesData
 from ..preparation.prepared import PreparedDataset
 from ..task.freezing import PARTS
 from ..task.options import BatchNormOptions, FreezingOptions, NetworkOptions, OptimisationOptions
+from ..task.precision import CHOICES, choose_precision
 from ..task.segmentation_task import SegmentationTask
+from ..trainer_messages import silence_advertisements
 
-AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=())
+AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=(), intensity_probability=0.15)
 
 
 def main(arguments: list[str]) -> int:
@@ -61,11 +62,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=1, help="patches per step (default: 1)")
     parser.add_argument("--patch", type=int, nargs=3, default=(96, 160, 160), metavar=("D", "H", "W"), help="voxels")
     parser.add_argument("--batch-norm", choices=("train", "frozen"), default="frozen", help="(default: frozen)")
+    parser.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs (default: 1)")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu", "mps"), default="auto", help="(default: auto)")
+    parser.add_argument("--devices", type=int, default=1, help="how many GPUs or CPU processes (default: 1)")
+    parser.add_argument("--precision", choices=CHOICES, help="(default: by what the processor can do)")
     parser.add_argument("--workers", type=int, default=1, help="background processes (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from last.ckpt of an earlier run")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line for each epoch")
     return parser
 
 
@@ -120,18 +124,29 @@ def make_task(options: argparse.Namespace, spec: ModelSpec, organs: list[str]) -
 
 def make_trainer(options: argparse.Namespace) -> pl.Trainer:
     """Trainer with checkpoints, early stop, logs and figures in the output folder."""
+    for name in ("epochs", "validate_every", "devices"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
+    silence_advertisements()
+    precision, why = choose_precision(options.precision, options.device)
+    if not options.quiet:
+        print(why, flush=True)
     return pl.Trainer(
         accelerator=options.device,
-        precision="bf16-mixed" if _has_fast_bfloat16(options.device) else "32-true",
-        devices=1,
+        precision=precision,  # type: ignore[arg-type]  # one of CHOICES
+        devices=options.devices,
         max_epochs=options.epochs,
+        check_val_every_n_epoch=min(options.validate_every, options.epochs),
         default_root_dir=options.output,
         gradient_clip_val=5.0,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
-        enable_progress_bar=not options.quiet,
-        logger=[TensorBoardLogger(options.output, "logs"), CSVLogger(options.output, "logs_csv")],
+        enable_progress_bar=sys.stdout.isatty() and not options.quiet,
+        enable_model_summary=False,
+        logger=TensorBoardLogger(options.output, "logs", version=""),
         callbacks=[
+            LearningCurve(options.quiet),
+            CheckpointBeforeValidation(),
             ModelCheckpoint(options.output, filename="best", monitor="dice", mode="max", enable_version_counter=False),
             # to resume from; save_last would only copy the best
             ModelCheckpoint(
@@ -170,7 +185,3 @@ def check_preparation(spec: ModelSpec, dataset: PreparedDataset) -> None:
     for key, wanted, found in pairs:
         if wanted != found:
             raise ValueError(f"the model {spec.name} needs {key} {wanted}, {dataset.folder} was prepared with {found}")
-
-
-def _has_fast_bfloat16(device: str) -> bool:
-    return device in ("auto", "gpu") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()

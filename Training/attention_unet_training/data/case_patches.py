@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..preparation.prepared import PreparedCase
-from .augmentation import Augmentation, Triple, draw_patch, read_window
+from ..preparation.records import IGNORED
+from ..preparation.volume_scaling import scaled_volume
+from .augmentation import (
+    Augmentation,
+    Triple,
+    draw_patch,
+    draw_patch_of_volume,
+    read_labels,
+    read_window,
+)
 
 Sample = tuple[Tensor, Tensor, Tensor]
 
@@ -34,11 +43,12 @@ class OrganMap:
             )
         self.organs = tuple(organs)
         self._table = np.zeros(256, np.uint8)
+        self._table[IGNORED] = IGNORED
         for number, organ in enumerate(dataset_organs, start=1):
             self._table[number] = self.organs.index(organ) + 1 if organ in self.organs else 0
 
     def classes(self, labels: np.ndarray) -> np.ndarray:
-        """The network's class numbers of an array of the dataset's."""
+        """The network's class numbers of an array of the dataset's; ``IGNORED`` stays."""
         return self._table[labels]
 
     def labelled(self, case: PreparedCase) -> Tensor:
@@ -58,6 +68,7 @@ class TrainingPatches(Dataset):
         augmentation: How patches vary.
         seed: Another seed gives other patches.
         per_epoch: Patches per epoch.
+        per_volume: See ``CasesData``.
     """
 
     def __init__(
@@ -68,10 +79,12 @@ class TrainingPatches(Dataset):
         augmentation: Augmentation,
         seed: int,
         per_epoch: int,
+        per_volume: bool = False,
     ) -> None:
         self._cases, self._organs = tuple(cases), organs
         self._shape: Triple = (shape_kji[0], shape_kji[1], shape_kji[2])
         self._augmentation, self._seed, self._per_epoch = augmentation, seed, per_epoch
+        self._draw = draw_patch_of_volume if per_volume else draw_patch
 
     def __len__(self) -> int:
         return self._per_epoch
@@ -86,7 +99,7 @@ class TrainingPatches(Dataset):
         """Image (1, D, H, W) float32, class numbers (1, D, H, W) int64, labelled organs (organs,) bool."""
         case, rng = self.case_of(index), np.random.default_rng([self._seed, 1, index])
         labels = self._organs.classes(case.labels())
-        image, target = draw_patch(case.image(), labels, self._shape, self._augmentation, rng)
+        image, target = self._draw(case.image(), labels, self._shape, self._augmentation, rng)
         return image, target, self._organs.labelled(case)
 
 
@@ -97,10 +110,13 @@ class ValidationCases(Dataset):
         cases: The validation cases.
         organs: The network's organs.
         shape_kji: Shape of the part; None for whole cases.
+        per_volume: See ``CasesData``.
     """
 
-    def __init__(self, cases: Sequence[PreparedCase], organs: OrganMap, shape_kji: Triple | None) -> None:
-        self._cases, self._organs, self._shape = tuple(cases), organs, shape_kji
+    def __init__(
+        self, cases: Sequence[PreparedCase], organs: OrganMap, shape_kji: Triple | None, per_volume: bool = False
+    ) -> None:
+        self._cases, self._organs, self._shape, self._per_volume = tuple(cases), organs, shape_kji, per_volume
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -108,11 +124,11 @@ class ValidationCases(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """As ``TrainingPatches``, of the case's or the part's shape."""
         case = self._cases[index]
-        image: np.ndarray = case.image()
+        image: np.ndarray = scaled_volume(case.image()) if self._per_volume else case.image()
         labels = self._organs.classes(case.labels())
         if self._shape is not None:
             start = _start(labels, self._shape)
-            image, labels = read_window(image, start, self._shape), read_window(labels, start, self._shape)
+            image, labels = read_window(image, start, self._shape), read_labels(labels, start, self._shape)
         target = torch.from_numpy(labels.astype(np.int64))[None]
         return torch.from_numpy(image.astype(np.float32))[None], target, self._organs.labelled(case)
 
@@ -120,9 +136,10 @@ class ValidationCases(Dataset):
 def _start(labels: np.ndarray, shape: Triple) -> list[int]:
     """Where a part around the organs' middle begins; one that is larger than the case has the case in its middle."""
     start = []
+    organs = (labels > 0) & (labels != IGNORED)
     for axis, length in enumerate(shape):
         others = tuple(other for other in range(3) if other != axis)
-        occupied = np.flatnonzero(labels.any(axis=others))
+        occupied = np.flatnonzero(organs.any(axis=others))
         size = labels.shape[axis]
         middle = (occupied[0] + occupied[-1] + 1) // 2 if len(occupied) else size // 2
         start.append(int(np.clip(middle - length // 2, min(0, size - length), max(0, size - length))))

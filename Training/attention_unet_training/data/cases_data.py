@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..preparation.prepared import PreparedCase, PreparedDataset
 from ..preparation.splits import OFFICIAL, Fold
 from .augmentation import Augmentation
 from .case_patches import OrganMap, TrainingPatches, ValidationCases
+from .intensity_augmentation import IntensityAugmentation
 from .sampling import EpochSampler, shared_sampler
 
 
@@ -35,6 +38,8 @@ class CasesData(pl.LightningDataModule):
         batch_size: Patches per step and process.
         samples_per_epoch: Patches per epoch, over all processes; none: one per training case.
         augmentation: How patches vary.
+        per_volume: The public code's order: the whole volume is augmented, scaled to mean 0 and standard deviation 1,
+            and then cut. Only ``evaluate --grid public-code`` measures such a network, and none can be exported.
         validation_cases: Cases used for validation.
         validate_on: "held_out": validation cases are left out of training; "train": they are training cases (for an
             overfit check, or to train on all of them; its Dice then says nothing about new cases).
@@ -53,6 +58,7 @@ class CasesData(pl.LightningDataModule):
         batch_size: int = 2,
         samples_per_epoch: int | None = None,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        per_volume: bool = False,
         validation_cases: int = 4,
         validate_on: Literal["held_out", "train"] = "held_out",
         validation_shape_kji: tuple[int, int, int] | None = None,
@@ -65,6 +71,7 @@ class CasesData(pl.LightningDataModule):
         self._augmentation = augmentation
         self.training_cases: tuple[PreparedCase, ...] = ()
         self.validation_cases: tuple[PreparedCase, ...] = ()
+        self._intensities: IntensityAugmentation | None = None
         self._organs: OrganMap  # of the dataset that ``setup`` opens
 
     def setup(self, stage: str) -> None:
@@ -88,6 +95,8 @@ class CasesData(pl.LightningDataModule):
                 cases, options["validation_cases"], options["validate_on"], options["seed"]
             )
         rule = dataset.intensity
+        if self._augmentation.intensity_probability:
+            self._intensities = IntensityAugmentation(self._augmentation.intensity_probability, rule)
         options.update(
             dataset_name=dataset.name,
             spacing_mm=float(dataset.spacing_mm[0]),
@@ -96,6 +105,15 @@ class CasesData(pl.LightningDataModule):
             validation_ids=[case.id for case in self.validation_cases],
             test_ids=list(fold.test if fold else ()),
         )
+
+    def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
+        """Vary intensities of training patches, on the device that trains."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training or self._intensities is None:
+            return batch
+        image, *rest = batch
+        place = (self.hparams["seed"], trainer.current_epoch, trainer.fit_loop.batch_idx + 1, trainer.global_rank)
+        return (self._intensities(image, int(np.random.SeedSequence(place).generate_state(1)[0])), *rest)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of (image, class numbers, labelled organs), as ``TrainingPatches`` gives them.
@@ -113,13 +131,22 @@ class CasesData(pl.LightningDataModule):
                 f"{sampler.num_replicas} processes: set data.samples_per_epoch"
             )
         patches = TrainingPatches(
-            self.training_cases, self._organs, options["shape_kji"], self._augmentation, options["seed"], per_epoch
+            self.training_cases,
+            self._organs,
+            options["shape_kji"],
+            self._augmentation,
+            options["seed"],
+            per_epoch,
+            options["per_volume"],
         )
         return self._loader(patches, batch_size, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         """Validation cases, one by one, shared between processes."""
-        cases = ValidationCases(self.validation_cases, self._organs, self.hparams["validation_shape_kji"])
+        options = self.hparams
+        cases = ValidationCases(
+            self.validation_cases, self._organs, options["validation_shape_kji"], options["per_volume"]
+        )
         return self._loader(cases, 1, shared_sampler(self, len(cases), every_epoch_anew=False))
 
     def _loader(

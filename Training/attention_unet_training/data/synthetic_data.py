@@ -40,7 +40,7 @@ class SyntheticPatches(Dataset):
         spacing_mm: float,
         first_seed: int,
         count: int,
-        replicate_edges: bool = True,
+        replicate_edges: bool = False,
     ) -> None:
         self._replicate_edges = replicate_edges
         self._anatomies, self._config, self._intensity = anatomies, config, intensity

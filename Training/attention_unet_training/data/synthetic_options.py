@@ -57,7 +57,7 @@ class PatchOptions:
     steps_per_epoch: int = 250
     validation_patches: int = 16
     first_seed: int = 0
-    replicate_edges: bool = True
+    replicate_edges: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size > 1 and not self.replicate_edges:

@@ -14,7 +14,7 @@ from torch import nn
 
 from AttentionUNetSegmentationLib import __version__
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
-from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.pipeline import Options, segment
@@ -22,8 +22,9 @@ from AttentionUNetSegmentationLib.volume import Volume
 
 from ..task.starting_weights import CHECKPOINT_ENDING
 from .cases import EvaluationCase, file_state
+from .network_grid import NetworkGridCase
 
-FOLD = "{fold}"
+FOLD, TOGETHER = "{fold}", "+"
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,27 @@ class NetworkSystem:
         model: The model.
         options: How to run it; attention maps are never asked for.
         organs: The organs that it was trained to find; none given: all of the model's.
+        per_volume: Whether it was trained on volumes that were scaled one by one, as the public code does.
     """
 
-    def __init__(self, model: Model, options: Options, organs: Sequence[str] = ()) -> None:
+    def __init__(self, model: Model, options: Options, organs: Sequence[str] = (), per_volume: bool = False) -> None:
+        self._per_volume = per_volume
         self.model, self.options = model, dataclasses.replace(options, attention=False)
         self.organs = tuple(organs) or tuple(label.name for label in model.spec.labels)
         spec = model.spec
         self.identity = f"{spec.title}, version {spec.version}, weights {spec.weights.sha256[:12]}"
 
     def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
-        """See ``System``."""
-        return self.run(case.read_ct(), progress)
+        """See ``System``.
+
+        Raises:
+            ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid.
+        """
+        if not self._per_volume:
+            return self.run(case.read_ct(), progress)
+        if not isinstance(case, NetworkGridCase) or case.read_scaled is None:
+            raise ValueError("the network was trained with data.per_volume: measure it with --grid public-code")
+        return self.run(case.read_scaled(), progress)
 
     def run(self, ct: Volume, progress: ProgressCallback | None = None) -> Labelled:
         """Segment a CT; both sides of a paired organ belong to the organ."""
@@ -170,21 +181,26 @@ class Column:
 def model_column(text: str, options: Options, folds: set[int]) -> Column:
     """The column of a ``--model`` argument: [TITLE=]NAME, folder, zip or checkpoint, in which {fold} may stand.
 
+    Several with "+" between them are one system: the mean of their probabilities.
+
     Raises:
         ModelError: If there is no such model, for one of the folds.
     """
-    from .checkpoints import load_checkpoint  # needs Lightning, which exported models do not
+    from ..task.checkpoints import read_training_options  # needs MONAI, which exported models do not
+    from .ensemble import load_ensemble
 
     title, path = _titled(text)
+    parts = [path] if Path(path).exists() else path.split(TOGETHER)
     for fold in folds:
-        find_model(path.replace(FOLD, str(fold)))
+        for part in parts:
+            find_model(part.replace(FOLD, str(fold)))
 
     def open_model(fold: int) -> NetworkSystem:
-        found = find_model(path.replace(FOLD, str(fold)))
-        if found.suffix != CHECKPOINT_ENDING:
-            return NetworkSystem(load_model(found), options)
-        model, organs = load_checkpoint(found)
-        return NetworkSystem(model, options, organs)
+        sources = [part.replace(FOLD, str(fold)) for part in parts]
+        model, organs = load_ensemble(sources)
+        found = find_model(sources[0])
+        per_volume = found.suffix == CHECKPOINT_ENDING and read_training_options(found).per_volume
+        return NetworkSystem(model, options, organs, per_volume)
 
     return Column(title, open_model, FOLD in path)
 

@@ -24,6 +24,7 @@ from .starting_weights import CHECKPOINT_ENDING, PREFIX, read_starting_weights
 
 # what a checkpoint of other weights takes over: without the optimiser's state no run can be resumed from it
 CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
+SCALED_ALREADY: dict[str, Any] = {"clip_hu": [-1e4, 1e4], "mean_hu": 0.0, "std_hu": 1.0}  # the network takes no HU
 UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError)
 
 
@@ -51,9 +52,14 @@ class TrainingOptions:
         """Which network was trained."""
         return from_saved(NetworkOptions, self.model["network"])
 
+    @property
+    def per_volume(self) -> bool:
+        """Whether volumes were scaled one by one, as the public code does."""
+        return bool(self.data.get("per_volume"))
+
     def description(self) -> dict[str, Any]:
         """The entries of model.json that follow from the training."""
-        network, intensity = self.network, self.data["intensity"]
+        network, intensity = self.network, SCALED_ALREADY if self.per_volume else self.data["intensity"]
         return {
             "architecture": {
                 "type": network.architecture,
@@ -126,6 +132,10 @@ def load_network(source: Path | str) -> LoadedNetwork:
         organs = tuple(label.name for label in model.spec.labels)
         return LoadedNetwork(model.network, json.loads(model.spec.to_json()), organs, model.spec.weights.sha256)
     options = read_training_options(path)
+    if options.per_volume:
+        raise ValueError(
+            f"{path} was trained with data.per_volume, so no model can be made of it: evaluate measures it"
+        )
     known = options.description()
     kind = known["architecture"]["type"]
     if kind not in ARCHITECTURES:

@@ -1,7 +1,7 @@
 """The training loss: Sorensen-Dice over all classes (the paper's), or Dice of the organs with cross-entropy.
 
 Cases in which some organs are not labelled take part: there, such an organ's probability counts as background, since
-its voxels are labelled so, and it has no Dice term of its own.
+its voxels are labelled so, and it has no Dice term of its own. Voxels that nobody judged (``IGNORED``) take no part.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss
 from monai.networks import one_hot
 from torch import Tensor, nn
+
+from ..preparation.records import IGNORED
 
 KINDS = ("dice", "dice_ce")
 
@@ -47,10 +49,13 @@ class SegmentationLoss(nn.Module):
 
         Args:
             logits: (N, C, D, H, W).
-            target: (N, 1, D, H, W) class numbers; those of organs that are not labelled count as background.
+            target: (N, 1, D, H, W) class numbers; those of organs that are not labelled count as background, voxels of
+                value ``IGNORED`` not at all. Where all are ignored the loss is 0.
             labelled: (N, C) bool, which classes each sample labels, background always; None for all.
         """
         log_probability = F.log_softmax(logits.float(), dim=1)
+        judged = target != IGNORED
+        target = target.masked_fill(~judged, 0)
         if labelled is None:
             labelled = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
         else:
@@ -58,13 +63,19 @@ class SegmentationLoss(nn.Module):
             # a label that the case does not vouch for must not be asked for: its log-probability is minus infinity now
             hidden = ~labelled.gather(1, target.flatten(1)).view_as(target)
             target = target.masked_fill(hidden, 0)
-        loss = self._dice_term(log_probability.exp(), target, labelled)
+        loss = self._dice_term(log_probability.exp() * judged, target, judged, labelled)
         if self.cross_entropy:
-            loss = loss + self.cross_entropy * F.nll_loss(log_probability, target[:, 0], self.class_weights)
+            loss = loss + self.cross_entropy * self._cross_entropy_term(log_probability, target, judged)
         return loss
 
-    def _dice_term(self, probability: Tensor, target: Tensor, labelled: Tensor) -> Tensor:
-        reference = one_hot(target, probability.shape[1], dtype=probability.dtype)
+    def _cross_entropy_term(self, log_probability: Tensor, target: Tensor, judged: Tensor) -> Tensor:
+        weight = (self.class_weights[target] * judged).sum()  # 0 if nothing is judged: the mean would be NaN
+        wanted = target.masked_fill(~judged, IGNORED)[:, 0]
+        total = F.nll_loss(log_probability, wanted, self.class_weights, ignore_index=IGNORED, reduction="sum")
+        return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+
+    def _dice_term(self, probability: Tensor, target: Tensor, judged: Tensor, labelled: Tensor) -> Tensor:
+        reference = one_hot(target, probability.shape[1], dtype=probability.dtype) * judged
         classes = slice(self.first_class, None)
         counted = labelled[:, classes]
         terms = self.dice(probability[:, classes], reference[:, classes])

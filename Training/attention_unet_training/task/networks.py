@@ -84,7 +84,25 @@ def build(options: NetworkOptions, num_classes: int) -> nn.Module:
         known = ", ".join([*ARCHITECTURES, *(MONAI_PREFIX + network for network in MONAI_NETWORKS)])
         raise ValueError(f"network.architecture must be one of {known}, got {name!r}")
     spec = ArchitectureSpec(name, options.widths, 1, options.num_subgates, options.gating_conv)
-    return build_network(spec, num_classes)
+    network = build_network(spec, num_classes)
+    if options.initialisation == "kaiming":
+        initialise_as_public_code(network)
+    return network
+
+
+@torch.no_grad()
+def initialise_as_public_code(network: nn.Module) -> None:
+    """Draw every weight as the authors' public code does (``init_weights`` with "kaiming").
+
+    Convolutions: normal by fan-in; batch norm: normal around 1 with a standard deviation of 0.02. Gates are then closed
+    as often as open, although the paper lets them pass everything at the start.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.reset_parameters()  # biases, which that code leaves as PyTorch draws them
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.BatchNorm3d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
 
 
 def set_batch_norm_momentum(network: nn.Module, momentum: float) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("cosine", "steps", "constant")
 
 
@@ -19,14 +19,19 @@ def make_optimizer(
     betas: tuple[float, float],
     weight_decay: float,
 ) -> torch.optim.Optimizer:
-    """Adam (the paper's), whose weight decay is part of the gradient, or AdamW.
+    """Adam (the paper's), whose weight decay is part of the gradient, AdamW, or SGD (the public code's).
+
+    SGD has Nesterov momentum, the first of ``betas``.
 
     Raises:
         ValueError: If the name is unknown.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {name!r}")
-    return OPTIMIZERS[name](parameters, lr=learning_rate, betas=tuple(betas), weight_decay=weight_decay)
+    if name == "sgd":
+        return torch.optim.SGD(parameters, learning_rate, betas[0], weight_decay=weight_decay, nesterov=True)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=learning_rate, betas=(betas[0], betas[1]), weight_decay=weight_decay)
 
 
 def learning_rate_factor(schedule: str, total_steps: float, warm_up_steps: int, floor: float) -> Callable[[int], float]:

@@ -24,6 +24,8 @@ class NetworkOptions:
         widths: Channels per scale.
         num_subgates: Coefficient maps per gate.
         gating_conv: See ``AttentionUNet``.
+        initialisation: "open": PyTorch's, with gates that pass features (the paper's); "kaiming": the public code's
+            (``networks.initialise_as_public_code``).
         monai_options: Constructor arguments of a MONAI network.
     """
 
@@ -31,7 +33,11 @@ class NetworkOptions:
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     num_subgates: int = 2
     gating_conv: bool = False
+    initialisation: Literal["open", "kaiming"] = "open"
     monai_options: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("network.initialisation", self.initialisation, ("open", "kaiming"))
 
 
 @dataclass(frozen=True)
@@ -64,16 +70,16 @@ class OptimisationOptions:
     """How the weights move.
 
     Attributes:
-        optimizer: "adam" (the paper's) or "adamw".
+        optimizer: "adam" (the paper's), "adamw", or "sgd" with Nesterov momentum (the public code's).
         learning_rate: Peak learning rate.
         schedule: "cosine", "steps" or "constant", see ``learning_rate_factor``.
         final_learning_rate: Learning rate of the last step of "cosine".
-        warm_up_steps: Steps of linear warm-up.
+        warm_up_steps: Steps of linear warm-up, at most a tenth of all.
         weight_decay: The optimiser's weight decay.
-        betas: Adam's betas.
+        betas: Adam's betas; of "sgd" the first is the momentum.
     """
 
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "steps", "constant"] = "cosine"
     final_learning_rate: float = 0.0
@@ -82,7 +88,7 @@ class OptimisationOptions:
     betas: tuple[float, float] = (0.9, 0.98)
 
     def __post_init__(self) -> None:
-        _check_choice("optimisation.optimizer", self.optimizer, tuple(OPTIMIZERS))
+        _check_choice("optimisation.optimizer", self.optimizer, OPTIMIZERS)
         _check_choice("optimisation.schedule", self.schedule, SCHEDULES)
 
 

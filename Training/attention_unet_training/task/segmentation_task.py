@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 from AttentionUNetSegmentationLib.inference.network import UNet
+from AttentionUNetSegmentationLib.inference.prediction import TILE_EDGES, plan
 
 from ..data.sampling import begin_resumed_epoch
+from ..preparation.records import IGNORED
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
@@ -33,6 +36,7 @@ from .provenance import circumstances
 from .starting_weights import read_starting_weights, start_from
 
 Batch = Sequence[Tensor]
+MAX_WARM_UP = 0.1  # of all steps: a short run is not spent on it
 MAX_STEPS_LOST = 20  # in a row, as their gradients are not finite
 
 
@@ -40,7 +44,8 @@ class SegmentationTask(pl.LightningModule):
     """Trains a network to give every voxel its class.
 
     Batches hold an image (N, 1, D, H, W), scaled by the model's intensity rule, a target (N, 1, D, H, W) of class
-    numbers and, if some cases label only some organs, which: (N, organs) bool. Validation batches may have any size.
+    numbers (``IGNORED`` where nobody judged) and, if some cases label only some organs, which: (N, organs) bool.
+    Validation batches may have any size.
 
     Args:
         organs: Names of the classes 1, 2, ... in order.
@@ -87,7 +92,7 @@ class SegmentationTask(pl.LightningModule):
             **circumstances(),
         )
         self._check_organs(active_organs)
-        self.network = build(network, len(organs) + 1)
+        self.network, self._widths = build(network, len(organs) + 1), network.widths
         if self._loss_options.auxiliary_weight and not isinstance(self.network, UNet):
             raise ValueError(f"loss.auxiliary_weight needs AttentionUNet or UNet, got {network.architecture}")
         set_batch_norm_momentum(self.network, self._batch_norm.momentum)
@@ -187,24 +192,37 @@ class SegmentationTask(pl.LightningModule):
         """Forget the counts of the last epoch."""
         self._counts = self._no_counts()
 
-    def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, index: int) -> dict[str, Any]:
         """Count overlap, predicted and true voxels of every organ, and the cases that label it.
 
         Returns:
-            "prediction": class numbers (N, 1, D, H, W); "attention": the network's coefficients, on the padded grid.
+            "prediction": class numbers (N, 1, D, H, W); "attention": the network's coefficients, on the padded grid,
+            none if memory made tiles necessary.
         """
         image, target, labelled = self._parts(batch)
-        logits, attention = self(pad_as_engine(image, self.network))
+        logits, attention = self._scores(pad_as_engine(image, self.network))
         logits = _without_padding(logits, target)
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
+        counted = predicted.masked_fill(target == IGNORED, 0)
         for n in range(len(self.organs)):
             known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
-            in_prediction, in_target = predicted[known] == n + 1, target[known] == n + 1
+            in_prediction, in_target = counted[known] == n + 1, target[known] == n + 1
             counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum(), known.sum())
             self._counts[:, n] += torch.stack(counts)
         return {"prediction": predicted, "attention": attention}
+
+    def _scores(self, padded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """In one pass, or in tiles as the engine plans them where memory does not suffice for one."""
+        shape, device = padded.shape[2:], self.device.type
+        attempts, _ = plan(shape, device, self._widths)
+        edge = next((attempt.tile for attempt in attempts if attempt.device == device), min(TILE_EDGES))
+        if edge is None:
+            return self(padded)
+        tile = [min(edge, size) for size in shape]
+        logits = sliding_window_inference(padded, tile, 1, lambda part: self(part)[0], mode="gaussian")
+        return cast(Tensor, logits), {}
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice per organ that is active and labelled, over all validation voxels, and their mean."""
@@ -225,7 +243,8 @@ class SegmentationTask(pl.LightningModule):
             options.optimizer, self.parameters(), options.learning_rate, options.betas, options.weight_decay
         )
         total, floor = self.trainer.estimated_stepping_batches, options.final_learning_rate / options.learning_rate
-        factor = learning_rate_factor(options.schedule, total, options.warm_up_steps, floor)
+        warm_up_steps = int(min(options.warm_up_steps, MAX_WARM_UP * total))
+        factor = learning_rate_factor(options.schedule, total, warm_up_steps, floor)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -1,0 +1,125 @@
+"""``attention-unet-train pseudo-label``: labels where a model is confident, ignored voxels elsewhere; ensembles."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from attention_unet_training.cli import main
+from attention_unet_training.commands.pseudo_label import confident_labels
+from attention_unet_training.evaluation.ensemble import Ensemble, load_ensemble
+from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
+from AttentionUNetSegmentationLib.models.description import IntensitySpec
+from AttentionUNetSegmentationLib.models.loading import save_model
+from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
+from support import phantoms
+from support.training_checkpoints import tiny_network
+
+ORGANS = ("pancreas", "spleen")
+
+
+def result(labels: list[int], *probabilities: list[float]) -> Segmentation:
+    """A result of one row of voxels."""
+
+    def row(values: list, kind: type) -> np.ndarray:
+        return np.array(values, kind).reshape(1, 1, -1)
+
+    maps = {
+        name: Volume(row(values, np.float32), np.eye(4)) for name, values in zip(ORGANS, probabilities, strict=True)
+    }
+    organs = [OrganMask(name, 10 * n, "", "", (1, 2, 3)) for n, name in enumerate(ORGANS, start=1)]
+    return Segmentation(row(labels, np.uint8), np.eye(4), organs, probabilities=maps)
+
+
+def test_labels_are_kept_where_the_model_is_sure_of_them():
+    found = confident_labels(
+        result([10, 10, 20, 20, 0, 0, 0], [0.95, 0.6, 0, 0.3, 0.02, 0.2, 0.95], [0.01, 0.3, 1, 0.7, 0.03, 0, 0]), 0.9
+    )
+    # the last voxel: a component that the clean-up took away is neither organ nor background
+    assert found.ravel().tolist() == [1, 3, 2, 3, 0, 3, 3]
+    assert found.dtype == np.uint8
+
+
+def test_an_ensemble_is_the_mean_of_probabilities():
+    networks = [tiny_network(seed=seed).eval() for seed in (0, 1)]
+    x = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits, attention = Ensemble(networks)(x)
+        parts = [network(x) for network in networks]
+    expected = sum(part[0].softmax(dim=1) for part in parts) / 2
+    torch.testing.assert_close(logits.softmax(dim=1), expected)
+    assert list(attention) == list(parts[0][1])
+    for name, alpha in attention.items():
+        torch.testing.assert_close(alpha, (parts[0][1][name] + parts[1][1][name]) / 2)
+
+
+@pytest.fixture
+def ct(tmp_path):
+    where = phantoms.grid((24, 24, 24), (3, 3, 3))
+    voxels = phantoms.hu_from([(phantoms.ball(where, (0, 0, 0), 20), 80)])
+    path = tmp_path / "scan.nii.gz"
+    write_volume(Volume(voxels.astype(np.int16), where.ijk_to_ras), path)
+    return path
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Two models, both sure of background."""
+    folders = []
+    for seed in (0, 1):
+        network = tiny_network(seed=seed)
+        with torch.no_grad():
+            network.get_parameter("mix.bias")[0] += 20
+        folders.append(tmp_path / f"model{seed}")
+        save_model(folders[-1], network, phantoms.spec(architecture=phantoms.spec().architecture))
+    return [str(folder) for folder in folders]
+
+
+@pytest.mark.slow
+def test_a_folder_that_prepare_reads_with_a_picture_of_every_case(ct, models, tmp_path, capsys):
+    out = tmp_path / "pseudo"
+    arguments = ["pseudo-label", str(ct), "--output", str(out), "--device", "cpu"]
+    arguments += [part for model in models for part in ("--model", model)]
+    assert main(arguments) == 0
+    assert "scan: of what was found, kept pancreas not found" in capsys.readouterr().out
+    description = json.loads((out / "dataset.json").read_text())
+    names = [label.name for label in phantoms.spec().labels]
+    assert description["labels"] == {name: n for n, name in enumerate(["background", *names, "ignore"])}
+    image, labels = (read_volume(out / name) for name in ("imagesTr/scan_0000.nii.gz", "labelsTr/scan.nii.gz"))
+    assert np.array_equal(image.voxels, read_volume(ct).voxels)
+    assert labels.grid.same_as(image.grid)
+    assert not labels.voxels.any()
+    assert (out / "pictures" / "scan.png").stat().st_size > 1000
+    (out / "labelsTr" / "scan.nii.gz").unlink()  # found to be wrong
+    assert main(arguments) == 0
+    assert "scan: done before" in capsys.readouterr().out
+    assert not (out / "labelsTr" / "scan.nii.gz").exists()
+    assert main([*arguments, "--confidence", "0.7"]) == 1
+    assert "holds other files, or labels of another model or confidence" in capsys.readouterr().err
+
+
+def test_mistakes_are_told_in_one_line_and_one_bad_ct_does_not_stop_the_others(ct, models, tmp_path, capsys):
+    (tmp_path / "bad.nii.gz").write_text("nothing")
+    arguments = ["pseudo-label", str(tmp_path / "bad.nii.gz"), str(ct), "--model", models[0], "--device", "cpu"]
+    assert main([*arguments, "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {tmp_path / 'bad.nii.gz'}: ")
+    assert len(said.err.splitlines()) == 1
+    assert (tmp_path / "out" / "labelsTr" / "scan.nii.gz").is_file()
+    assert main([*arguments, "--output", str(tmp_path / "other"), "--confidence", "0.2"]) == 1
+    assert capsys.readouterr().err == "error: --confidence must lie between 0.5 and 1, got 0.2\n"
+    assert not (tmp_path / "other").exists()
+    other = tmp_path / "other_rule"
+    save_model(other, tiny_network(), phantoms.spec(intensity=IntensitySpec((-100.0, 100.0), 0.0, 1.0)))
+    with pytest.raises(
+        ValueError, match="other_rule has another intensity than .*model0, so the two cannot be averaged"
+    ):
+        load_ensemble([models[0], str(other)])
+
+
+def test_an_ensemble_is_known_by_all_its_weights(models):
+    (first, organs), (both, _), (turned, _) = (load_ensemble(part) for part in (models[:1], models, models[::-1]))
+    assert len({model.spec.weights.sha256 for model in (first, both, turned)}) == 3
+    assert organs == tuple(label.name for label in phantoms.spec().labels)
+    assert both.spec.title == "mean of 2 networks"
