@@ -21,7 +21,7 @@ from .provenance import Provenance
 
 FORMAT_VERSION = 1
 SPEC_FILE = "model.json"
-WEIGHTS_FILE = "weights.pt"
+WEIGHTS_FILE = "weights.safetensors"
 MAX_WIDTH = 4096
 ARCHITECTURES = ("AttentionUNet", "UNet")
 

@@ -1,45 +1,70 @@
-"""A model on disk and in memory: ``model.json`` and ``weights.pt`` in a folder, or a zip of it.
+"""A model on disk and in memory: ``model.json`` and ``weights.safetensors`` in a folder, or a zip of it.
 
-Weights are a state dict, read by ``weights.py`` after their SHA-256 was compared with the JSON. They may be stored in
-half precision and are always loaded as float32.
+Weights are arrays by the names of the network's ``state_dict``, read by ``weights.py`` after their SHA-256 was compared
+with the JSON. They may be stored in half precision and are always loaded as float32. PyTorch is imported only when the
+PyTorch network is asked for.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from ..atomic import move_into_place, scratch_folder, sha256_of
-from ..inference.network import AttentionUNet, Predictor, UNet
 from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
+from .shapes import weight_shapes
 from .store import InstalledModel, find_model, list_models, read_spec, unpacked_model, user_model_folder
-from .weights import read_state
+from .weights import Weights, read_weights, write_weights
 
-AnyNetwork = TypeVar("AnyNetwork", bound=Predictor, covariant=True)
+if TYPE_CHECKING:
+    from ..inference.network import Predictor, UNet
 
 
-@dataclass(frozen=True)
-class Model(Generic[AnyNetwork]):
-    """A network with its weights, in evaluation mode on the CPU, and its description.
+class Model:
+    """A network with its weights and its description; it has weights, or something that takes the network's place.
 
-    Attributes:
+    Args:
         spec: The description.
-        network: The network, or anything else with its ``forward`` contract.
+        weights: Arrays by the names of the network's ``state_dict``, float32.
         folder: Where it was loaded from; None if it was a zip, or was not loaded.
+        predictor: Anything else with the network's ``forward`` contract.
     """
 
-    spec: ModelSpec
-    network: AnyNetwork
-    folder: Path | None = None
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Weights | None = None,
+        folder: Path | None = None,
+        predictor: Predictor | None = None,
+    ) -> None:
+        self.spec, self.weights, self.folder, self.predictor = spec, weights, folder, predictor
+
+    @cached_property
+    def network(self) -> UNet:
+        """The PyTorch network, in evaluation mode on the CPU; made when it is first asked for.
+
+        Raises:
+            ValueError: If a predictor takes its place.
+        """
+        if self.weights is None:
+            raise ValueError(f"the model {self.spec.name!r} has no weights")
+        import torch
+
+        with torch.device("meta"):  # no memory for weights that are replaced
+            network = build_network(self.spec.architecture, self.spec.num_classes)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.items()}, assign=True)
+        return network.eval()
 
 
 def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
     """The untrained network of a description."""
+    from ..inference.network import AttentionUNet, UNet
+
     if architecture.type == "UNet":
         return UNet(architecture.in_channels, num_classes, architecture.widths)
     return AttentionUNet(
@@ -51,7 +76,18 @@ def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
     )
 
 
-def load_model(name_or_path: Path | str) -> Model[UNet]:
+def model_of(network: UNet, spec: ModelSpec) -> Model:
+    """A trained network as a model."""
+    return Model(spec, state_arrays(network))
+
+
+def state_arrays(network: UNet) -> Weights:
+    """A network's ``state_dict`` as arrays: numbers as float32, counts as they are."""
+    state = network.state_dict().items()
+    return {name: (x.float() if x.is_floating_point() else x).detach().cpu().numpy().copy() for name, x in state}
+
+
+def load_model(name_or_path: Path | str) -> Model:
     """Load a model: an installed one by its name, or any folder or zip.
 
     Raises:
@@ -60,55 +96,57 @@ def load_model(name_or_path: Path | str) -> Model[UNet]:
     folder = find_model(name_or_path)
     if folder.is_file():
         with unpacked_model(folder) as unpacked:
-            return dataclasses.replace(load_model(unpacked), folder=None)
+            model = load_model(unpacked)
+            return Model(model.spec, model.weights)
     spec = read_spec(folder)
     path = folder / spec.weights.file
-    state = _checked_state(path, spec.weights.sha256)
-    with torch.device("meta"):  # shapes only: a description may ask for any
-        network = build_network(spec.architecture, spec.num_classes)
-    expected = network.state_dict()
-    different = {n: t.shape for n, t in state.items()}.items() ^ {n: t.shape for n, t in expected.items()}.items()
+    weights = _checked_weights(path, spec.weights.sha256)
+    expected = weight_shapes(spec.architecture, spec.num_classes)
+    different = {n: x.shape for n, x in weights.items()}.items() ^ expected.items()
     if different:
         raise ModelError(f"{path} does not fit the architecture in {SPEC_FILE}: {min(different)[0]} differs")
-    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, assign=True)
-    unusable = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    weights = {n: x.astype(np.float32) if x.dtype.kind == "f" else x.copy() for n, x in weights.items()}
+    unusable = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if unusable:
         raise ModelError(f"{path} has weights that are not finite numbers: {unusable[0]}")
-    return Model(spec, network.eval(), folder)
+    return Model(spec, weights, folder)
 
 
-def save_model(folder: Path | str, network: UNet, spec: ModelSpec, half_precision: bool = True) -> ModelSpec:
-    """Write ``model.json`` and ``weights.pt``; the hash in ``spec`` is replaced by the true one.
+def save_model(folder: Path | str, weights: Mapping[str, np.ndarray], spec: ModelSpec, half: bool = True) -> ModelSpec:
+    """Write ``model.json`` and ``weights.safetensors``; the hash in ``spec`` is replaced by the true one.
 
     Args:
         folder: Created if missing; existing files are replaced only when both new ones are complete.
-        network: The network; its floating-point tensors are stored as float16 if ``half_precision``.
-        spec: The description, whose architecture must match the network.
-        half_precision: Halves the file; loading gives float32 again.
+        weights: As ``Model.weights``.
+        spec: The description, whose architecture must match the weights.
+        half: Store floating-point arrays as float16, which halves the file; loading gives float32 again.
 
     Returns:
         The description as written.
 
     Raises:
-        ValueError: If the network does not fit the description.
+        ValueError: If the weights do not fit the description.
     """
-    expected = build_network(spec.architecture, spec.num_classes).state_dict()
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in state.items()}:
+    if {n: x.shape for n, x in weights.items()} != weight_shapes(spec.architecture, spec.num_classes):
         raise ValueError(f"the network does not fit the architecture of the model {spec.name!r}")
-    if half_precision:
-        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    if half:
+        weights = {n: x.astype(np.float16) if x.dtype.kind == "f" else x for n, x in weights.items()}
     folder = Path(folder)
     with scratch_folder(folder) as scratch:
-        torch.save(state, scratch / WEIGHTS_FILE)
-        spec = dataclasses.replace(spec, weights=WeightsSpec(WEIGHTS_FILE, sha256_of(scratch / WEIGHTS_FILE)))
-        (scratch / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        spec = _write(scratch, weights, spec)
         move_into_place(scratch, folder, last=SPEC_FILE)
     return spec
 
 
+def _write(folder: Path, weights: Mapping[str, np.ndarray], spec: ModelSpec) -> ModelSpec:
+    write_weights(folder / WEIGHTS_FILE, weights)
+    spec = dataclasses.replace(spec, weights=WeightsSpec(WEIGHTS_FILE, sha256_of(folder / WEIGHTS_FILE)))
+    (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+    return spec
+
+
 def add_model(source: Path | str) -> InstalledModel:
-    """Check a model folder or zip by loading it, then copy it into the user's model folder.
+    """Check a model folder or zip by loading it, then write it into the user's model folder, as safetensors.
 
     Raises:
         ModelError: If it cannot be used, or a model of that name is there already.
@@ -129,15 +167,14 @@ def add_model(source: Path | str) -> InstalledModel:
     base.mkdir(parents=True, exist_ok=True)
     with scratch_folder(base) as scratch:
         (scratch / target.name).mkdir()
-        for name in (SPEC_FILE, model.spec.weights.file):
-            shutil.copyfile(source / name, scratch / target.name / name)
+        spec = _write(scratch / target.name, read_weights(source / model.spec.weights.file), model.spec)
         move_into_place(scratch, base)
-    return InstalledModel(model.spec.name, target, False, model.spec)
+    return InstalledModel(spec.name, target, False, spec)
 
 
-def _checked_state(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+def _checked_weights(path: Path, sha256: str) -> Weights:
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model has no weights")
     if sha256_of(path) != sha256:
         raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SPEC_FILE}")
-    return read_state(path)
+    return read_weights(path)
