@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import platform
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 
 from . import __version__
 from .imaging.measures import measure_attention, measure_organs
@@ -22,8 +22,8 @@ from .imaging.postprocessing import (
     probability_maps,
 )
 from .imaging.preprocessing import preprocess
-from .inference.backends import choose_backend, choose_device, create_backend
-from .inference.network import UNet
+from .inference.backends import Backend
+from .inference.devices import choose_backend, choose_device, unused_gpu
 from .inference.prediction import Prediction, predict
 from .models.loading import Model
 from .monitor import CancelCheck, Monitor, ProgressCallback
@@ -83,8 +83,7 @@ def segment(
     """
     options = options or Options()
     spec = model.spec
-    is_unet = isinstance(model.network, UNet)  # anything else that is called alike runs whole, and in PyTorch
-    backend = options.backend if is_unet else "torch"
+    backend = options.backend if model.weights is not None else "torch"  # which runs anything that is called alike
     device = choose_device(options.device, backend)
     backend = choose_backend(backend, device)
     monitor = Monitor(progress, cancel)
@@ -96,13 +95,13 @@ def segment(
     monitor.begin("running the network", 0.08, 0.85)
     prediction = predict(
         network_input.image,
-        lambda name: create_backend(model.network, backend if name == "cpu" else "torch", name),
+        lambda name: create_backend(model, name, backend if name == "cpu" else "torch"),
         device,
         spec.architecture.widths,
         monitor,
         2 ** (len(spec.architecture.widths) - 1),
         options.tile,
-        slabs=is_unet and backend == "torch",
+        slabs=model.weights is not None,
     )
     _check_classes(prediction, spec.num_classes)
 
@@ -133,6 +132,28 @@ def segment(
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)
     return result
+
+
+def create_backend(model: Model, device: str, backend: str) -> Backend:
+    """The way to run a model.
+
+    Args:
+        model: The model.
+        device: Of ``choose_device``.
+        backend: Of ``choose_backend``.
+
+    Raises:
+        ValueError: If OpenVINO is to run what is no network of ``network.py``.
+    """
+    if backend == "openvino":
+        from .inference.openvino_backend import OpenVinoBackend
+
+        if model.weights is None:
+            raise ValueError(f"only U-Nets can run in OpenVINO, got {type(model.network).__name__}")
+        return OpenVinoBackend(model.weights)
+    from .inference.torch_backend import TorchBackend
+
+    return TorchBackend(model.network, device)
 
 
 def _clear_beyond_scan(result: Segmentation, volume: Volume) -> None:
@@ -168,7 +189,7 @@ def _provenance(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            prediction.backend: importlib.metadata.version(prediction.backend),
             "numpy": np.__version__,
             "SimpleITK": sitk.Version.VersionString(),
         },

@@ -163,8 +163,7 @@ def _tile_edge(text: str) -> int:
 
 
 def _segment(parsed: argparse.Namespace) -> int:
-    from ..inference.backends import choose_backend, choose_device
-    from ..inference.memory import take_large_pages
+    from ..inference.devices import choose_backend, choose_device
     from ..models.loading import load_model
     from ..models.store import find_model
     from ..pipeline import Options
@@ -173,8 +172,10 @@ def _segment(parsed: argparse.Namespace) -> int:
     from .cases import find_cases
 
     check_writable(parsed.output_dir)
-    choose_backend(parsed.backend, choose_device(parsed.device, parsed.backend))
-    take_large_pages()
+    if choose_backend(parsed.backend, choose_device(parsed.device, parsed.backend)) == "torch":
+        from ..inference.torch_backend import take_large_pages
+
+        take_large_pages()
     model = load_model(find_model(parsed.model))
     options = Options(
         device=parsed.device,

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -22,43 +22,53 @@ from .store import InstalledModel, find_model, list_models, read_spec, unpacked_
 from .weights import Weights, read_weights, write_weights
 
 if TYPE_CHECKING:
-    from ..inference.network import Predictor, UNet
+    from ..inference.network import UNet
+
+AnyNetwork = TypeVar("AnyNetwork", covariant=True)
 
 
-class Model:
-    """A network with its weights and its description; it has weights, or something that takes the network's place.
+class Model(Generic[AnyNetwork]):
+    """A network with its weights, and its description.
 
     Args:
         spec: The description.
-        weights: Arrays by the names of the network's ``state_dict``, float32.
+        network: The PyTorch network in evaluation mode on the CPU, or anything else with its ``forward`` contract; None
+            to make it from ``weights`` when it is asked for.
         folder: Where it was loaded from; None if it was a zip, or was not loaded.
-        predictor: Anything else with the network's ``forward`` contract.
+        weights: Arrays by the names of the network's ``state_dict``, float32.
     """
 
     def __init__(
         self,
         spec: ModelSpec,
-        weights: Weights | None = None,
+        network: AnyNetwork | None = None,
         folder: Path | None = None,
-        predictor: Predictor | None = None,
+        weights: Weights | None = None,
     ) -> None:
-        self.spec, self.weights, self.folder, self.predictor = spec, weights, folder, predictor
+        self.spec, self.folder = spec, folder
+        self._network, self._weights = network, weights
 
     @cached_property
-    def network(self) -> UNet:
-        """The PyTorch network, in evaluation mode on the CPU; made when it is first asked for.
-
-        Raises:
-            ValueError: If a predictor takes its place.
-        """
-        if self.weights is None:
-            raise ValueError(f"the model {self.spec.name!r} has no weights")
+    def network(self) -> AnyNetwork:
+        """See ``network`` above."""
+        if self._network is not None:
+            return self._network
         import torch
 
-        with torch.device("meta"):  # no memory for weights that are replaced
+        with torch.device("meta"):  # no memory for numbers that are replaced
             network = build_network(self.spec.architecture, self.spec.num_classes)
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.items()}, assign=True)
-        return network.eval()
+        state = {name: torch.from_numpy(array) for name, array in (self._weights or {}).items()}
+        network.load_state_dict(state, assign=True)
+        return cast(AnyNetwork, network.eval())
+
+    @cached_property
+    def weights(self) -> Weights | None:
+        """See above; None if the network is none of ``network.py``."""
+        if self._weights is None and self._network is not None:
+            from ..inference.network import UNet
+
+            return state_arrays(self._network) if isinstance(self._network, UNet) else None
+        return self._weights
 
 
 def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
@@ -76,18 +86,13 @@ def build_network(architecture: ArchitectureSpec, num_classes: int) -> UNet:
     )
 
 
-def model_of(network: UNet, spec: ModelSpec) -> Model:
-    """A trained network as a model."""
-    return Model(spec, state_arrays(network))
-
-
 def state_arrays(network: UNet) -> Weights:
     """A network's ``state_dict`` as arrays: numbers as float32, counts as they are."""
     state = network.state_dict().items()
     return {name: (x.float() if x.is_floating_point() else x).detach().cpu().numpy().copy() for name, x in state}
 
 
-def load_model(name_or_path: Path | str) -> Model:
+def load_model(name_or_path: Path | str) -> Model[UNet]:
     """Load a model: an installed one by its name, or any folder or zip.
 
     Raises:
@@ -97,7 +102,7 @@ def load_model(name_or_path: Path | str) -> Model:
     if folder.is_file():
         with unpacked_model(folder) as unpacked:
             model = load_model(unpacked)
-            return Model(model.spec, model.weights)
+            return Model(model.spec, weights=model.weights)
     spec = read_spec(folder)
     path = folder / spec.weights.file
     weights = _checked_weights(path, spec.weights.sha256)
@@ -109,27 +114,28 @@ def load_model(name_or_path: Path | str) -> Model:
     unusable = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if unusable:
         raise ModelError(f"{path} has weights that are not finite numbers: {unusable[0]}")
-    return Model(spec, weights, folder)
+    return Model(spec, folder=folder, weights=weights)
 
 
-def save_model(folder: Path | str, weights: Mapping[str, np.ndarray], spec: ModelSpec, half: bool = True) -> ModelSpec:
+def save_model(folder: Path | str, network: UNet, spec: ModelSpec, half_precision: bool = True) -> ModelSpec:
     """Write ``model.json`` and ``weights.safetensors``; the hash in ``spec`` is replaced by the true one.
 
     Args:
         folder: Created if missing; existing files are replaced only when both new ones are complete.
-        weights: As ``Model.weights``.
-        spec: The description, whose architecture must match the weights.
-        half: Store floating-point arrays as float16, which halves the file; loading gives float32 again.
+        network: The network; its floating-point tensors are stored as float16 if ``half_precision``.
+        spec: The description, whose architecture must match the network.
+        half_precision: Halves the file; loading gives float32 again.
 
     Returns:
         The description as written.
 
     Raises:
-        ValueError: If the weights do not fit the description.
+        ValueError: If the network does not fit the description.
     """
+    weights = state_arrays(network)
     if {n: x.shape for n, x in weights.items()} != weight_shapes(spec.architecture, spec.num_classes):
         raise ValueError(f"the network does not fit the architecture of the model {spec.name!r}")
-    if half:
+    if half_precision:
         weights = {n: x.astype(np.float16) if x.dtype.kind == "f" else x for n, x in weights.items()}
     folder = Path(folder)
     with scratch_folder(folder) as scratch:
