@@ -83,9 +83,7 @@ def segment(
     """
     options = options or Options()
     spec = model.spec
-    backend = options.backend if model.weights is not None else "torch"  # which runs anything that is called alike
-    device = choose_device(options.device, backend)
-    backend = choose_backend(backend, device)
+    device, backend = choose(model, options)
     monitor = Monitor(progress, cancel)
 
     monitor.begin("preparing the CT", 0.0, 0.08)
@@ -134,22 +132,23 @@ def segment(
     return result
 
 
-def create_backend(model: Model, device: str, backend: str) -> Backend:
-    """The way to run a model.
-
-    Args:
-        model: The model.
-        device: Of ``choose_device``.
-        backend: Of ``choose_backend``.
+def choose(model: Model, options: Options) -> tuple[str, str]:
+    """Device and backend for a model; PyTorch runs everything that is called like a network.
 
     Raises:
-        ValueError: If OpenVINO is to run what is no network of ``network.py``.
+        ValueError: If what is asked for is not here.
     """
+    backend = options.backend if model.weights is not None else "torch"
+    device = choose_device(options.device, backend)
+    return device, choose_backend(backend, device)
+
+
+def create_backend(model: Model, device: str, backend: str) -> Backend:
+    """The way to run a model that ``choose`` has chosen."""
     if backend == "openvino":
         from .inference.openvino_backend import OpenVinoBackend
 
-        if model.weights is None:
-            raise ValueError(f"only U-Nets can run in OpenVINO, got {type(model.network).__name__}")
+        assert model.weights is not None  # choose() makes sure
         return OpenVinoBackend(model.weights)
     from .inference.torch_backend import TorchBackend
 

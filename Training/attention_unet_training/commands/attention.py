@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from AttentionUNetSegmentationLib.errors import one_sentence
-from AttentionUNetSegmentationLib.inference.backends import choose_device
+from AttentionUNetSegmentationLib.inference.devices import choose_device
 
 from ..attention_analysis.analysis import Analysis, analyse
 from ..attention_analysis.case import AttentionCase, read_case

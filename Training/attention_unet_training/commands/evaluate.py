@@ -10,7 +10,7 @@ from pathlib import Path
 from AttentionUNetSegmentationLib.atomic import write_text
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.errors import one_sentence
-from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device
+from AttentionUNetSegmentationLib.inference.devices import choose_backend, choose_device
 from AttentionUNetSegmentationLib.pipeline import Options
 
 from ..evaluation.cases import PARTS, EvaluationCase, cases_of_dataset, cases_of_files

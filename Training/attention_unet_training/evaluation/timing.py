@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from AttentionUNetSegmentationLib.devices import device_name
-from AttentionUNetSegmentationLib.inference.backends import choose_backend, choose_device, create_backend
 from AttentionUNetSegmentationLib.monitor import Monitor
-from AttentionUNetSegmentationLib.pipeline import Options
+from AttentionUNetSegmentationLib.pipeline import Options, choose, create_backend
 
 from .systems import NetworkSystem
 
@@ -44,8 +43,8 @@ def forward_time(system: NetworkSystem, runs: int, shape_kji: tuple[int, int, in
     if runs < 1:
         raise ValueError(f"timing needs at least one run, got {runs}")
     options: Options = system.options
-    device = choose_device(options.device, options.backend)
-    backend = create_backend(system.model.network, choose_backend(options.backend, device), device)
+    device, backend_name = choose(system.model, options)
+    backend = create_backend(system.model, device, backend_name)
     image = np.random.default_rng(0).normal(size=shape_kji).astype(np.float32)
     seconds = []
     for _ in range(runs + 1):
