@@ -88,7 +88,8 @@ def segment(
 
     monitor.begin("preparing the CT", 0.0, 0.08)
     network_input = preprocess(volume, spec.spacing_mm, spec.intensity, monitor.check)
-    warnings = [*volume.notes, *input_warnings(volume)]
+    unused = unused_gpu(device) if options.device == "auto" and options.backend == "auto" else ""
+    warnings = [*volume.notes, *input_warnings(volume), *([unused] if unused else [])]
 
     monitor.begin("running the network", 0.08, 0.85)
     prediction = predict(

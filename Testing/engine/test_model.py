@@ -14,9 +14,11 @@ import torch
 from AttentionUNetSegmentationLib.atomic import sha256_of
 from AttentionUNetSegmentationLib.inference import torch_backend
 from AttentionUNetSegmentationLib.models import store as model_store
-from AttentionUNetSegmentationLib.models.description import ModelError, ModelSpec
+from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import add_model, build_network, load_model, save_model
+from AttentionUNetSegmentationLib.models.shapes import weight_shapes
 from AttentionUNetSegmentationLib.models.store import find_model, list_models, remove_model
+from AttentionUNetSegmentationLib.models.weights import read_weights
 from support import phantoms
 
 
@@ -39,8 +41,15 @@ def edit(folder: Path, **changes) -> None:
     (folder / "model.json").write_text(json.dumps(content))
 
 
-def rehash(folder: Path) -> None:
-    edit(folder, weights={"file": "weights.pt", "sha256": sha256_of(folder / "weights.pt")})
+def rehash(folder: Path, file: str = WEIGHTS_FILE) -> None:
+    edit(folder, weights={"file": file, "sha256": sha256_of(folder / file)})
+
+
+def replace_by_torch(folder: Path, content: object) -> None:
+    """Weights as models had them before: whatever ``torch.save`` writes."""
+    (folder / WEIGHTS_FILE).unlink()
+    torch.save(content, folder / "weights.pt")
+    rehash(folder, "weights.pt")
 
 
 def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
@@ -72,27 +81,85 @@ def test_a_zip_of_the_folder_loads_too(saved, tmp_path, prefix):
 
 
 def test_tampered_weights(saved):
-    data = bytearray((saved / "weights.pt").read_bytes())
+    data = bytearray((saved / WEIGHTS_FILE).read_bytes())
     data[len(data) // 2] ^= 1
-    (saved / "weights.pt").write_bytes(data)
-    with pytest.raises(ModelError, match=r"weights\.pt is damaged or was changed"):
+    (saved / WEIGHTS_FILE).write_bytes(data)
+    with pytest.raises(ModelError, match=r"weights\.safetensors is damaged or was changed"):
         load_model(saved)
 
 
 def test_truncated_weights(saved):
-    data = (saved / "weights.pt").read_bytes()
-    (saved / "weights.pt").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ModelError, match=r"weights\.pt is damaged or was changed"):
+    data = (saved / WEIGHTS_FILE).read_bytes()
+    (saved / WEIGHTS_FILE).write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match=r"weights\.safetensors is damaged or was changed"):
         load_model(saved)
     rehash(saved)
-    with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
+    with pytest.raises(ModelError, match=r"weights\.safetensors is not a file of plain weights"):
         load_model(saved)
 
 
 def test_missing_weights(saved):
-    (saved / "weights.pt").unlink()
-    with pytest.raises(ModelError, match=r"weights\.pt is missing: the model has no weights"):
+    (saved / WEIGHTS_FILE).unlink()
+    with pytest.raises(ModelError, match=r"weights\.safetensors is missing: the model has no weights"):
         load_model(saved)
+
+
+def test_older_weights_are_read_and_converted_when_added(saved, tmp_path):
+    state = {
+        name: x.half() if x.is_floating_point() else x for name, x in phantoms.model().network.state_dict().items()
+    }
+    replace_by_torch(saved, state)
+    added = add_model(saved).folder
+    assert sorted(path.name for path in added.iterdir()) == ["model.json", WEIGHTS_FILE]
+    for folder in (saved, added):
+        loaded = load_model(folder).network.state_dict()
+        assert all(torch.equal(loaded[name], x.to(loaded[name].dtype)) for name, x in state.items())
+
+
+def test_weights_are_what_the_safetensors_package_writes_and_reads(saved, tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy", reason="the optional package safetensors is not installed")
+    weights = read_weights(saved / WEIGHTS_FILE)
+    theirs = numpy.load_file(saved / WEIGHTS_FILE)
+    assert set(theirs) == set(weights) and all((theirs[name] == weights[name]).all() for name in weights)
+    numpy.save_file(weights, tmp_path / "theirs.safetensors", metadata={"format": "np"})
+    ours = read_weights(tmp_path / "theirs.safetensors")
+    assert set(ours) == set(weights) and all((ours[name] == weights[name]).all() for name in weights)
+
+
+def header_of(entries: dict, body: int = 64) -> bytes:
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(body)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 100,
+        header_of({"a": {"dtype": "F32", "shape": [17], "data_offsets": [0, 68]}}),
+        header_of({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 64]}}),
+        header_of({"a": {"dtype": "F32", "shape": [4], "data_offsets": [-16, 0]}}),
+        header_of({"a": {"dtype": "O", "shape": [4], "data_offsets": [0, 16]}}),
+        header_of({str(n): {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]} for n in range(3)}),
+        header_of({"a": 1}),
+        header_of([1, 2]),
+    ],
+    ids=["empty", "length", "beyond", "larger", "negative", "type", "overlap", "no entry", "list"],
+)
+def test_damaged_safetensors_are_refused(saved, content):
+    (saved / WEIGHTS_FILE).write_bytes(content)
+    rehash(saved)
+    with pytest.raises(ModelError, match=r"weights\.safetensors is not a file of plain weights"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("kind", ["UNet", "AttentionUNet"])
+@pytest.mark.parametrize("widths", [(2, 3), (2, 3, 4), (3, 4, 5, 6, 7)])
+@pytest.mark.parametrize(("num_subgates", "gating_conv"), [(1, False), (2, True), (3, False)])
+def test_the_shapes_of_weights_are_known_without_the_network(kind, widths, num_subgates, gating_conv):
+    architecture = ArchitectureSpec(kind, widths, num_subgates=num_subgates, gating_conv=gating_conv)
+    state = build_network(architecture, 5).state_dict()
+    assert weight_shapes(architecture, 5) == {name: tuple(x.shape) for name, x in state.items()}
 
 
 class Malicious:
@@ -105,6 +172,7 @@ class Malicious:
 @pytest.mark.parametrize("content", ["pickle", "torch", "not a dict", "text"])
 def test_foreign_weights_never_run_code(saved, content, monkeypatch):
     monkeypatch.chdir(saved)
+    replace_by_torch(saved, {})
     path = saved / "weights.pt"
     if content == "pickle":
         path.write_bytes(pickle.dumps(Malicious()))
@@ -114,15 +182,14 @@ def test_foreign_weights_never_run_code(saved, content, monkeypatch):
         torch.save([torch.zeros(1)], path)
     else:
         path.write_text("hello")
-    rehash(saved)
+    rehash(saved, "weights.pt")
     with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
         load_model(saved)
     assert not (saved / "executed").exists()
 
 
 def test_weights_of_another_network(saved):
-    torch.save(torch.nn.Linear(2, 2).state_dict(), saved / "weights.pt")
-    rehash(saved)
+    replace_by_torch(saved, torch.nn.Linear(2, 2).state_dict())
     with pytest.raises(ModelError, match=r"weights\.pt does not fit the architecture"):
         load_model(saved)
 
@@ -160,26 +227,26 @@ def shared(state):
     ids=["expanded", "shared", "bytearray", "tensor", "storage", "text"],
 )
 def test_weights_that_would_take_more_memory_than_their_file_are_refused(saved, content):
-    torch.save(content(phantoms.model().network.state_dict()), saved / "weights.pt")
-    rehash(saved)
+    replace_by_torch(saved, content(phantoms.model().network.state_dict()))
     with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
         load_model(saved)
 
 
 def test_compressed_weights_are_refused(saved):
+    replace_by_torch(saved, phantoms.model().network.state_dict())
     with zipfile.ZipFile(saved / "weights.pt") as archive:
         content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     with zipfile.ZipFile(saved / "weights.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
             archive.writestr(name, data if name.endswith("pkl") else bytes(10**6))
-    rehash(saved)
+    rehash(saved, "weights.pt")
     with pytest.raises(ModelError, match="entries are compressed or overlap"):
         load_model(saved)
 
 
 def test_a_network_that_is_larger_than_its_weights_is_not_built(saved):
     edit(saved, architecture={"type": "AttentionUNet", "widths": [4096] * 8, "num_subgates": 9})
-    with pytest.raises(ModelError, match=r"weights\.pt does not fit the architecture in model.json: \S+ differs"):
+    with pytest.raises(ModelError, match=r"does not fit the architecture in model.json: \S+ differs"):
         load_model(saved)
 
 
@@ -203,8 +270,7 @@ def test_texts_of_a_model_cannot_steer_a_terminal_or_forge_a_line(saved):
 def test_weights_that_are_not_numbers(saved):
     state = phantoms.model().network.state_dict()
     state["mix.bias"] = torch.full_like(state["mix.bias"], torch.nan)
-    torch.save(state, saved / "weights.pt")
-    rehash(saved)
+    replace_by_torch(saved, state)
     with pytest.raises(ModelError, match="not finite numbers: mix.bias"):
         load_model(saved)
 
@@ -267,19 +333,19 @@ def test_not_a_model_at_all(tmp_path):
 
 
 def test_a_broken_zip_is_named_not_its_scratch_folder(saved, tmp_path):
-    (saved / "weights.pt").write_bytes(b"broken")
+    (saved / WEIGHTS_FILE).write_bytes(b"broken")
     archive = zipped(saved, tmp_path / "broken.zip")
-    with pytest.raises(ModelError, match=r"broken\.zip/weights\.pt is damaged"):
+    with pytest.raises(ModelError, match=r"broken\.zip/weights\.safetensors is damaged"):
         load_model(archive)
 
 
 def test_a_zip_that_unpacks_to_much_more_is_refused(saved, tmp_path):
-    (saved / "weights.pt").write_bytes(bytes(50_000_000))
+    (saved / WEIGHTS_FILE).write_bytes(bytes(50_000_000))
     rehash(saved)
     with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in saved.iterdir():
             archive.write(path, path.name)
-    with pytest.raises(ModelError, match="model.zip holds weights.pt, which would unpack to 50000000 bytes"):
+    with pytest.raises(ModelError, match="model.zip holds weights.safetensors, which would unpack to 50000000 bytes"):
         load_model(tmp_path / "model.zip")
 
 
@@ -334,7 +400,7 @@ def test_add_list_find_and_remove(saved, tmp_path):
 
 
 def test_a_broken_model_is_not_added(saved, tmp_path):
-    (saved / "weights.pt").write_bytes(b"broken")
+    (saved / WEIGHTS_FILE).write_bytes(b"broken")
     with pytest.raises(ModelError, match="damaged"):
         add_model(saved)
     assert list_models() == []
@@ -369,7 +435,7 @@ def test_packaged_models_can_neither_be_removed_nor_replaced(tmp_path):
         add_model(tmp_path / "packaged" / "test-model")
     with pytest.raises(ModelError, match="belongs to the package and cannot be removed"):
         remove_model("test-model")
-    assert (tmp_path / "packaged" / "test-model" / "weights.pt").is_file()
+    assert (tmp_path / "packaged" / "test-model" / WEIGHTS_FILE).is_file()
 
 
 def test_a_network_that_does_not_fit_its_description_is_not_saved(tmp_path):

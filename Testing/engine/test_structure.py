@@ -29,10 +29,10 @@ class Rule(NamedTuple):
 
 FOLDERS = {
     "": Rule(),
-    "inference": Rule("", "torch", "openvino"),
-    "models": Rule("inference", "torch"),
-    "imaging": Rule("models", "torch SimpleITK"),
-    "pipeline": Rule("inference models imaging", "torch SimpleITK"),
+    "inference": Rule("", "torch openvino"),
+    "models": Rule("inference", "", "torch"),
+    "imaging": Rule("models", "SimpleITK"),
+    "pipeline": Rule("inference models imaging", "SimpleITK"),
     "formats": Rule("imaging", "SimpleITK", "nibabel pydicom"),
     "command": Rule("inference models imaging pipeline formats", "", "rich matplotlib"),
     "scene": Rule("inference models imaging pipeline", "slicer vtk", "SampleData"),
@@ -40,8 +40,9 @@ FOLDERS = {
     "selftests": Rule("models scene", "slicer vtk", "torch SampleData AttentionUNetSegmentation"),
 }
 ROOT_MODULES = {path.stem for path in ENGINE.glob("*.py")} - {"pipeline"}
-# what the module imports on the main thread, and before PyTorch is known to be there
+# what the module imports on the main thread, and before it is known what runs the network
 PANELS = [f"panels.{path.stem}" for path in (ENGINE / "panels").glob("*.py")]
+NEITHER_RUNTIME = ["pipeline", "command.cli", "command.batch", "models.loading", "inference.prediction"]
 BEFORE_ANY_RUN = ["errors", "models.cache", "scene.background_run", "scene.request", "scene.sequences", *PANELS]
 FILES = sorted(ENGINE.rglob("*.py"))
 
@@ -138,15 +139,17 @@ def test_nothing_imports_in_a_circle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("module", BEFORE_ANY_RUN)
-def test_the_panel_needs_no_torch(module):
+@pytest.mark.parametrize(
+    ("module", "packages"),
+    [(module, {"torch", "openvino", "SimpleITK"}) for module in BEFORE_ANY_RUN]
+    + [(module, {"torch", "openvino"}) for module in NEITHER_RUNTIME],
+)
+def test_packages_are_imported_only_when_they_are_chosen(module, packages):
     seen, waiting = set(), [f"{NAME}.{module}"]
     while waiting:
         seen.add(name := waiting.pop())
         for imported, at_file_scope in imports(path_of(name)):
-            assert imported not in ("torch", "SimpleITK") or not at_file_scope, (
-                f"{module} imports {imported} by way of {name}"
-            )
+            assert imported not in packages or not at_file_scope, f"{module} imports {imported} by way of {name}"
             if at_file_scope and path_of(imported) and imported not in seen:
                 waiting.append(imported)
 
@@ -175,7 +178,7 @@ def test_the_package_offers_its_public_names_and_imports_them_when_asked():
 def test_importing_the_engine_does_not_import_optional_packages():
     code = (
         f"import sys, {NAME}.pipeline, {NAME}.formats.files;"
-        "print(sorted({'rich', 'matplotlib', 'nibabel', 'openvino', 'lightning', 'monai'} & set(sys.modules)))"
+        "print(sorted({'rich', 'matplotlib', 'nibabel', 'torch', 'openvino', 'lightning', 'monai'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -57,6 +57,13 @@ def choose_device(wanted: str = "auto", backend: str = "auto") -> str:
     return wanted
 
 
+def needs_torch(device: str) -> bool:
+    """Whether PyTorch is to run the network on a device as a user names it; nothing is imported to find out."""
+    if device == "cpu" or (device == "auto" and not (find_gpu() and has_torch())):
+        return not has_openvino()
+    return True
+
+
 def unused_gpu(device: str) -> str:
     """One sentence on a GPU that PyTorch could use if it were installed for it, or "" if there is nothing to say.
 

@@ -22,7 +22,9 @@ def weight_shapes(architecture: ArchitectureSpec, num_classes: int) -> Shapes:
     if architecture.type == "UNet":
         return shapes
     if architecture.gating_conv:
-        shapes |= _convolution("gating_signal.conv", widths[-1], widths[-1], 1) | _norm("gating_signal.norm", widths[-1])
+        shapes |= _convolution("gating_signal.conv", widths[-1], widths[-1], 1) | _norm(
+            "gating_signal.norm", widths[-1]
+        )
     for n, (width, below) in enumerate(pairwise(widths[1:]), start=2):
         for subgate in (f"gates.s{n}.subgates.{m}" for m in range(architecture.num_subgates)):
             shapes[f"{subgate}.theta.weight"] = (width, width, 2, 2, 2)

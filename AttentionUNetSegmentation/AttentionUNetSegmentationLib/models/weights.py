@@ -14,7 +14,7 @@ import pickle
 import sys
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,12 @@ from .description import ModelError
 
 Weights = dict[str, np.ndarray]
 MAX_HEADER_BYTES = 1 << 20  # names and shapes of a network's arrays
-DTYPES = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype] = {
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+}
 TORCH_STORAGES = {"HalfStorage": "F16", "FloatStorage": "F32", "DoubleStorage": "F64", "LongStorage": "I64"}
 
 
@@ -70,6 +75,8 @@ def _read_safetensors(path: Path) -> Weights:
     header = json.loads(data[8 : 8 + length].tobytes())
     header.pop("__metadata__", None)
     body = data[8 + length :]
+    if sum(stop - start for start, stop in (entry["data_offsets"] for entry in header.values())) > len(body):
+        raise ValueError("its arrays overlap or lie beyond its end")
     weights = {}
     for name, entry in header.items():
         start, stop = entry["data_offsets"]
@@ -104,7 +111,7 @@ class _TorchUnpickler(pickle._Unpickler):
             raise ValueError(f"{name} is too large")
         super().__init__(BytesIO(archive.read(name)))
 
-    def find_class(self, module: str, name: str) -> Callable | np.dtype:
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _array
         if (module, name) == ("collections", "OrderedDict"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import slicer
 
 from ..errors import is_out_of_memory
+from ..inference.devices import choose_device, needs_torch
 from ..models.cache import ModelCache
 from ..models.description import ModelError
 from ..models.store import find_model, list_models, read_spec
@@ -111,7 +112,7 @@ def read(request: Request) -> Inputs:
 def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predictor | None = None) -> Work:
     """The work of a run, for a background run or the caller's own thread; asked for on the main thread.
 
-    It loads PyTorch, too, and raises ``DependencyError`` if that cannot be used.
+    It loads PyTorch, too, where that runs the network, and raises ``DependencyError`` if it cannot be used.
 
     Args:
         request: What to do.
@@ -122,12 +123,12 @@ def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predict
     pytorch.want_large_pages()
 
     def run(progress: ProgressCallback, cancel: CancelCheck) -> list[Segmentation]:
-        if not pytorch.is_loaded():
-            progress(0.0, "loading PyTorch")
-        pytorch.load()
+        if predictor is not None or needs_torch(request.device):
+            if not pytorch.is_loaded():
+                progress(0.0, "loading PyTorch")
+            pytorch.load()
         if cancel():
             raise Cancelled
-        from ..inference.backends import choose_device
         from ..models.loading import Model
         from ..pipeline import Options
         from .frames import segment_frames
