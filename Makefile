@@ -1,10 +1,11 @@
-# Every target makes .venv when it is missing; none needs root.
+# Every target makes .venv when it is missing; none needs root. The demo needs no PyTorch and installs none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for a CPU-only torch.
 PIP_ARGS ?=
 STAMP := $(VENV)/.installed
+CPU_STAMP := $(VENV)/.installed-cpu
 # 3D Slicer on Linux needs a display; without one it gets a virtual one (Debian package xvfb).
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
@@ -16,14 +17,18 @@ help:  ## List the targets
 
 setup: $(STAMP)  ## Create .venv and install the project with everything its tests need
 
-$(STAMP): pyproject.toml constraints.txt
+$(CPU_STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[openvino,training,slicer,dev]'
-	@touch $(STAMP)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu]'
+	@touch $@
 
-demo: $(STAMP)  ## Segment the bundled sample CT: organ volumes, attention maps and a picture in demo_output/
+$(STAMP): $(CPU_STAMP)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu,training,slicer,dev]'
+	@touch $@
+
+demo: $(CPU_STAMP)  ## Segment the bundled sample CT: organ volumes, attention maps and a picture in demo_output/
 	$(BIN)/attention-unet segment AttentionUNetSegmentation/Resources/SampleData/SyntheticAbdomenCT.nrrd \
 		--output-dir demo_output --overwrite
 

@@ -36,7 +36,21 @@ def test_one_input_writes_into_the_folder_itself(tiny_model, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "overview.png" in output
     assert "pancreas" in output
-    assert "s (CPU, torch; the network " in output and report["provenance"]["device"] == "cpu"
+    assert "s (CPU, openvino; the network " in output and report["provenance"]["device"] == "cpu"
+
+
+def test_a_cpu_needs_no_torch(tiny_model, tmp_path):
+    arguments = ["segment", str(ct(tmp_path / "ct.nii.gz")), "--model", str(tiny_model), "--probabilities"]
+    code = (
+        "import sys; sys.modules['torch'] = None  # cannot be imported\n"
+        "from AttentionUNetSegmentationLib.command.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *arguments, "--output-dir", str(tmp_path / "out")]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    versions = json.loads((tmp_path / "out" / "report.json").read_text())["provenance"]["versions"]
+    assert "openvino" in versions and "torch" not in versions
 
 
 def test_labels_keep_the_inputs_geometry(tiny_model, tmp_path):
@@ -89,9 +103,9 @@ def test_models_that_cannot_be_used(tiny_model, tmp_path, capsys):
     source = ct(tmp_path / "ct.nii.gz")
     broken = tmp_path / "broken"
     shutil.copytree(tiny_model, broken)
-    (broken / "weights.pt").unlink()
+    (broken / "weights.safetensors").unlink()
     for wanted, message in (
-        (broken, "weights.pt is missing: the model has no weights"),
+        (broken, "weights.safetensors is missing: the model has no weights"),
         (tmp_path / "nowhere", "there is no model"),
         (source, "is not a readable zip"),
     ):
@@ -208,7 +222,7 @@ def test_a_linked_model_is_removed_without_what_it_links_to(tiny_model, tmp_path
         pytest.skip("this system does not allow links")
     assert main(["models", "remove", "linked"]) == 0
     assert not (tmp_path / "models" / "linked").exists()
-    assert (tiny_model / "weights.pt").is_file()
+    assert (tiny_model / "weights.safetensors").is_file()
 
 
 def test_the_installed_command_answers():

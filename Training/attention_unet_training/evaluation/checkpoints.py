@@ -11,7 +11,7 @@ from torch import nn
 
 from AttentionUNetSegmentationLib.atomic import sha256_of
 from AttentionUNetSegmentationLib.inference.network import UNet
-from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, ModelSpec
+from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, WEIGHTS_FILE, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import Model
 
 from ..task.checkpoints import TrainingOptions, read_training_options
@@ -60,7 +60,7 @@ def _spec(path: Path, options: TrainingOptions, network: nn.Module) -> ModelSpec
         "title": str(path),
         "version": "0",
         "labels": labels,
-        "weights": {"file": "weights.pt", "sha256": sha256_of(path)},
+        "weights": {"file": WEIGHTS_FILE, "sha256": sha256_of(path)},
         "training_data": "see the checkpoint",
         "licence": "not exported",
         "intended_use": "measuring",

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from AttentionUNetSegmentationLib.models.description import ModelSpec
+from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, ModelSpec
 
 REQUIRED = ("name", "title", "version", "labels", "training_data", "licence", "intended_use")
 ALLOWED = (*REQUIRED, "citation", "format_version")
@@ -70,7 +70,7 @@ def describe(
         raise ValueError(f"{where} lacks {', '.join(missing)}: no model is exported without")
     if measured is not None:
         fields["measured"] = _read_json(measured, list, "a list of figures")
-    fields["weights"] = {"file": "weights.pt", "sha256": "0" * 64}  # replaced on saving
+    fields["weights"] = {"file": WEIGHTS_FILE, "sha256": "0" * 64}  # replaced on saving
     try:
         spec = ModelSpec.from_json(json.dumps(fields))
     except ValueError as error:
