@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..volume import Box, GateMeasure, OrganMeasure, Segmentation, Volume, nonzero_box, triple
+
+POINTS_AT_A_TIME = 1 << 20  # voxels of an organ's box, to bound memory
 
 
 def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeasure]:
@@ -31,23 +36,37 @@ def measure_organs(segmentation: Segmentation, volume: Volume) -> list[OrganMeas
 
 def measure_attention(segmentation: Segmentation) -> dict[str, GateMeasure]:
     """Measure every gate; each organ voxel counts with the coefficient of the gate's voxel that it lies in."""
-    boxes = organ_boxes(segmentation)
-    points = {
-        organ.name: segmentation.grid.crop_to(box).ras_of(np.argwhere(segmentation.labels[box] == organ.value)[:, ::-1])
-        for organ in segmentation.organs
-        if (box := boxes.get(organ.value)) is not None
-    }
+    counts: dict[tuple[str, str], int] = defaultdict(int)  # (gate, organ) -> voxels of the organ inside the map
+    sums: dict[tuple[str, str], float] = defaultdict(float)
+    for organ, points_ras_mm in _organ_points(segmentation):
+        for name, attention in segmentation.attention.items():
+            values = _values_at(attention, points_ras_mm)
+            counts[name, organ] += len(values)
+            sums[name, organ] += float(values.sum(dtype=np.float64))
     measures = {}
     for name, attention in segmentation.attention.items():
-        alpha = attention.voxels.astype(np.float64)
+        alpha = attention.voxels
+        total = float(alpha.sum(dtype=np.float64))
         per_voxel = segmentation.grid.voxel_volume_ml / attention.grid.voxel_volume_ml
-        share, volume_share = {}, {}
-        for organ in segmentation.organs:
-            values = _values_at(attention, points.get(organ.name, np.empty((0, 3))))
-            share[organ.name] = float(values.sum()) * per_voxel / alpha.sum() if alpha.sum() > 0 else 0.0
-            volume_share[organ.name] = len(values) * per_voxel / alpha.size
-        measures[name] = GateMeasure(float(alpha.mean()), float(alpha.std()), share, volume_share)
+        share = {o.name: sums[name, o.name] * per_voxel / total if total > 0 else 0.0 for o in segmentation.organs}
+        volume_share = {o.name: counts[name, o.name] * per_voxel / alpha.size for o in segmentation.organs}
+        mean, std = float(alpha.mean(dtype=np.float64)), float(alpha.std(dtype=np.float64))
+        measures[name] = GateMeasure(mean, std, share, volume_share)
     return measures
+
+
+def _organ_points(segmentation: Segmentation) -> Iterator[tuple[str, np.ndarray]]:
+    """Names of the organs found with the positions (n, 3) of their voxels in mm, a few slices at a time."""
+    boxes = organ_boxes(segmentation)
+    for organ in segmentation.organs:
+        if organ.value not in boxes:
+            continue
+        slices, rows, columns = boxes[organ.value]
+        step = max(1, POINTS_AT_A_TIME // ((rows.stop - rows.start) * (columns.stop - columns.start)))
+        for start in range(slices.start, slices.stop, step):
+            part = slice(start, min(start + step, slices.stop)), rows, columns
+            kji = np.argwhere(segmentation.labels[part] == organ.value)
+            yield organ.name, segmentation.grid.crop_to(part).ras_of(kji[:, ::-1])
 
 
 def _values_at(volume: Volume, points_ras_mm: np.ndarray) -> np.ndarray:
@@ -55,7 +74,7 @@ def _values_at(volume: Volume, points_ras_mm: np.ndarray) -> np.ndarray:
     ijk = np.floor(volume.grid.ijk_of(points_ras_mm) + 0.5).astype(int)
     inside = ((ijk >= 0) & (ijk < volume.voxels.shape[::-1])).all(axis=1)
     i, j, k = ijk[inside].T
-    return volume.voxels[k, j, i].astype(np.float64)
+    return volume.voxels[k, j, i]
 
 
 def organ_boxes(segmentation: Segmentation) -> dict[int, Box]:
