@@ -62,7 +62,7 @@ def volume(voxels: np.ndarray, spacing_mm: float = 4.0) -> Volume:
     return Volume(voxels, phantoms.grid(voxels.shape, (spacing_mm,) * 3).ijk_to_ras)
 
 
-def padded(voxels: np.ndarray, value: float) -> np.ndarray:
+def padded(voxels: np.ndarray, value: float | np.ndarray) -> np.ndarray:
     """With one value outside the circle that a scanner reconstructs."""
     _, j, i = (np.arange(size) - (size - 1) / 2 for size in voxels.shape)
     outside = np.hypot(j[:, None] / voxels.shape[1], i / voxels.shape[2]) > 0.5
@@ -128,6 +128,15 @@ def test_real_cts_are_in_hu_and_their_variants_are_not(name):
         voxels = VARIANTS[variant][0](hu.astype(np.int32))
         for changed in (voxels, *(padded(voxels, value) for value in (-2000, 0))):
             assert len(hu_warnings(volume(changed, 5.0))) == 1, variant
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_an_offset_behind_noise_that_looks_like_air_is_noticed(name):
+    if not REAL[name].exists():
+        pytest.skip(shared_data.reason(REAL[name]))
+    ct = read_volume(REAL[name])
+    noise = np.random.default_rng(0).normal(-1000, 8, ct.voxels.shape).round()
+    assert len(hu_warnings(Volume(padded(ct.voxels.astype(np.int32) + 1024, noise), ct.ijk_to_ras))) == 1
 
 
 def test_an_offset_behind_padding_is_named():

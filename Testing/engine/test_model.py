@@ -275,6 +275,9 @@ def test_weights_that_are_not_numbers(saved):
         load_model(saved)
 
 
+LABEL = {"name": "spleen", "value": 1, "code": "78961009", "meaning": "Spleen", "color_rgb": [1, 2, 3]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -283,6 +286,11 @@ def test_weights_that_are_not_numbers(saved):
         ({"spacing_mm": [2, 2, "2"]}, r"spacing_mm\[2\] must be of type float, got '2'"),
         ({"spacing_mm": [2, 2, 0]}, "spacing_mm must lie in"),
         ({"labels": []}, "labels must not be empty"),
+        ({"labels": [LABEL | {"plausible_ml": [0, float("inf")]}]}, r"plausible_ml\[1\] must be a finite number"),
+        ({"labels": [LABEL | {"trained_hu": [float("nan"), 40]}]}, r"trained_hu\[0\] must be a finite number"),
+        ({"labels": [LABEL | {"trained_hu": [40, 10**400]}]}, r"trained_hu\[1\] must be a finite number"),
+        ({"labels": [LABEL | {"plausible_ml": [600, 40]}]}, r"plausible_ml must rise, got \[600.0, 40.0\]"),
+        ({"labels": [LABEL | {"name": "x" * 300}]}, "a label's name may have 60 letters, got 300"),
         ({"format_version": 2}, "format_version must be 1, got 2"),
         ({"name": "../evil"}, "name must consist of"),
         ({"licence": " "}, "licence must not be empty"),

@@ -25,7 +25,7 @@ OFFSETS_HU = (1024, 1000)
 
 SOFT_TISSUE_HU = (-200.0, 250.0)
 MIN_SOFT_TISSUE_SHARE = 0.01
-DENSE_HU, MAX_DENSE_SHARE = 500.0, 0.5  # of what is denser than lung and fat
+DENSE_HU, MAX_DENSE_SHARE = 500.0, 0.35  # of what is denser than lung and fat
 POSSIBLE_HU, MAX_IMPOSSIBLE_SHARE = (-1200.0, 4100.0), 0.05
 DARK_HU = -200.0
 HALF_DARK_HU, MAX_HALF_DARK_SHARE = (-700.0, -300.0), 0.1  # of an image without air; no such large part is this dark

@@ -96,7 +96,8 @@ def network_grid(source: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     sizes = np.maximum(1, np.round((high - low) / spacing_mm - 1e-6)).astype(int)
     if np.prod(sizes.astype(float)) > MAX_GRID_VOXELS:
         extent = " x ".join(f"{length:.0f}" for length in high - low)
-        raise ValueError(f"the volume is {extent} mm large; its spacing is probably wrong")
+        finest = min(spacing_mm)
+        raise ValueError(f"{extent} mm are too much at a spacing of {finest:g} mm; the CT's or the model's is wrong")
     matrix = np.diag([*spacing_mm, 1.0])
     matrix[:3, 3] = (low + high) / 2 - (sizes - 1) / 2 * np.asarray(spacing_mm)
     return Grid(triple(int(size) for size in sizes[::-1]), matrix)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ FORMAT_VERSION = 1
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 MAX_WIDTH = 4096
+MAX_NAME = 60  # of an organ, which is part of file names
 ARCHITECTURES = ("AttentionUNet", "UNet")
 
 
@@ -119,8 +121,14 @@ class LabelSpec:
     def __post_init__(self) -> None:
         if not self.name.strip(" .") or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():
             raise ValueError(f"a label's name must be usable as a file name, got {self.name!r}")
+        if len(self.name) > MAX_NAME:
+            raise ValueError(f"a label's name may have {MAX_NAME} letters, got {len(self.name)}")
         if min(self.color_rgb) < 0 or max(self.color_rgb) > 255:
             raise ValueError(f"label {self.name!r}: color_rgb must lie in 0..255, got {list(self.color_rgb)}")
+        for name in ("plausible_ml", "trained_hu"):
+            limits = getattr(self, name)
+            if limits is not None and not limits[0] < limits[1]:
+                raise ValueError(f"label {self.name!r}: {name} must rise, got {list(limits)}")
         if self.components < 1:
             raise ValueError(f"label {self.name!r}: components must be at least 1, got {self.components}")
 
@@ -272,7 +280,9 @@ def build_typed(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be an object, got {value!r}")
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{where} must be a finite number, got {str(value)[:40]}")
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{where} must be of type {kind.__name__}, got {value!r}")
