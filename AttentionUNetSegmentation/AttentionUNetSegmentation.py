@@ -93,7 +93,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self._isStarting = False
 
     def setup(self) -> None:
-        """Build the panel; PyTorch need not be installed for it."""
+        """Build the panel; what runs the network need not be installed for it."""
         ScriptedLoadableModuleWidget.setup(self)
         from AttentionUNetSegmentationLib.panels.attention import AttentionPanel
         from AttentionUNetSegmentationLib.panels.inputs import InputPanel
@@ -197,7 +197,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         if self.logic.isRunning or self._isStarting or self._parameterNode is None:
             return
         self.progressPanel.begin()
-        self._isStarting = True  # while PyTorch is installed events are handled: clicks, even a change of module
+        self._isStarting = True  # while packages are installed events are handled: clicks, even a change of module
         self._checkCanSegment()
         from AttentionUNetSegmentationLib.monitor import Cancelled
 
@@ -216,11 +216,13 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         from AttentionUNetSegmentationLib.panels import dependencies
         from AttentionUNetSegmentationLib.panels.run_options import run_options
 
-        dependencies.ensure_installed()
+        device = dependencies.ensure_installed(DEVICES[parameters.device], offer_gpu=True)
+        if device == "cpu":
+            parameters.device = "CPU"  # so that the panel shows it, and does not ask again
         self.logic.start(
             **run_options(parameters),
             model=parameters.model,
-            device=DEVICES[parameters.device],
+            device=device,
             onProgress=self.progressPanel.show_progress,
             onFinished=self._onFinished,
             onError=self._onError,
@@ -238,14 +240,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.progressPanel.say(_("The network was dropped; the next run loads it again."))
 
     def _onFinished(self, segmentationNode) -> None:
-        from AttentionUNetSegmentationLib.panels.dependencies import gpu_note
-
         self._showRunning(False)
         parameters = self._parameterNode or self.logic.getParameterNode()
         parameters.outputSegmentation = segmentationNode
         self._refreshResult()
-        if parameters.device != "CPU":
-            self.progressPanel.add_warning(gpu_note())
 
     def _onCancelled(self) -> None:
         self._showRunning(False)
@@ -342,7 +340,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Raises:
             ValueError: If a node, the model or an option cannot be used.
-            RuntimeError: If PyTorch is missing, memory does not suffice, or the run was cancelled.
+            RuntimeError: If what runs the network is missing, memory does not suffice, or the run was cancelled.
         """
         request, inputs, work = self._prepare(volumeNode, segmentationNode, model=model, **options)
         from AttentionUNetSegmentationLib.scene.request import write
@@ -362,7 +360,7 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Raises:
             ValueError: If a node, the model or an option cannot be used.
-            RuntimeError: If a run is going on already, or PyTorch is missing.
+            RuntimeError: If a run is going on already, or what runs the network is missing.
         """
         request, inputs, work = self._prepare(volumeNode, segmentationNode, **kw)
         from AttentionUNetSegmentationLib.panels.run_timer import RunTimer
@@ -412,7 +410,8 @@ class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):
 
         if self.isRunning:
             raise RuntimeError("a segmentation is running; wait for its end or cancel it")
-        dependencies.ensure_installed()
+        if predictor is None:
+            dependencies.ensure_installed(device)
         from AttentionUNetSegmentationLib.models.cache import ModelCache
         from AttentionUNetSegmentationLib.scene import request as requests
 

@@ -36,7 +36,7 @@ def test_one_input_writes_into_the_folder_itself(tiny_model, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "overview.png" in output
     assert "pancreas" in output
-    assert "s (CPU, openvino; the network " in output and report["provenance"]["device"] == "cpu"
+    assert "s (CPU, OpenVINO; the network " in output and report["provenance"]["device"] == "cpu"
 
 
 def test_a_cpu_needs_no_torch(tiny_model, tmp_path):

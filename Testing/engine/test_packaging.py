@@ -106,3 +106,12 @@ def test_every_configuration_file_is_installed():
         path for pattern in settings["package-data"]["attention_unet_training"] for path in package.glob(pattern)
     }
     assert installed == {path for path in package.rglob("*") if path.suffix in (".yaml", ".json")}
+
+
+def test_the_module_asks_for_the_openvino_that_the_command_line_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (wanted,) = project["optional-dependencies"]["cpu"]
+    dependencies = MODULE / "AttentionUNetSegmentationLib" / "panels" / "dependencies.py"
+    assert f'OPENVINO = "{wanted}"' in dependencies.read_text(encoding="utf-8")
+    requirements = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in requirements if not line.startswith("#")] == [wanted]

@@ -1,5 +1,7 @@
 """Both backends, in slabs of any thickness, against the network as it is."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from AttentionUNetSegmentationLib.inference import slabs
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
 from AttentionUNetSegmentationLib.inference.openvino_backend import OpenVinoBackend
 from AttentionUNetSegmentationLib.inference.torch_backend import TorchBackend
-from AttentionUNetSegmentationLib.monitor import Monitor
+from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
 
 NETWORKS = {
     "paper": lambda: AttentionUNet(widths=(2, 4, 4, 4, 4)),
@@ -85,3 +87,17 @@ def test_several_input_channels_fit_the_graphs():
     parts = _Parts(backend._requests, backend._attention_names, Monitor())
     logits, _ = slabs.run_in_slabs(parts, x.numpy(), Monitor())
     np.testing.assert_allclose(logits[0], expected.numpy(), rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_openvino_stops_in_the_middle_of_a_request():
+    backend = BACKENDS["openvino"](AttentionUNet(widths=(16, 32)).eval())
+    asked = []
+
+    def cancel() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) > 1 and asked[-1] - asked[-2] > 0.04  # only while a request is waited for
+
+    with pytest.raises(Cancelled):
+        backend.run(np.zeros((64, 160, 160), np.float32), Monitor(None, cancel))
+    small = np.zeros((16, 16, 16), np.float32)
+    assert np.isfinite(backend.run(small, Monitor())[0]).all()  # what was cancelled can run again

@@ -36,7 +36,7 @@ FOLDERS = {
     "formats": Rule("imaging", "SimpleITK", "nibabel pydicom"),
     "command": Rule("inference models imaging pipeline formats", "", "rich matplotlib"),
     "scene": Rule("inference models imaging pipeline", "slicer vtk", "SampleData"),
-    "panels": Rule("inference models imaging pipeline scene", "slicer vtk qt ctk", "torch"),
+    "panels": Rule("inference models imaging pipeline scene", "slicer vtk qt ctk"),
     "selftests": Rule("models scene", "slicer vtk", "torch SampleData AttentionUNetSegmentation"),
 }
 ROOT_MODULES = {path.stem for path in ENGINE.glob("*.py")} - {"pipeline"}

@@ -1,11 +1,15 @@
 """What Slicer lacks: asked for at the click, never installed at import, explained if it cannot be used."""
 
+import importlib
 import importlib.machinery
+import importlib.util
+import os
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,9 +24,32 @@ def dependencies(module):
 
 
 @pytest.fixture
-def no_torch(dependencies, monkeypatch):
-    """PyTorch is not installed."""
-    monkeypatch.setattr(dependencies.importlib.util, "find_spec", lambda name: None)
+def having(dependencies, monkeypatch):
+    """Function that says what there is: packages by their names, and a kind of GPU."""
+    find = importlib.util.find_spec
+
+    def only(*packages, gpu=""):
+        absent = {"torch", "openvino"} - set(packages)
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name in absent else find(name, *rest)
+        )
+        monkeypatch.setattr(dependencies.devices, "find_gpu", lambda: gpu)
+
+    return only
+
+
+@pytest.fixture
+def no_torch(having):
+    """There is a GPU, but no PyTorch."""
+    having("openvino", gpu="cuda")
+
+
+@pytest.fixture
+def pip(slicer, monkeypatch):
+    """Stands in for pip; returns the lists of what it is asked to install."""
+    asked = []
+    monkeypatch.setattr(slicer.util, "pip_install", asked.append)
+    return asked
 
 
 def fake_utils(monkeypatch, result):
@@ -40,76 +67,163 @@ def fake_utils(monkeypatch, result):
     return calls
 
 
-def test_with_torch_nothing_is_asked(slicer, dependencies):
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+@pytest.mark.parametrize("gpu", ["", "cuda"])
+def test_with_torch_nothing_is_asked(dependencies, having, device, gpu):
+    having("torch", gpu=gpu)
     with slicer_host.testing_mode(False):
-        dependencies.ensure()
+        assert dependencies.ensure_installed(device, offer_gpu=True) == device
     assert slicer_host.shown_messages() == []
 
 
-@pytest.fixture
-def loading(qt, dependencies, monkeypatch):
-    """PyTorch is not loaded yet; returns the list of what is said, and of the cursor's shape meanwhile."""
-    seen, original = [], dependencies.importlib.import_module
-
-    def load(name, *arguments):
-        if name == "torch":
-            cursor = qt.QApplication.overrideCursor()
-            seen.append(cursor is not None and cursor.shape() == qt.Qt.WaitCursor)
-        return original(name, *arguments)
-
-    monkeypatch.setattr(dependencies.importlib, "import_module", load)
-    monkeypatch.setattr(dependencies.pytorch, "is_loaded", lambda: False)
-    return seen
+@pytest.mark.parametrize(("device", "gpu"), [("auto", ""), ("cpu", ""), ("cpu", "cuda"), ("cpu", "mps"), ("cpu:0", "")])
+def test_openvino_is_enough_for_a_cpu(dependencies, having, device, gpu):
+    having("openvino", gpu=gpu)
+    with slicer_host.testing_mode(False):
+        assert dependencies.ensure_installed(device, offer_gpu=True) == device
+    assert slicer_host.shown_messages() == []
 
 
-def test_loading_torch_is_announced_under_a_wait_cursor(qt, dependencies, loading):
-    dependencies.ensure(loading.append)
-    assert loading == ["Loading PyTorch", True]
+@pytest.mark.parametrize(("device", "gpu"), [("auto", ""), ("cpu", ""), ("cpu", "cuda")])
+def test_openvino_is_installed_beside_the_numpy_that_is_loaded(dependencies, having, pip, device, gpu):
+    having(gpu=gpu)
+    with slicer_host.testing_mode(False):
+        assert dependencies.ensure_installed(device, offer_gpu=True) == device
+    assert pip == [["openvino>=2025.0", f"numpy=={np.__version__}"]]
+    [question] = slicer_host.shown_messages()
+    assert question.kind == "confirm" and "OpenVINO, a download of 30 to 85 MB" in question.text
+
+
+def test_declining_openvino_is_an_error_of_one_sentence(dependencies, having, pip):
+    having()
+    with (
+        slicer_host.testing_mode(False),
+        slicer_host.answering(accept=False),
+        pytest.raises(RuntimeError, match="OpenVINO is needed for the segmentation and was not installed"),
+    ):
+        dependencies.ensure_installed("auto")
+    assert pip == [] and not dependencies._installing.locked()
+
+
+def test_a_failing_pip_is_an_error_of_one_sentence(qt, slicer, dependencies, having, monkeypatch):
+    def fail(requirements):
+        assert qt.QApplication.overrideCursor() is not None
+        raise subprocess.CalledProcessError(1, "pip install")
+
+    having()
+    monkeypatch.setattr(slicer.util, "pip_install", fail)
+    with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="OpenVINO could not be installed"):
+        dependencies.ensure_installed("cpu")
     assert qt.QApplication.overrideCursor() is None
 
 
-def test_the_wait_cursor_goes_when_loading_fails(qt, dependencies, loading, monkeypatch):
-    load = dependencies.importlib.import_module
-
-    def broken(name, *arguments):
-        load(name, *arguments)
-        raise OSError("DLL load failed")
-
-    monkeypatch.setattr(dependencies.importlib, "import_module", broken)
-    with pytest.raises(RuntimeError, match="cannot be loaded"):
-        dependencies.ensure()
-    assert loading == [True] and qt.QApplication.overrideCursor() is None
+@pytest.mark.parametrize("packages", [(), ("openvino",)])
+def test_a_gpu_is_offered_beside_the_cpu(dependencies, having, pip, packages):
+    having(*packages, gpu="cuda")
+    with slicer_host.testing_mode(False), slicer_host.answering(button="Run on the CPU now"):
+        assert dependencies.ensure_installed("auto", offer_gpu=True) == "cpu"
+    assert len(pip) == 1 - len(packages)
+    [question] = slicer_host.shown_messages("question")
+    assert question.text.startswith("This computer's GPU can be used with PyTorch, which is not installed")
 
 
-def test_loaded_torch_is_not_announced(dependencies):
-    said = []
-    dependencies.ensure(said.append)
-    assert said == []
+def test_a_gpu_may_be_preferred(dependencies, having, pip, monkeypatch):
+    having("openvino", gpu="cuda")
+    calls = fake_utils(monkeypatch, torch)
+    with slicer_host.testing_mode(False), slicer_host.answering(button="Install PyTorch"):
+        assert dependencies.ensure_installed("auto", offer_gpu=True) == "auto"
+    assert len(calls) == 1 and pip == []
 
 
-def test_adding_a_model_loads_torch_and_leaves_no_text_behind(widget, loading, tmp_path):
+def test_neither_is_a_cancelled_run(dependencies, having, pip):
+    from AttentionUNetSegmentationLib.monitor import Cancelled
+
+    having(gpu="mps")
+    with slicer_host.testing_mode(False), slicer_host.answering(accept=False), pytest.raises(Cancelled):
+        dependencies.ensure_installed("auto", offer_gpu=True)
+    assert pip == [] and not dependencies._installing.locked()
+
+
+def test_scripts_are_not_asked_about_the_gpu(dependencies, having):
+    having("openvino", gpu="cuda")
+    with slicer_host.testing_mode(False):
+        assert dependencies.ensure_installed("auto") == "auto"
+    assert slicer_host.shown_messages() == []
+
+
+@pytest.mark.parametrize(("device", "gpu"), [("cuda", ""), ("mps", "cuda"), ("cuda:1", "mps")])
+def test_nothing_is_installed_for_a_gpu_that_is_not_there(dependencies, having, pip, device, gpu):
+    having(gpu=gpu)
+    with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="This computer has no such GPU"):
+        dependencies.ensure_installed(device)
+    assert pip == [] and slicer_host.shown_messages() == []
+
+
+def test_an_unknown_device_is_refused_before_anything_is_asked(dependencies, having):
+    having()
+    with slicer_host.testing_mode(False), pytest.raises(ValueError, match="device must be one of .* got 'gpu'"):
+        dependencies.ensure_installed("gpu")
+    assert slicer_host.shown_messages() == []
+
+
+def test_the_choice_of_the_cpu_is_kept_and_not_asked_for_again(widget, add_ct, wait, no_torch, monkeypatch):
+    from AttentionUNetSegmentationLib.scene import request
+
+    asked = []
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    monkeypatch.setattr(request, "read", lambda each: (asked.append(each.device), 1 // 0))
+    with slicer_host.testing_mode(False), slicer_host.answering(button="Run on the CPU now"):
+        widget.ui.segmentButton.click()
+        widget.ui.segmentButton.click()
+    assert asked == ["cpu", "cpu"] and widget.ui.deviceSelector.currentText == "CPU"
+    assert len(slicer_host.shown_messages("question")) == 1
+
+
+@pytest.mark.slow
+def test_a_gpu_that_nothing_uses_is_a_warning_of_the_result(widget, add_ct, wait, no_torch):
+    """In testing mode, or of a script, nobody is asked."""
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    widget.ui.segmentButton.click()
+    wait(lambda: not widget.logic.isRunning, 60)
+    assert widget.ui.warningsLabel.text.count("this computer's GPU is not used: PyTorch is not installed") == 1
+    assert " s on CPU (OpenVINO), model " in widget.ui.statusLabel.text
+
+
+def test_adding_a_model_needs_no_torch(widget, having, tmp_path):
+    having()
     (tmp_path / "wrong.zip").write_bytes(b"no zip")
     with slicer_host.testing_mode(False), slicer_host.answering(path=str(tmp_path / "wrong.zip")):
         widget.ui.addModelButton.click()
-    assert loading == [True] and widget.ui.statusLabel.text == ""
+    [message] = slicer_host.shown_messages("error")
+    assert "is not a readable zip" in message.text
 
 
 def test_testing_mode_neither_asks_nor_installs(dependencies, no_torch, monkeypatch):
     calls = fake_utils(monkeypatch, torch)
     with pytest.raises(RuntimeError, match="PyTorch is not installed; testing mode installs nothing"):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda", offer_gpu=True)
+    assert dependencies.ensure_installed("auto", offer_gpu=True) == "auto"
     assert calls == [] and slicer_host.shown_messages() == []
+
+
+def test_testing_mode_installs_no_openvino(dependencies, having, pip):
+    having(gpu="cuda")
+    with pytest.raises(RuntimeError, match="OpenVINO is not installed; testing mode installs nothing"):
+        dependencies.ensure_installed("auto", offer_gpu=True)
+    assert pip == [] and slicer_host.shown_messages() == []
 
 
 def test_the_extension_installs_torch_and_asks_itself(slicer, dependencies, no_torch, monkeypatch):
     calls = fake_utils(monkeypatch, torch)
     with slicer_host.testing_mode(False):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda")
     assert calls == [{"askConfirmation": True, "torchVersionRequirement": ">=2.4"}]
 
 
 def test_a_click_while_torch_is_being_installed_starts_nothing(widget, add_ct, wait, no_torch, monkeypatch):
-    add_ct()
+    ct = add_ct()
     wait(lambda: widget.ui.segmentButton.enabled)
     calls = fake_utils(monkeypatch, None)
     installer = sys.modules["PyTorchUtils"].PyTorchUtilsLogic
@@ -118,18 +232,17 @@ def test_a_click_while_torch_is_being_installed_starts_nothing(widget, add_ct, w
     def meanwhile(self, **arguments):
         during.append(widget.ui.segmentButton.enabled)
         widget.onSegment()
-        widget.ui.addModelButton.click()
+        with pytest.raises(RuntimeError, match="A package is being installed; try again when that is done"):
+            widget.logic.segment(ct)
         slicer_host.leave()  # to another module
         return install(self, **arguments)
 
     monkeypatch.setattr(installer, "installTorch", meanwhile)
-    with slicer_host.testing_mode(False), slicer_host.answering(path="model.zip"):
+    with slicer_host.testing_mode(False), slicer_host.answering(button="Install PyTorch"):
         widget.ui.segmentButton.click()
     assert during == [False] and len(calls) == 1
-    assert [message.text for message in slicer_host.shown_messages("error")] == [
-        "PyTorch is being installed; try again when that is done.",
-        "PyTorch is needed for the segmentation and was not installed.",
-    ]
+    [message] = slicer_host.shown_messages("error")
+    assert message.text == "PyTorch is needed for the GPU and was not installed."
 
 
 def test_a_change_of_module_while_torch_is_being_installed_does_not_matter(
@@ -145,7 +258,7 @@ def test_a_change_of_module_while_torch_is_being_installed_does_not_matter(
     installer = sys.modules["PyTorchUtils"].PyTorchUtilsLogic
     monkeypatch.setattr(installer, "installTorch", lambda self, **arguments: slicer_host.leave() or torch)
     monkeypatch.setattr(request, "read", lambda asked: (read.append(asked.volume_node.GetName()), 1 // 0))
-    with slicer_host.testing_mode(False):
+    with slicer_host.testing_mode(False), slicer_host.answering(button="Install PyTorch"):
         widget.ui.segmentButton.click()
     assert read == ["CT"] and not dependencies._installing.locked()
 
@@ -153,12 +266,12 @@ def test_a_change_of_module_while_torch_is_being_installed_does_not_matter(
 def test_declining_torch_is_an_error_of_one_sentence(dependencies, no_torch, monkeypatch):
     fake_utils(monkeypatch, None)
     with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch is needed .* was not installed"):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda")
 
 
 def test_a_missing_extension_is_offered_once(slicer, dependencies, no_torch):
     with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch could not be installed"):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda")
     [question] = slicer_host.shown_messages("confirm")
     assert "Install the extension now?" in question.text
     assert [message.text for message in slicer_host.shown_messages("install")] == ["PyTorch"]
@@ -176,7 +289,7 @@ def test_an_installed_extension_asks_for_a_restart_and_makes_none(slicer, depend
         slicer_host.testing_mode(False),
         pytest.raises(RuntimeError, match="was installed. Save your data and restart Slicer, then click Segment again"),
     ):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda")
     assert requests == [("PyTorch", False, False)]
     assert slicer.app.extensionsManagerModel().interactive is True
 
@@ -187,7 +300,7 @@ def test_the_extensions_manager_gets_its_dialogs_back_after_a_failure(slicer, de
 
     monkeypatch.setattr(type(slicer.app.extensionsManagerModel()), "installExtensionFromServer", fail)
     with slicer_host.testing_mode(False), pytest.raises(OSError, match="no network"):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda")
     assert slicer.app.extensionsManagerModel().interactive is True
 
 
@@ -195,126 +308,126 @@ def test_a_declined_extension_is_not_installed(slicer, dependencies, no_torch):
     with (
         slicer_host.testing_mode(False),
         slicer_host.answering(accept=False),
-        pytest.raises(RuntimeError, match="is needed for the segmentation and was not installed"),
+        pytest.raises(RuntimeError, match="is needed for the GPU and was not installed"),
     ):
-        dependencies.ensure()
+        dependencies.ensure_installed("cuda")
     assert slicer_host.shown_messages("install") == []
 
 
 @pytest.fixture
-def broken_torch(dependencies, monkeypatch):
-    """Function that breaks PyTorch by an error."""
-    original = dependencies.importlib.import_module
+def broken(dependencies, monkeypatch):
+    """Function that breaks the import of a package by an error."""
+    original = importlib.import_module
 
-    def break_by(error):
+    def break_by(package, error):
         def load(name, *arguments):
-            if name == "torch":
+            if name == package:
                 raise error
             return original(name, *arguments)
 
-        monkeypatch.setattr(dependencies.importlib, "import_module", load)
+        monkeypatch.setattr(importlib, "import_module", load)
 
     return break_by
 
 
 ERRORS = [OSError("DLL load\nfailed"), ImportError("DLL load failed"), RuntimeError("DLL load failed")]
+NAMES = {"torch": "PyTorch", "openvino": "OpenVINO"}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_a_broken_torch_is_explained(dependencies, broken_torch, error):
-    broken_torch(error)
-    with pytest.raises(RuntimeError, match=r"installed but cannot be loaded \(DLL load failed\)"):
-        dependencies.ensure()
-
-
-def test_a_torch_that_breaks_on_the_runs_thread_is_explained_once(widget, add_ct, wait, broken_torch, scene_nodes):
-    broken_torch(OSError("DLL load failed"))
+@pytest.mark.parametrize("package", NAMES)
+def test_a_broken_package_is_explained_once(widget, add_ct, wait, having, broken, scene_nodes, package, error):
+    having(package)
+    broken(package, error)
     add_ct()
     wait(lambda: widget.ui.segmentButton.enabled)
     before = scene_nodes()
     widget.ui.segmentButton.click()
     wait(lambda: not widget.logic.isRunning)
     [message] = slicer_host.shown_messages("error")
-    assert message.text.startswith("PyTorch is installed but cannot be loaded (DLL load failed). Reinstall it")
+    assert message.text.startswith(
+        f"{NAMES[package]} is installed but cannot be loaded (DLL load failed). Reinstall it"
+    )
     assert widget.ui.statusLabel.text == message.text and widget.ui.segmentButton.enabled and scene_nodes() == before
 
 
-def test_what_an_uninstallation_left_behind_is_no_torch(dependencies, monkeypatch, tmp_path):
-    (tmp_path / "torch" / "lib").mkdir(parents=True)
-    spec = importlib.machinery.PathFinder.find_spec("torch", [str(tmp_path)])
-    monkeypatch.setattr(dependencies.pytorch.importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(RuntimeError, match="PyTorch is not installed"):
-        dependencies.ensure_installed()
+@pytest.mark.parametrize("package", NAMES)
+def test_what_an_uninstallation_left_behind_is_no_package(dependencies, monkeypatch, tmp_path, package):
+    (tmp_path / package / "lib").mkdir(parents=True)
+    spec = importlib.machinery.PathFinder.find_spec(package, [str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == package else None)
+    with pytest.raises(RuntimeError, match="OpenVINO is not installed"):
+        dependencies.ensure_installed("cpu")
 
 
 @pytest.mark.parametrize(("version", "accepted"), [("2.3.1+cu118", False), ("2.4.0", True), ("2.10.0+cpu", True)])
-def test_an_old_torch_is_refused(dependencies, monkeypatch, version, accepted):
+def test_an_old_torch_is_refused(module, monkeypatch, version, accepted):
+    from AttentionUNetSegmentationLib.scene import runtimes
+
     monkeypatch.setattr(torch, "__version__", version)
     if accepted:
-        dependencies.ensure()
+        runtimes.load_torch()
     else:
         with pytest.raises(RuntimeError, match="PyTorch 2.3.1.* is too old, 2.4 or newer"):
-            dependencies.ensure()
+            runtimes.load_torch()
 
 
-@pytest.mark.parametrize(
-    ("capability", "built_for", "usable"),
-    [
-        ((8, 6), ["sm_80", "sm_90"], True),
-        ((8, 9), ["sm_75", "sm_86"], True),
-        ((12, 0), ["sm_80", "sm_90"], False),
-        ((12, 0), ["sm_80", "sm_90", "compute_90"], True),
-        ((12, 0), ["sm_90a", "sm_120"], True),
-        ((6, 1), ["sm_75", "compute_75"], False),
-        ((7, 0), [], True),
-    ],
-)
-def test_a_gpu_that_torch_was_not_built_for_is_explained(dependencies, monkeypatch, capability, built_for, usable):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "New GPU")
-    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
-    note = dependencies.gpu_note()
-    assert (note == "") is usable
-    assert usable or f"New GPU (sm_{capability[0]}{capability[1]})" in note
+def test_what_takes_the_networks_place_needs_torch(logic, add_ct, network, having):
+    having("openvino")
+    with pytest.raises(RuntimeError, match="PyTorch is needed for this and is not installed"):
+        logic.segment(add_ct(), predictor=network())
 
 
-def test_a_cpu_build_beside_a_gpu_is_explained(dependencies, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.version, "cuda", None)
-    monkeypatch.setattr(dependencies.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    assert "PyTorch is a CPU build" in dependencies.gpu_note()
-    monkeypatch.setattr(dependencies.shutil, "which", lambda name: None)
-    assert dependencies.gpu_note() == ""
+MODULE = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(Path(slicer_host.__file__).parents[1])!r})
+blocked = sys.argv[1:]
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in blocked else found(name, package)
+import numpy, slicer_host
+slicer = slicer_host.start()
+slicer_host.load_module({str(MODULE)!r})
+widget = slicer_host.enter("AttentionUNetSegmentation")
+voxels = (numpy.arange(8000) % 300).astype(numpy.int16).reshape(20, 20, 20)
+slicer.util.addVolumeFromArray(voxels, name="CT")
+slicer_host.wait_until(lambda: widget.ui.segmentButton.enabled)
+assert "abdomen-ct" in widget.ui.modelSelector.currentText
+assert not {{"torch", "openvino"}} & set(sys.modules)
+widget.ui.segmentButton.click()
+slicer_host.wait_until(lambda: not widget.logic.isRunning, 60)
+widget.ui.freeMemoryButton.click()
+assert widget.ui.segmentButton.enabled
+print([message.text for message in slicer_host.shown_messages("error")])
+print([name for name in ("torch", "openvino") if name in sys.modules])
+node = widget._parameterNode.outputSegmentation
+print(node.GetAttribute("AttentionUNet.backend") if node else None)
+slicer_host.check()
+"""
 
 
 @pytest.mark.slow
-def test_the_panel_comes_up_without_torch_and_the_click_says_what_is_missing(slicer_session):
-    module = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
-    script = f"""
-import sys
-sys.path.insert(0, {str(Path(slicer_host.__file__).parents[1])!r})
-
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch" or name.startswith("torch."):
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, NoTorch())
-import importlib.util
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name == "torch" else found(name, package)
-import numpy, slicer_host
-slicer = slicer_host.start()
-slicer_host.load_module({str(module)!r})
-widget = slicer_host.enter("AttentionUNetSegmentation")
-slicer.util.addVolumeFromArray(numpy.zeros((8, 8, 8), numpy.int16), name="CT")
-slicer_host.wait_until(lambda: widget.ui.segmentButton.enabled)
-assert "abdomen-ct" in widget.ui.modelSelector.currentText
-widget.ui.segmentButton.click()
-print([message.text for message in slicer_host.shown_messages("error")], widget.ui.segmentButton.enabled)
-slicer_host.check()
-"""
-    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+@pytest.mark.parametrize(
+    ("blocked", "errors", "loaded", "backend"),
+    [
+        ([], [], ["openvino"], "openvino"),
+        (["torch"], [], ["openvino"], "openvino"),
+        (["openvino"], [], ["torch"], "torch"),
+        (["torch", "openvino"], ["OpenVINO is not installed; testing mode installs nothing."], [], None),
+    ],
+)
+def test_the_panel_runs_with_what_there_is(slicer_session, blocked, errors, loaded, backend):
+    """On a CPU, in a process of its own; PyTorch is never loaded where OpenVINO runs."""
+    command = [sys.executable, "-c", SCRIPT, *blocked]
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=hidden)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.strip() == "['PyTorch is not installed; testing mode installs nothing.'] True"
+    assert finished.stdout.splitlines() == [str(errors), str(loaded), str(backend)]

@@ -56,10 +56,10 @@ def test_it_runs_in_the_callers_thread(logic, add_ct, network):
 
 def test_large_pages_are_asked_for_on_the_main_thread(logic, add_ct, network, wait, monkeypatch):
     """Others may be reading the environment while it is changed."""
-    from AttentionUNetSegmentationLib.scene import pytorch
+    from AttentionUNetSegmentationLib.scene import runtimes
 
     threads = []
-    monkeypatch.setattr(pytorch, "want_large_pages", lambda: threads.append(threading.current_thread()))
+    monkeypatch.setattr(runtimes, "want_large_pages", lambda: threads.append(threading.current_thread()))
     ends = start(logic, add_ct(), predictor=network())
     wait(lambda: ends)
     assert threads == [threading.main_thread()]

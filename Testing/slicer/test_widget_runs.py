@@ -20,7 +20,7 @@ def test_a_click_segments(widget, done):
     status = widget.ui.statusLabel.text
     seconds = float(widget._parameterNode.outputSegmentation.GetAttribute("AttentionUNet.seconds"))
     assert seconds > 0  # may be less than the tenth that the line shows
-    assert status == f"{seconds:.1f} s on CPU, model abdomen-ct {model_version()}"
+    assert status == f"{seconds:.1f} s on CPU (PyTorch), model abdomen-ct {model_version()}"
     assert "\u26a0 spleen: not found\n" in widget.ui.warningsLabel.text
     assert widget.ui.segmentButton.enabled and not widget.ui.cancelButton.enabled
     assert widget.ui.outputSelector.currentNode() is done
@@ -114,16 +114,6 @@ def test_the_run_goes_on_while_another_module_is_shown(slicer, widget, add_ct, p
     wait(lambda: not widget.logic.isRunning)
     shown = slicer_host.enter("AttentionUNetSegmentation")
     assert cells(shown, 2)[0] == "pancreas"
-
-
-def test_a_gpu_that_is_not_used_is_explained_after_a_run(widget, done, wait, monkeypatch):
-    from AttentionUNetSegmentationLib.panels import dependencies
-
-    monkeypatch.setattr(dependencies, "gpu_note", lambda: "PyTorch is a CPU build")
-    widget.ui.segmentButton.click()
-    wait(lambda: not widget.logic.isRunning)
-    assert widget.ui.warningsLabel.text.endswith("\n\u26a0 PyTorch is a CPU build")
-    assert errors() == []
 
 
 def test_free_memory(widget, done):

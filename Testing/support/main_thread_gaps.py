@@ -1,9 +1,9 @@
-"""How long the main thread is kept from its event loop in the first run of a process, PyTorch not loaded yet.
+"""How long the main thread is kept from its event loop in the first run of a process, on the CPU.
 
-Run as a script, for a CT of K J I voxels and an import of PyTorch that takes some seconds longer, by a sleep:
-``python main_thread_gaps.py 240 512 512 0``. Prints JSON: the longest gap between two ticks of a timer up to the end
-of the work (of all, and by what the panel shows as the gap begins), what the write of the nodes took, and on which
-thread PyTorch was imported.
+Run as a script, for a CT of K J I voxels and an import of OpenVINO that takes some seconds longer, by a sleep:
+``python main_thread_gaps.py 240 512 512 0``; ``torch`` as last argument takes PyTorch, as if OpenVINO were missing.
+Prints JSON: the longest gap between two ticks of a timer up to the end of the work (of all, and by what the panel
+shows as the gap begins), what the write of the nodes took, and on which threads either package was imported.
 """
 
 import importlib.abc
@@ -17,23 +17,23 @@ TESTING = Path(__file__).resolve().parents[1]
 MODULE = TESTING.parent / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
 
 
-class SlowTorch(importlib.abc.MetaPathFinder):
-    """Makes the import of PyTorch slower, and notes the thread."""
+class SlowImports(importlib.abc.MetaPathFinder):
+    """Makes the import of OpenVINO and PyTorch slower, and notes the thread."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.threads = seconds, []
+        self.seconds, self.threads = seconds, {}
 
     def find_spec(self, name, path=None, target=None):
-        if name == "torch._C":  # what the import of torch needs, and a search for its spec does not
-            self.threads.append(threading.current_thread().name)
+        if name in ("torch._C", "openvino._pyopenvino"):  # what an import needs, and a search for a spec does not
+            self.threads[name.split(".")[0]] = threading.current_thread().name
             time.sleep(self.seconds)
         return None
 
 
-def measure(shape_kji: tuple[int, int, int], import_seconds: float, cancel: bool = False) -> dict:
-    """Click Segment on a CT of that shape; with ``cancel``, Cancel as soon as PyTorch is being imported."""
-    torch = SlowTorch(import_seconds)
-    sys.meta_path.insert(0, torch)
+def measure(shape_kji: tuple[int, int, int], import_seconds: float, torch: bool = False, cancel: bool = False) -> dict:
+    """Click Segment on a CT of that shape; with ``cancel``, Cancel as soon as the package is being imported."""
+    imports = SlowImports(import_seconds)
+    sys.meta_path.insert(0, imports)
     import numpy as np
 
     import slicer_host
@@ -42,12 +42,17 @@ def measure(shape_kji: tuple[int, int, int], import_seconds: float, cancel: bool
     import qt
 
     slicer_host.load_module(MODULE)
+    from AttentionUNetSegmentationLib.inference import devices
+
+    devices.find_gpu = lambda: ""
+    if torch:
+        devices.has_openvino = lambda: False
     widget = slicer_host.enter("AttentionUNetSegmentation")
     k, j, i = np.ogrid[: shape_kji[0], : shape_kji[1], : shape_kji[2]]
     ct = slicer.util.addVolumeFromArray((40 + (k + j + i) % 30).astype(np.int16), name="CT")
     ct.SetSpacing(*(min(2.0, 320 / n) for n in shape_kji[::-1]))
     slicer_host.wait_until(lambda: widget.ui.segmentButton.enabled)
-    assert "torch" not in sys.modules and "SimpleITK" not in sys.modules
+    assert not {"torch", "openvino", "SimpleITK"} & set(sys.modules)
     ticks, steps, write_seconds = [], [], []
     timer = qt.QTimer()
     timer.setInterval(5)
@@ -72,7 +77,7 @@ def measure(shape_kji: tuple[int, int, int], import_seconds: float, cancel: bool
     widget.ui.segmentButton.click()
     click_seconds = time.monotonic() - clicked
     if cancel:
-        slicer_host.wait_until(lambda: torch.threads, 60)
+        slicer_host.wait_until(lambda: imports.threads, 60)
         clicked = time.monotonic()
         widget.ui.cancelButton.click()
     while widget.logic.isRunning:
@@ -89,7 +94,7 @@ def measure(shape_kji: tuple[int, int, int], import_seconds: float, cancel: bool
         "click_s": round(click_seconds, 3),
         "write_s": [round(seconds, 3) for seconds in write_seconds],
         "run_s": round(ended, 3),
-        "threads": sorted(set(torch.threads)),
+        "threads": imports.threads,
         "steps": list(dict.fromkeys(steps)),
         "status": widget.ui.statusLabel.text,
         "errors": [message.text for message in slicer_host.shown_messages("error")],
@@ -101,4 +106,4 @@ def measure(shape_kji: tuple[int, int, int], import_seconds: float, cancel: bool
 if __name__ == "__main__":
     sys.path.insert(0, str(TESTING))
     *size, delay = (float(argument) for argument in sys.argv[1:5])
-    print(json.dumps(measure(tuple(int(n) for n in size), delay, "cancel" in sys.argv)))
+    print(json.dumps(measure(tuple(int(n) for n in size), delay, "torch" in sys.argv, "cancel" in sys.argv)))

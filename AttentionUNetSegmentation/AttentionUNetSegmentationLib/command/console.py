@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..devices import device_name
+from ..devices import backend_name, device_name
 from ..errors import printable
 from ..models.description import ModelSpec
 from ..models.store import InstalledModel
@@ -98,8 +98,9 @@ def _print_case(case: Case, report: Mapping[str, Any]) -> None:
         for organ in report["organs"]
     ]
     _print_table(case.name, ("organ", "volume (ml)", "mean (HU)"), rows)
-    seconds = report["provenance"]["seconds"]
-    device = f"{device_name(report['provenance']['device'])}, {report['provenance']['backend']}"
+    provenance = report["provenance"]
+    seconds = provenance["seconds"]
+    device = f"{device_name(provenance['device'])}, {backend_name(provenance['backend'])}"
     say(f"{seconds['total']:.1f} s ({device}; the network {seconds.get('running the network', 0.0):.1f} s)")
     say(f"picture: {case.folder / 'overview.png'}")
     say(f"results: {case.folder}")

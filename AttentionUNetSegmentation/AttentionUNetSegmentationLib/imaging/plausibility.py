@@ -102,7 +102,7 @@ def field_of_view_warnings(volume: Volume) -> list[str]:
     A coarse look, without the network: slices of 6 mm, the body is what is denser than fat, or lung.
     """
     from .preprocessing import network_grid
-    from .resampling import resample  # needs PyTorch, which the panel does without before the first run
+    from .resampling import resample  # needs SimpleITK, which the panel does without before the first run
 
     hu = resample(volume.voxels, volume.grid, network_grid(volume.grid, (VIEW_SPACING_MM,) * 3))
     body = hu > -150

@@ -9,6 +9,7 @@ import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BACKENDS = ("auto", "torch", "openvino")
@@ -29,12 +30,30 @@ def find_gpu() -> str:
 
 def has_torch() -> bool:
     """Whether PyTorch is installed."""
-    return importlib.util.find_spec("torch") is not None
+    return _is_installed("torch")
 
 
 def has_openvino() -> bool:
     """Whether OpenVINO is installed."""
-    return importlib.util.find_spec("openvino") is not None
+    return _is_installed("openvino")
+
+
+def _is_installed(package: str) -> bool:
+    """Whether there is a package to import. A folder that an uninstallation left behind is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+def kind_of(device: str) -> str:
+    """The device without a number: "auto", "cpu", "cuda", "mps".
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    kind = device.split(":")[0]
+    if kind not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+    return kind
 
 
 def choose_device(wanted: str = "auto", backend: str = "auto") -> str:
@@ -43,9 +62,7 @@ def choose_device(wanted: str = "auto", backend: str = "auto") -> str:
     Raises:
         ValueError: If the device is unknown or not available here.
     """
-    name = wanted.split(":")[0]
-    if name not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {wanted!r}")
+    name = kind_of(wanted)
     if name == "cpu" or (name == "auto" and backend == "openvino"):
         return "cpu"
     if name == "auto":
@@ -58,8 +75,13 @@ def choose_device(wanted: str = "auto", backend: str = "auto") -> str:
 
 
 def needs_torch(device: str) -> bool:
-    """Whether PyTorch is to run the network on a device as a user names it; nothing is imported to find out."""
-    if device == "cpu" or (device == "auto" and not (find_gpu() and has_torch())):
+    """Whether PyTorch is to run the network on a device as a user names it; nothing is imported to find out.
+
+    Raises:
+        ValueError: If the device is unknown.
+    """
+    kind = kind_of(device)
+    if kind == "cpu" or (kind == "auto" and not (find_gpu() and has_torch())):
         return not has_openvino()
     return True
 
@@ -85,10 +107,28 @@ def _why_unavailable(device: str) -> str:
     if device == "mps":
         return "" if torch.backends.mps.is_available() else "PyTorch finds no Apple GPU"
     if torch.cuda.is_available():
-        return ""
+        return _why_too_new(torch) if torch.version.cuda is not None else ""
     if torch.version.cuda is None and torch.version.hip is None:
         return f"PyTorch {torch.__version__} is a CPU build"
     return "PyTorch finds no such GPU or driver"
+
+
+def _why_too_new(torch: Any) -> str:
+    """Why PyTorch has no code for an NVIDIA GPU that it sees; "" if it has."""
+    major, minor = torch.cuda.get_device_capability()
+    built_for = torch.cuda.get_arch_list()
+    if not built_for or any(_serves(arch, major, minor) for arch in built_for):
+        return ""
+    return f"PyTorch {torch.__version__} was not built for the GPU {torch.cuda.get_device_name()} (sm_{major}{minor})"
+
+
+def _serves(arch: str, major: int, minor: int) -> bool:
+    """Whether code built for ``arch`` ("sm_86", "compute_90") runs on a GPU of that compute capability."""
+    kind, _, digits = arch.rstrip("af").partition("_")
+    built_major, built_minor = int(digits[:-1]), int(digits[-1])
+    if kind == "compute":  # compiled for the GPU when it is loaded
+        return (built_major, built_minor) <= (major, minor)
+    return built_major == major and built_minor <= minor
 
 
 def choose_backend(wanted: str, device: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,8 @@ class _Parts:
                 self._monitor.check()
         except BaseException:
             request.cancel()
-            request.wait()  # the inputs must outlive it
+            with suppress(RuntimeError):  # says that it was cancelled
+                request.wait()  # the inputs must outlive it
             raise
         return [tensor.data for tensor in request.output_tensors]
 

@@ -28,10 +28,7 @@ class _Kept:
 
 
 class ModelCache:
-    """One loaded model, known by its folder and the hash of its weights. May be used from any thread.
-
-    PyTorch is needed, and imported, when a model is asked for.
-    """
+    """One loaded model, known by its folder and the hash of its weights. May be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,87 +1,85 @@
-"""What Slicer lacks, asked for and installed at the click, never before.
+"""What runs the network, asked for and installed at the click, never before.
 
-Only PyTorch is needed, and it comes through Slicer's PyTorch extension, which picks the build for the computer's GPU.
+On a CPU that is OpenVINO, on a GPU PyTorch, which comes through Slicer's PyTorch extension: it picks the build for the
+GPU. PyTorch runs on a CPU, too, so that where it is installed nothing else is needed.
 """
 
 from __future__ import annotations
 
 import importlib
-import shutil
 import threading
-from collections.abc import Callable
+from subprocess import CalledProcessError
 
-import qt
+import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
-from ..scene import pytorch
-from ..scene.pytorch import MIN_TORCH, DependencyError
+from ..inference import devices
+from ..scene.runtimes import MIN_TORCH, DependencyError
+from .question import ask
 
 EXTENSION = "PyTorch"
+OPENVINO = "openvino>=2025.0"
 _installing = threading.Lock()  # events are handled meanwhile, so that a second click may ask again
 
 
-def ensure_installed() -> None:
-    """Make sure that there is a PyTorch to load; offers to install it if it is missing. It is not loaded.
-
-    Raises:
-        DependencyError: If there is none afterwards.
-    """
-    if _installing.locked():
-        raise DependencyError("PyTorch is being installed; try again when that is done.")
-    if not pytorch.is_installed():
-        with _installing:
-            _install_torch()
-
-
-def ensure(say: Callable[[str], None] = lambda text: None) -> None:
-    """Make sure that PyTorch can be used here and now; offers to install it if it is missing.
+def ensure_installed(device: str, offer_gpu: bool = False) -> str:
+    """Make sure that what runs the network on a device is installed; asks before it installs. Nothing is loaded.
 
     Args:
-        say: Shows a text at once; called before PyTorch is loaded, which takes seconds and blocks Slicer.
+        device: As it was chosen: "auto", "cpu", "cuda", "mps".
+        offer_gpu: With "auto", ask whether to install PyTorch for a GPU that cannot be used without it.
+
+    Returns:
+        The device, or "cpu" if that was preferred to an installation of PyTorch.
 
     Raises:
-        DependencyError: If it cannot be used afterwards.
+        DependencyError: If it is not installed afterwards.
+        ValueError: If there is no such device.
+        Cancelled: If the question about the GPU was cancelled.
     """
-    ensure_installed()
-    if pytorch.is_loaded():
-        pytorch.load()  # checks its version
-        return
-    say("Loading PyTorch")
-    qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
+    if _installing.locked():
+        raise DependencyError("A package is being installed; try again when that is done.")
+    kind = devices.kind_of(device)
+    if devices.has_torch():
+        return device
+    with _installing:
+        wants_gpu = kind not in ("auto", "cpu")
+        if wants_gpu and kind != devices.find_gpu():
+            raise DependencyError("This computer has no such GPU; choose another device.")
+        if kind == "auto" and offer_gpu and devices.find_gpu() and not slicer.app.testingEnabled():
+            wants_gpu = ask(
+                _("This computer's GPU can be used with PyTorch, which is not installed and a large download."),
+                _("Install PyTorch, or run on the CPU?"),
+                _("Install PyTorch"),
+                _("Run on the CPU now"),
+            )
+            device = device if wants_gpu else "cpu"
+        if wants_gpu:
+            _install_torch()
+        elif not devices.has_openvino():
+            _install_openvino()
+    return device
+
+
+def _install_openvino() -> None:
+    """Ask, then install OpenVINO beside the numpy that Slicer has loaded.
+
+    ``slicer.packaging.pip_ensure`` will not do: it leaves out what is installed already, and so the pin of numpy.
+    """
+    if slicer.app.testingEnabled():
+        raise DependencyError("OpenVINO is not installed; testing mode installs nothing.")
+    wanted = slicer.util.confirmOkCancelDisplay(
+        _("The segmentation needs OpenVINO, a download of 30 to 85 MB. Install it into Slicer's Python now?")
+    )
+    if not wanted:
+        raise DependencyError("OpenVINO is needed for the segmentation and was not installed.")
     try:
-        pytorch.load()
-    finally:
-        qt.QApplication.restoreOverrideCursor()
-
-
-def gpu_note() -> str:
-    """One sentence on a GPU that PyTorch cannot use, or "" if there is nothing to say; PyTorch must be installed."""
-    import torch
-
-    if torch.cuda.is_available():
-        major, minor = torch.cuda.get_device_capability()
-        wanted, built_for = f"sm_{major}{minor}", torch.cuda.get_arch_list()
-        if not built_for or any(_serves(arch, major, minor) for arch in built_for):
-            return ""
-        return (
-            f"PyTorch {torch.__version__} was not built for the GPU {torch.cuda.get_device_name()} ({wanted}); update "
-            "it with the module PyTorch Utils, or choose the CPU."
-        )
-    if shutil.which("nvidia-smi") and torch.version.cuda is None:
-        return (
-            "This computer has an NVIDIA driver, but PyTorch is a CPU build; reinstall it with the module PyTorch "
-            "Utils to use the GPU."
-        )
-    return ""
-
-
-def _serves(arch: str, major: int, minor: int) -> bool:
-    """Whether code built for ``arch`` ("sm_86", "compute_90") runs on a GPU of that compute capability."""
-    kind, _, digits = arch.rstrip("af").partition("_")
-    built_major, built_minor = int(digits[:-1]), int(digits[-1])
-    if kind == "compute":  # compiled for the GPU when it is loaded
-        return (built_major, built_minor) <= (major, minor)
-    return built_major == major and built_minor <= minor
+        with slicer.util.WaitCursor():
+            slicer.util.pip_install([OPENVINO, f"numpy=={np.__version__}"])
+    except CalledProcessError as error:
+        raise DependencyError("OpenVINO could not be installed; Slicer's Python console says why.") from error
+    importlib.invalidate_caches()
 
 
 def _install_torch() -> None:
@@ -95,18 +93,18 @@ def _install_torch() -> None:
         wanted = ">=" + ".".join(map(str, MIN_TORCH))
         torch_logic = pytorch_utils.PyTorchUtilsLogic()
         if torch_logic.installTorch(askConfirmation=True, torchVersionRequirement=wanted) is None:
-            raise DependencyError("PyTorch is needed for the segmentation and was not installed.")
+            raise DependencyError("PyTorch is needed for the GPU and was not installed.")
         importlib.invalidate_caches()
 
 
 def _offer_extension() -> None:
     """Ask whether to install the PyTorch extension; it can be used after a restart only."""
     wanted = slicer.util.confirmOkCancelDisplay(
-        f"The segmentation needs PyTorch, which comes with the extension {EXTENSION}. Install the extension now? "
+        f"The GPU needs PyTorch, which comes with the extension {EXTENSION}. Install the extension now? "
         "Slicer has to be restarted afterwards."
     )
     if not wanted:
-        raise DependencyError(f"The extension {EXTENSION} is needed for the segmentation and was not installed.")
+        raise DependencyError(f"The extension {EXTENSION} is needed for the GPU and was not installed.")
     manager = slicer.app.extensionsManagerModel()
     interactive, manager.interactive = manager.interactive, False
     try:

@@ -11,8 +11,8 @@ import qt
 import slicer
 
 from ..models.description import SPEC_FILE
+from ..models.loading import add_model
 from ..models.store import InstalledModel, list_models, remove_model
-from . import dependencies
 
 LINE_LENGTH = 80  # characters that fit into a line of the panel
 
@@ -62,7 +62,6 @@ class ModelPanel:
 
         Raises:
             ModelError: If it cannot be used; the message names the file.
-            DependencyError: If PyTorch, which checks the weights, is missing.
         """
         if slicer.app.testingEnabled():
             self._ui.statusLabel.setText("Testing mode opens no file dialog; no model was added.")
@@ -72,13 +71,6 @@ class ModelPanel:
         )
         if not path:
             return
-        said = self._ui.statusLabel.text
-        try:
-            dependencies.ensure(self._say)
-        finally:
-            self._say(said)
-        from ..models.loading import add_model
-
         source = Path(path).parent if Path(path).name == SPEC_FILE else Path(path)
         self.refresh(add_model(source).name)
 
@@ -94,11 +86,6 @@ class ModelPanel:
         if slicer.util.confirmOkCancelDisplay(f"Delete the model {entry.name!r} in {entry.folder}?"):
             remove_model(entry.name)
             self.refresh()
-
-    def _say(self, text: str) -> None:
-        """Show a text now, as the event loop will not come to it."""
-        self._ui.statusLabel.setText(text)
-        self._ui.statusLabel.repaint()
 
     @staticmethod
     def _label(entry: InstalledModel) -> str:

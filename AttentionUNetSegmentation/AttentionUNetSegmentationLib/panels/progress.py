@@ -39,7 +39,6 @@ class ProgressPanel:
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
-        self._warnings: list[str] = []
 
     def say(self, text: str) -> None:
         """Show a text now, even if the event loop does not come to it soon."""
@@ -78,12 +77,7 @@ class ProgressPanel:
         self._ui.statusLabel.setText(result_line(node))
         self._show_warnings(result_notes(node))
 
-    def add_warning(self, text: str) -> None:
-        """One more warning, unless it is empty."""
-        self._show_warnings([*self._warnings, *([text] if text else [])])
-
     def _show_warnings(self, warnings: list[str]) -> None:
         """One line each, with a sign in front."""
-        self._warnings = warnings
         self._ui.warningsLabel.setText("\n".join(f"{WARNING_SIGN} {text}" for text in warnings))
         self._ui.warningsLabel.setVisible(bool(warnings))

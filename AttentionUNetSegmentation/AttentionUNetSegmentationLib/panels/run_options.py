@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..monitor import Cancelled
 from ..scene.request import Request, edited_names
 from ..scene.sequences import frames_of
 from .inputs import output_for
+from .question import ask
 
 
 def run_options(parameters: Any) -> dict[str, Any]:
@@ -38,19 +37,6 @@ def _may_replace(request: Request) -> bool:
     names = edited_names(request)
     if request.segmentation_node is None or not names or slicer.app.testingEnabled():
         return False
-    box = qt.QMessageBox(slicer.util.mainWindow())
-    box.setIcon(qt.QMessageBox.Question)
-    question = _("Segments of {segmentation} were changed since a run wrote them: {names}.")
-    box.setText(question.format(segmentation=request.segmentation_node.GetName(), names=", ".join(names)))
-    box.setInformativeText(_("Keep them, and write the result into a new segmentation?"))
-    keep = box.addButton(_("Keep"), qt.QMessageBox.AcceptRole)
-    box.addButton(_("Replace"), qt.QMessageBox.DestructiveRole)
-    box.addButton(_("Cancel"), qt.QMessageBox.RejectRole)
-    box.setDefaultButton(keep)
-    box.exec_()
-    clicked = box.clickedButton()
-    role = box.buttonRole(clicked) if clicked is not None else qt.QMessageBox.RejectRole
-    box.deleteLater()
-    if role not in (qt.QMessageBox.AcceptRole, qt.QMessageBox.DestructiveRole):
-        raise Cancelled
-    return role == qt.QMessageBox.DestructiveRole
+    text = _("Segments of {segmentation} were changed since a run wrote them: {names}.")
+    text = text.format(segmentation=request.segmentation_node.GetName(), names=", ".join(names))
+    return not ask(text, _("Keep them, and write the result into a new segmentation?"), _("Keep"), _("Replace"))

@@ -11,7 +11,7 @@ import slicer
 
 from ..monitor import Cancelled, ProgressCallback
 from ..volume import Segmentation
-from . import pytorch
+from . import runtimes
 from .request import Inputs, Request, Work, write
 
 STOP_SECONDS = 4.0  # cancelling takes effect within two
@@ -77,7 +77,7 @@ class BackgroundRun:
     def cancel(self) -> None:
         """Ask the work to stop; ``on_cancelled`` follows within two seconds. Nothing happens after the end.
 
-        PyTorch cannot be stopped while it loads: the run ends at once, and its thread when PyTorch is loaded.
+        PyTorch and OpenVINO cannot be stopped while they load: the run ends at once, its thread when that is done.
         """
         self._cancel.set()
 
@@ -105,7 +105,7 @@ class BackgroundRun:
             return
         if self._done.is_set():
             self._finish(self._job)
-        elif self._cancel.is_set() and not pytorch.is_loaded():
+        elif self._cancel.is_set() and runtimes.is_loading():
             self._give_up(self._job)
 
     def _give_up(self, job: _Job) -> None:

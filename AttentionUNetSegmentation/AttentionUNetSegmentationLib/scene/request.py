@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import slicer
 
 from ..errors import is_out_of_memory
-from ..inference.devices import choose_device, needs_torch
+from ..inference.devices import needs_torch
 from ..models.cache import ModelCache
 from ..models.description import ModelError
 from ..models.store import find_model, list_models, read_spec
 from ..monitor import CancelCheck, Cancelled, ProgressCallback
 from ..volume import Segmentation, Volume
-from . import pytorch
+from . import runtimes
 from .map_volumes import map_images, write_maps
 from .mrml import LABELMAP, PREFIX, crop_volume, grid_of_node, nodes_removed_on_error, roi_box, volume_from_node
 from .ownership import Fingerprint, edited_segments, has_kept_segments
@@ -112,7 +112,7 @@ def read(request: Request) -> Inputs:
 def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predictor | None = None) -> Work:
     """The work of a run, for a background run or the caller's own thread; asked for on the main thread.
 
-    It loads PyTorch, too, where that runs the network, and raises ``DependencyError`` if it cannot be used.
+    It loads what runs the network, PyTorch or OpenVINO, and raises ``DependencyError`` if that cannot be used.
 
     Args:
         request: What to do.
@@ -120,21 +120,22 @@ def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predict
         cache: Where the network is kept between runs.
         predictor: Takes the network's place.
     """
-    pytorch.want_large_pages()
+    runtimes.want_large_pages()
 
     def run(progress: ProgressCallback, cancel: CancelCheck) -> list[Segmentation]:
         if predictor is not None or needs_torch(request.device):
-            if not pytorch.is_loaded():
+            if not runtimes.is_torch_loaded():
                 progress(0.0, "loading PyTorch")
-            pytorch.load()
+            runtimes.load_torch()
+        else:
+            runtimes.load_openvino()
         if cancel():
             raise Cancelled
         from ..models.loading import Model
         from ..pipeline import Options
         from .frames import segment_frames
 
-        device = choose_device(request.device)
-        options = Options(device, attention=request.attention, probabilities=request.probabilities)
+        options = Options(request.device, attention=request.attention, probabilities=request.probabilities)
         progress(0.0, "loading the model")
         model = cache.get(inputs.model) if predictor is None else Model(read_spec(find_model(inputs.model)), predictor)
         try:

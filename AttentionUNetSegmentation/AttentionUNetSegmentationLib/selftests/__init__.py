@@ -1,1 +1,1 @@
-"""The module's self-tests, which ship with it and run in 3D Slicer; PyTorch has to be installed, else they fail."""
+"""The module's self-tests, which ship with it and run in 3D Slicer; PyTorch takes the network's place in some."""

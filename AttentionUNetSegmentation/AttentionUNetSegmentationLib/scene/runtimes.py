@@ -1,4 +1,4 @@
-"""PyTorch, loaded by the run that needs it, on that run's thread: it takes seconds, during which Slicer goes on."""
+"""PyTorch and OpenVINO, loaded by the run that needs one, on that run's thread: Slicer goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -7,38 +7,60 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from pathlib import Path
+
+from ..inference.devices import has_torch
 
 MIN_TORCH = (2, 4)
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # see ``inference.memory.take_large_pages``
+_loading = threading.Lock()
 
 
 class DependencyError(RuntimeError):
-    """PyTorch is missing or unusable, and was not installed; the message says what to do."""
+    """What runs the network is missing or unusable, and was not installed; the message says what to do."""
 
 
-def is_installed() -> bool:
-    """Whether there is a PyTorch to load; nothing is loaded. A folder that an uninstallation left behind is none."""
-    spec = importlib.util.find_spec("torch")
-    return spec is not None and spec.origin is not None
+def is_loading() -> bool:
+    """Whether a run's thread is loading PyTorch or OpenVINO, which cannot be stopped."""
+    return _loading.locked()
 
 
-def is_loaded() -> bool:
-    """Whether it has been loaded, wholly: another thread may be at it."""
+def is_torch_loaded() -> bool:
+    """Whether PyTorch has been loaded, wholly: another thread may be at it."""
     module = sys.modules.get("torch")
     return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
-def load() -> None:
-    """Load PyTorch; on any thread.
+def load_openvino() -> None:
+    """Load OpenVINO; on any thread.
 
     Raises:
         DependencyError: If it cannot be used.
     """
     try:
-        if not is_loaded():
-            _load_library()
-        torch = importlib.import_module("torch")
+        with _loading:
+            importlib.import_module("openvino")
+    except Exception as error:  # whatever a broken installation raises
+        raise DependencyError(
+            f"OpenVINO is installed but cannot be loaded ({' '.join(str(error).split())}). Reinstall it in Slicer's "
+            "Python console: slicer.util.pip_install('--force-reinstall --no-deps openvino'), then restart Slicer."
+        ) from error
+
+
+def load_torch() -> None:
+    """Load PyTorch; on any thread.
+
+    Raises:
+        DependencyError: If it cannot be used.
+    """
+    if not has_torch():
+        raise DependencyError("PyTorch is needed for this and is not installed; install the extension PyTorch.")
+    try:
+        with _loading:
+            if not is_torch_loaded():
+                _load_library()
+            torch = importlib.import_module("torch")
         version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     except Exception as error:  # whatever a broken installation raises
         raise DependencyError(
