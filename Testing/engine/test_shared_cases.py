@@ -36,7 +36,7 @@ ENDS = {
     "dicom_d1.tar.gz": ("HU (lowest, median, highest): -1024, -102, 1117", True),
     "dicom_d6.tar.gz": ("warning: every image has a series UID of its own", True),
     "dicom_d7.tar.gz": ("warning: copies of images, equal in place and pixels, were left out (1)", True),
-    "dicom_n7.tar.gz": ("/IM0003.dcm lacks the rescale slope and intercept that other slices have", False),
+    "dicom_n7.tar.gz": ("/IM0003.dcm lacks the rescale slope or intercept, one number each", False),
     "dicom_x1.tar.gz": ("warning: 2 CT stacks in the folder; took the largest, 20 images", True),
     "dicom_nested_500.tar.gz": ("warning: 1 DICOM files are no images, damaged", True),
     "same_name/s0001/ct.nii.gz": ("same_name/s0001/ct.nii.gz", True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -210,12 +210,10 @@ def file_cases() -> list[DicomCase]:
 
     left_out = "DICOM files are no images, damaged or not named in UTF-8, and were left out"
     inverted = partial(_compressed, how="JPEG2000", kind="MONOCHROME1")
-    bare = set_to(RescaleSlope=None, RescaleIntercept=None)
     cut = r"121_1.2.3_1.dcm cannot be read \(The number of bytes of pixel data is less than expected \(780 vs 880"
     one = slice(3, 4)
     return [
         series("a file whose pixels end early", Part(), truths=(), change=_cut_pixels, files=one, refusal=cut),
-        series("a slice without rescaling", Part(), truths=(), change=bare, files=one, refusal="121_1.2.3_1.dcm lacks"),
         DicomCase("sequences nested 500 deep", _nested, (Part().truth(),), note=rf"1 {left_out} \(121_1.2.3_1.dcm"),
         series("inverted grey values", Part(), change=_inverted),
         DicomCase("compressed images: JPEG", partial(_compressed, how="JPEG"), (Part().truth(),)),
@@ -231,6 +229,38 @@ def file_cases() -> list[DicomCase]:
     ]
 
 
+def rescale_cases() -> list[DicomCase]:
+    """What turns stored values into HU."""
+    one, lacks = slice(3, 4), r"1.2.3_1.dcm lacks the rescale slope or intercept"
+
+    def empty(dataset: pydicom.Dataset) -> None:
+        dataset.RescaleIntercept = None
+
+    def by_slice(dataset: pydicom.Dataset) -> None:
+        shift = 100 * (dataset.InstanceNumber % 7)
+        stored = dataset.pixel_array.astype(int) + shift
+        dataset.PixelData = stored.astype(dataset.pixel_array.dtype).tobytes()
+        dataset.RescaleIntercept -= shift
+
+    def case(name: str, change: Callable[[pydicom.Dataset], None], refusal: str, files: slice = one) -> DicomCase:
+        return series(name, Part(), truths=(), change=change, files=files, refusal=refusal)
+
+    two = set_to(RescaleIntercept=[-1024, 0])
+    return [
+        case("a slice without rescaling", set_to(RescaleSlope=None, RescaleIntercept=None), lacks),
+        case("a slice without intercept", set_to(RescaleIntercept=None), lacks),
+        case("a slice without slope", set_to(RescaleSlope=None), lacks),
+        case("a slice with an empty intercept", empty, lacks),
+        case("a slice with two intercepts", two, lacks),
+        case("no intercept", set_to(RescaleIntercept=None), lacks, slice(None)),
+        case("an intercept of 0 in one slice", set_to(RescaleIntercept=0), "1_1.2.3_1.dcm is rescaled otherwise"),
+        case("a slope of 0", set_to(RescaleSlope=0), "holds no DICOM images that can be read", slice(None)),
+        series("an intercept for each slice", Part(), change=by_slice),
+        series("effective atomic numbers", Part(), change=set_to(RescaleType="Z_EFF"), note="type .* is Z_EFF, not HU"),
+        series("HU that say so", Part(), change=set_to(RescaleType="HU")),
+    ]
+
+
 def series_cases() -> list[DicomCase]:
     """All of them."""
-    return [*geometry_cases(), *choice_cases(), *phase_cases(), *acquisition_cases(), *file_cases()]
+    return [*geometry_cases(), *choice_cases(), *phase_cases(), *acquisition_cases(), *file_cases(), *rescale_cases()]
