@@ -34,7 +34,7 @@ ENDS = {
     "w2_slightly_negative.nii.gz": ("voxels (i, j, k): 70 x 70 x 40", True),
     "gzip_bomb_small.nii.gz": ("warning: the file goes on after the voxels that its header describes", True),
     "dicom_d1.tar.gz": ("HU (lowest, median, highest): -1024, -102, 1117", True),
-    "dicom_d6.tar.gz": ("warning: every image has a series UID of its own", True),
+    "dicom_d6.tar.gz": ("warning: series UIDs do not tell", True),
     "dicom_d7.tar.gz": ("warning: copies of images, equal in place and pixels, were left out (1)", True),
     "dicom_n7.tar.gz": ("/IM0003.dcm lacks the rescale slope or intercept, one number each", False),
     "dicom_x1.tar.gz": ("warning: 2 CT stacks in the folder; took the largest, 20 images", True),

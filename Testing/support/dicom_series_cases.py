@@ -138,9 +138,7 @@ def choice_cases() -> list[DicomCase]:
         series("every file twice", first, first, note=COPIES + r" \(24\)"),
         series("one SOP instance UID for all slices", first, change=_one_uid),
         series("one slice sent twice, under a new UID", first, tagged([5], instance="2"), note=COPIES + r" \(1\)"),
-        series(
-            "a series UID for each slice", first, change=_own_series, note="every image has a series UID of its own"
-        ),
+        series("a series UID for each slice", first, change=_own_series, note="series UIDs do not tell"),
     ]
 
 
@@ -169,6 +167,77 @@ def phase_cases() -> list[DicomCase]:
         series("the same, one SOP instance UID for all", first, untold, truths=(), change=_one_uid, refusal=same_place),
         series("two phases, both with holes", tagged(range(14)), holes, truths=(), refusal=r"a hole of 12\.0 mm"),
         series("five tracking images at one place beside a scan", tagged(acquisition="3"), tracking, **two),
+    ]
+
+
+def told_by_content_cases() -> list[DicomCase]:
+    """Phases that only what the images are of tells apart, and series UIDs that tell nothing."""
+    first = Part()
+    between = Part([n + 0.5 for n in range(24)], brighter_hu=PHASE_HU, tags={"instance": "2"})
+    same = tagged(instance="2", brighter_hu=PHASE_HU)
+    copy = tagged([5], instance="2")
+    tags = {
+        "SeriesDescription": "portal venous",
+        "SeriesNumber": 4,
+        "ConvolutionKernel": "B70",
+        "ContrastBolusAgent": "X",
+        "KVP": 140,
+    }
+
+    def told(keyword: str, own_series: bool = False) -> Callable[[pydicom.Dataset], None]:
+        def change(dataset: pydicom.Dataset) -> None:
+            if dataset.SOPInstanceUID.endswith(".2"):
+                setattr(dataset, keyword, tags[keyword])
+            if own_series:
+                dataset.SeriesInstanceUID = f"1.3.{dataset.SOPInstanceUID}"
+
+        return change
+
+    def aside(dataset: pydicom.Dataset) -> None:
+        if dataset.SOPInstanceUID.endswith(".2"):
+            dataset.ImagePositionPatient[2] += 1e-6
+
+    def late(dataset: pydicom.Dataset) -> None:
+        if dataset.SOPInstanceUID.endswith(".2"):
+            dataset.AcquisitionTime = "100100"
+
+    def by_time(dataset: pydicom.Dataset) -> None:
+        dataset.AcquisitionTime = f"1000{int(dataset.InstanceNumber) % 100 // 4:02d}"
+
+    def by_pairs(dataset: pydicom.Dataset) -> None:
+        dataset.SeriesInstanceUID = f"1.3.{int(dataset.InstanceNumber) // 2}"
+
+    two, alone = {"truths": [first, between], "note": chosen(2, 24)}, "series UIDs do not tell"
+    return [
+        *(series(f"half a slice apart, by {key}", first, between, change=told(key), **two) for key in tags),
+        *(
+            series(f"at one place, by {key}", first, same, truths=[first, same], change=told(key), note=chosen(2, 24))
+            for key in tags
+        ),
+        series(
+            "half a slice apart, a series UID for each", first, between, change=told("ConvolutionKernel", True), **two
+        ),
+        series("a series UID for each slice, one sent twice", first, copy, change=told("KVP", True), note=COPIES),
+        series("a series UID for every two slices", first, change=by_pairs, note=alone),
+        series("half a slice apart, by time alone", first, between, truths=(), change=late, refusal=BETWEEN),
+        series("at one place, by time alone", first, same, truths=[first, same], change=late, note=chosen(2, 24)),
+        series("a copy a little aside", first, copy, change=aside, note=COPIES),
+        series("an acquisition time for every four slices", first, change=by_time),
+        series(
+            "a kernel for each half",
+            Part(range(12)),
+            tagged(range(12, 24), instance="2"),
+            truths=[first],
+            change=told("ConvolutionKernel"),
+        ),
+        series(
+            "kernels that overlap a little",
+            Part(range(12)),
+            tagged([n - 1.5 for n in range(12, 24)], instance="2"),
+            truths=(),
+            change=told("ConvolutionKernel"),
+            refusal=BETWEEN,
+        ),
     ]
 
 
@@ -263,4 +332,12 @@ def rescale_cases() -> list[DicomCase]:
 
 def series_cases() -> list[DicomCase]:
     """All of them."""
-    return [*geometry_cases(), *choice_cases(), *phase_cases(), *acquisition_cases(), *file_cases(), *rescale_cases()]
+    return [
+        *geometry_cases(),
+        *choice_cases(),
+        *phase_cases(),
+        *told_by_content_cases(),
+        *acquisition_cases(),
+        *file_cases(),
+        *rescale_cases(),
+    ]

@@ -25,6 +25,7 @@ SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 TIME = ("TemporalPositionIndex", "TemporalPositionIdentifier")
 MARKS = (TIME, ("NominalPercentageOfCardiacPhase",), ("FrameAcquisitionNumber", "AcquisitionNumber"), ("StackID",))
+CONTENT = ("SeriesNumber", "SeriesDescription", "ConvolutionKernel", "ContrastBolusAgent", "KVP")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Slice:
     rescale: tuple[float, ...]  # slope and intercept, as far as each is said in one number
     units: str  # of what rescaling gives; HU if not said
     marks: tuple[str, ...]  # what may tell scans of one place apart: of ``MARKS``, and of the file
+    content: tuple[str, ...]  # what tells scans apart that lie between each other's slices: of ``CONTENT``
+    time: str  # of acquisition
     part: tuple[int, int]  # which of how many its file is of a scan in several (a concatenation); (0, 0) if not said
 
     @property
@@ -184,6 +187,8 @@ def _slice(path: Path, number: int, header: _Header, count: int) -> Slice:
         rescale=_rescale(header),
         units=header.text("RescaleType"),
         marks=(*(header.text(*keywords) for keywords in MARKS), file),
+        content=tuple(header.text(keyword) for keyword in CONTENT),
+        time=header.text("AcquisitionTime"),
         part=(int(header.text("InConcatenationNumber") or 0), int(header.text("InConcatenationTotalNumber") or 0)),
     )
 
