@@ -90,6 +90,7 @@ def test_a_matrix_that_is_claimed_and_singular_is_refused(codes, tmp_path):
     [
         ({"pixdim": [1, 3, 0, 3, 1, 1, 1, 1]}, "has no voxel spacing: its header says 3 x 0 x 3 mm"),
         ({"quatern_b": np.nan}, "has a qform that is no rotation"),
+        ({"qoffset_y": np.nan}, "has a qform that places nothing: its offset is not finite"),
         ({"quatern_b": 5}, "has a qform that is no rotation"),
     ],
 )

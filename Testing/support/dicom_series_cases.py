@@ -34,6 +34,10 @@ def _own_series(dataset: pydicom.Dataset) -> None:
     dataset.SeriesInstanceUID = f"1.3.{dataset.InstanceNumber}"
 
 
+def _named(dataset: pydicom.Dataset) -> None:
+    dataset.PatientName = "AB"[int(dataset.InstanceNumber) % 2]
+
+
 def _nested(folder: Path) -> None:
     """Pydicom could not write such a file."""
     Part().write(folder)
@@ -134,6 +138,7 @@ def choice_cases() -> list[DicomCase]:
         series("PET", pet, truths=(), refusal="found: 30 PT"),
         series("scout", tagged(kind=scout), truths=(), refusal="found: 24 scout"),
         series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=(), refusal="CTs of 2 patients"),
+        series("two names of a patient", first, change=_named, note="2 patient names but one ID"),
         series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
         series("every file twice", first, first, note=COPIES + r" \(24\)"),
         series("one SOP instance UID for all slices", first, change=_one_uid),

@@ -34,7 +34,8 @@ READ_BEYOND_BYTES = 1 << 20  # of what follows the voxels, up to the checksum of
 CONTRADICTION_MM = 0.5  # two statements of one header may place a voxel this far apart, as both are rounded
 LONGEST_QUATERNION = 1.01
 QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
-PLACE_KEYS = (*QUATERNION, "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")
+QOFFSET = ("qoffset_x", "qoffset_y", "qoffset_z")
+PLACE_KEYS = (*QUATERNION, *QOFFSET, "srow_x", "srow_y", "srow_z", "xyzt_units")
 
 
 def read_nifti(path: Path) -> Volume:
@@ -119,6 +120,8 @@ def _place(path: Path, header: Nifti1Header, shape_kji: Triple) -> tuple[np.ndar
         raise ValueError(f"{path} has no voxel spacing: its header says {' x '.join(f'{x:g}' for x in spacing)} mm")
     if q_code and not np.linalg.norm([header[key] for key in QUATERNION]) < LONGEST_QUATERNION:
         raise ValueError(f"{path} has a qform that is no rotation")
+    if q_code and not np.isfinite([header[key] for key in QOFFSET]).all():
+        raise ValueError(f"{path} has a qform that places nothing: its offset is not finite")
     claims: dict[str, np.ndarray] = {}
     if q_code:
         claims[f"qform (code {q_code})"] = _place_of_itk(header, q_code, 0)

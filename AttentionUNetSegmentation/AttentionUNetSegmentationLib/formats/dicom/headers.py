@@ -40,6 +40,7 @@ class Slice:
     modality: str
     description: str  # of the series
     patient: str
+    name: str  # of the patient
     is_scout: bool
     is_placed: bool  # whether position, orientation and pixel spacing are in the header
     position: np.ndarray  # (3,) of the first voxel's centre, LPS, mm
@@ -179,6 +180,7 @@ def _slice(path: Path, number: int, header: _Header, count: int) -> Slice:
         modality=header.text("Modality"),
         description=header.text("SeriesDescription"),
         patient=header.text("PatientID", "PatientName"),
+        name=header.text("PatientName").casefold(),
         is_scout="LOCALIZER" in header.text("FrameType", "ImageType").upper(),
         is_placed=bool(is_placed) and (count == 1 or len(header.places) > 1),
         position=position,

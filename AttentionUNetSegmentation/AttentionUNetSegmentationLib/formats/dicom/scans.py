@@ -23,6 +23,9 @@ def choose_scan(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
         ValueError: If there is no CT, or it is not clear which images form one.
     """
     images, notes = _ct_images(slices), []
+    names = {entry.name for entry in images} - {""}
+    if len(names) > 1:
+        notes.append(f"the images come with {len(names)} patient names but one ID; they may be of several patients")
     sizes = Counter(entry.series for entry in images)
     if len(sizes) > 1 and max(sizes.values()) <= FEW_IMAGES:
         images = [replace(entry, series=entry.study) for entry in images]
