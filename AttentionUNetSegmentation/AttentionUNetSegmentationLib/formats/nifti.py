@@ -69,6 +69,8 @@ def _read_header(stream: Stream) -> Nifti1Header:
     from nibabel import Nifti1Header, Nifti2Header
 
     start = stream.read(4)
+    if start.startswith(GZIP_MAGIC):
+        raise gzip.BadGzipFile("it is compressed twice; unpack it once")
     kind = Nifti2Header if start in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else Nifti1Header  # 540, its length
     header = kind(start + stream.read(kind.sizeof_hdr - 4), check=False)
     lengths = header["pixdim"][:4].copy()  # of which the check would make 1 mm if there are none
@@ -91,6 +93,8 @@ def _read_voxels(
     stream: Stream, header: Nifti1Header, shape: tuple[int, int, int], most: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Voxels as stored, (K, J, I), and a note if the file goes on; ``most`` bytes can be there."""
+    if not np.isfinite(header["vox_offset"]):
+        raise EOFError(f"its header says that voxels begin at byte {header['vox_offset']}")
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
     needed = offset + math.prod(shape) * dtype.itemsize
     if min(shape) < 1 or offset < header.sizeof_hdr or needed > most:
