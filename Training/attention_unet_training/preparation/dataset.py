@@ -14,7 +14,7 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile
-from .copies import with_shared_patients, without_copies
+from .copies import stands_for_nobody, with_shared_patients, without_copies
 from .intensity import IntensityToMeasure
 from .intensity_scaling import scale_cases
 from .layouts import csv_table
@@ -205,6 +205,8 @@ def _settled_record(
         remarks = (_measured(rule, len(files)),)
     cases = with_shared_patients([file.record for file in files], outcomes)
     patients = told(cases, source.layout == csv_table.LAYOUT)
+    if stands_for_nobody(outcomes):
+        patients += "; the patient in the DICOM headers is the same in all images, and taken to stand for nobody"
     record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out, patients)
     return record, remarks
 
