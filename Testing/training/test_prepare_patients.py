@@ -241,6 +241,18 @@ def test_a_tables_split_is_honoured_and_contradictions_are_told(tmp_path, capsys
     assert "ct0 is left out of train, as its patient Ann is in test too" in capsys.readouterr().out
 
 
+def test_test_cases_alone_are_prepared_but_not_split(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 2, patients={0: "Ann", 1: "Ben"})
+    rows = source.read_text().splitlines()
+    source.write_text("\n".join(f"{row},{part}" for row, part in zip(rows, ("split", "test", "test"), strict=True)))
+    assert prepare(source, tmp_path / "out").split_names() == []
+    assert main([str(tmp_path / "out"), "--split", "1/1"]) == 1
+    assert "no training case beside its 2 test cases, so no split is drawn" in capsys.readouterr().err
+    source.write_text(source.read_text().replace("Ann,test", "Ben,train"))
+    assert main([str(source), "--output", str(tmp_path / "out"), "--workers", "0", *made.LABEL_OPTIONS]) == 1
+    assert "(ct0 is left out of train, as its patient Ben is in test too)" in capsys.readouterr().err
+
+
 def test_a_split_drawn_before_patients_were_known_is_refused(tmp_path):
     source = made.write_csv(tmp_path, 2)
     dataset = prepare(source, tmp_path / "out")
