@@ -10,6 +10,8 @@ from typing import Any
 
 from AttentionUNetSegmentationLib.models.description import ModelSpec
 
+from ..preparation.records import read_json
+
 REQUIRED = ("name", "title", "version", "labels", "training_data", "licence", "intended_use")
 ALLOWED = (*REQUIRED, "citation", "format_version")
 FIELDS_HELP = """\
@@ -112,11 +114,9 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 def _read_json(path: Path, kind: type, expected: str) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, kind):
         raise ValueError(f"{path} must hold {expected}, got {type(content).__name__}")
     return content

@@ -87,8 +87,12 @@ def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOp
     organs = options.organs or DEFAULT_ORGANS
     labelled = labelled_organs(source.label_names, organs, required=options.organs is not None)
     mapping = map_names(source.label_names, organs, options.tumour)
-    for value, names in {pair for case in source.cases for entry in case.labels for pair in entry.table.items()}:
-        meaning(value, names, mapping)  # refuses a contradiction before anything is done
+    where = {pair: entry.path for case in source.cases for entry in case.labels for pair in entry.table.items()}
+    for (value, names), path in where.items():
+        try:
+            meaning(value, names, mapping)  # refuses a contradiction before anything is done
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     remarks = [f"labels: {name} -> {organ}" for name, organ in mapping.items() if name != organ]
     unlabelled = [organ for organ in organs if organ not in labelled]
     if unlabelled:
