@@ -241,6 +241,17 @@ def test_a_tables_split_is_honoured_and_contradictions_are_told(tmp_path, capsys
     assert "ct0 is left out of train, as its patient Ann is in test too" in capsys.readouterr().out
 
 
+def test_a_copy_of_a_published_test_case_is_not_trained_on(tmp_path):
+    source = made.write_csv(tmp_path, 3, patients={0: "Ann", 1: "Ben", 2: "Cleo"})
+    for kind in ("ct", "labels"):
+        (tmp_path / f"{kind}1.nii.gz").write_bytes((tmp_path / f"{kind}0.nii.gz").read_bytes())
+    parts = ("split", "train", "test", "train")
+    source.write_text("\n".join(f"{row},{part}" for row, part in zip(source.read_text().split(), parts, strict=True)))
+    dataset = prepare(source, tmp_path / "out")
+    assert [(entry.id, entry.reason) for entry in dataset.left_out] == [("ct0", "the same voxels as case ct1")]
+    assert dataset.split("official").folds == (Fold(("ct2",), ("ct1",)),)
+
+
 def test_test_cases_alone_are_prepared_but_not_split(tmp_path, capsys):
     source = made.write_csv(tmp_path, 2, patients={0: "Ann", 1: "Ben"})
     rows = source.read_text().splitlines()

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from .case import CasePreparation
 from .patients import STATED
 from .records import CaseRecord
+from .splits import TEST
 
 
 def without_copies(outcomes: Sequence[CasePreparation]) -> list[CasePreparation]:
-    """Leave out every case whose image is that of an earlier one, under whatever name, place or format."""
+    """Leave out every case whose image is that of an earlier one or of a test case, whatever its name or format."""
     result = []
     for outcome, original in zip(outcomes, _originals(outcomes), strict=True):
         if original is not None and original.id != outcome.id:
@@ -69,14 +70,15 @@ def _named(case: CaseRecord, patient: str, reason: str) -> CaseRecord:
 
 
 def _originals(outcomes: Sequence[CasePreparation]) -> list[CaseRecord | None]:
-    """For each case the first one with the same image, which may be itself; None for a case that failed."""
+    """For each case the first one with the same image, which may be itself; None for a case that failed.
+
+    A test case of the source's own split comes before all others, so that nobody trains on its copy.
+    """
     first: dict[str, CaseRecord] = {}
-    originals: list[CaseRecord | None] = []
-    for outcome in outcomes:
-        original = None
-        if outcome.file is not None:
-            hashes = outcome.file.image_hashes
-            original = next((first[mark] for mark in hashes if mark in first), outcome.file.record)
-            first |= {mark: original for mark in hashes if mark not in first}
-        originals.append(original)
+    originals: list[CaseRecord | None] = [None] * len(outcomes)
+    done = [(n, outcome.file) for n, outcome in enumerate(outcomes) if outcome.file is not None]
+    for number, file in sorted(done, key=lambda entry: entry[1].record.part != TEST):
+        original = next((first[mark] for mark in file.image_hashes if mark in first), file.record)
+        first |= {mark: original for mark in file.image_hashes if mark not in first}
+        originals[number] = original
     return originals
