@@ -14,10 +14,12 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ..volume import GateMeasure, Segmentation, Volume
-from .mrml import MAP_ATTRIBUTE, PREFIX, matrix_to_vtk, read_json, write_provenance
+from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, read_json, write_provenance
+from .ownership import Fingerprint, hash_of, users_transform
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
 MEASURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
+WRITTEN_ATTRIBUTE = PREFIX + "Written"  # the fingerprint of what was written
 COLORS_ATTRIBUTE = PREFIX + "Colors"
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
@@ -81,12 +83,13 @@ def write_maps(
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
     """Write maps as scalar volumes in the folder "<input> attention" under the input.
 
-    Volumes of an earlier run of the same segmentation node are filled anew, those no longer wanted removed.
+    Volumes of an earlier run of the same segmentation node are filled anew, those no longer wanted removed. Those that
+    were changed since then are the user's: they stay as they are, and belong to the result no longer.
 
     Returns:
         Name of the map -> volume node.
     """
-    old = maps_of(segmentation_node)
+    old = {name: node for name, node in maps_of(segmentation_node).items() if _is_own(node, volume_node)}
     with _restored_on_error(list(old.values())):
         nodes = {entry.name: _map_node(entry, old.get(entry.name), volume_node) for entry in maps}
         for node in nodes.values():
@@ -102,19 +105,23 @@ def write_maps(
 
 @contextmanager
 def _restored_on_error(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> Iterator[None]:
-    """Gives volumes their voxels, place and measures back if the block fails."""
+    """Gives volumes their voxels, place, name and attributes back if the block fails."""
     before = []
     for node in nodes:
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
-        before.append((node.GetImageData(), matrix, node.GetAttribute(MEASURES_ATTRIBUTE)))
+        attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
+        before.append((node.GetImageData(), matrix, node.GetTransformNodeID(), node.GetName(), attributes))
     try:
         yield
     except BaseException:
-        for node, (image, matrix, measures) in zip(nodes, before, strict=True):
+        for node, (image, matrix, transform_id, name, attributes) in zip(nodes, before, strict=True):
             node.SetAndObserveImageData(image)
             node.SetIJKToRASMatrix(matrix)
-            node.SetAttribute(MEASURES_ATTRIBUTE, measures)
+            node.SetAndObserveTransformNodeID(transform_id)
+            node.SetName(name)
+            for attribute, value in attributes.items():
+                node.SetAttribute(attribute, value)
         raise
 
 
@@ -225,8 +232,26 @@ def _map_node(
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetAttribute(MEASURES_ATTRIBUTE, json.dumps(entry.measures))
+    node.SetAttribute(WRITTEN_ATTRIBUTE, str(_fingerprint(node, volume_node)))
     ensure_display(node)
     return node
+
+
+def _is_own(node: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a map is what was written, unchanged."""
+    written = Fingerprint.read(node.GetAttribute(WRITTEN_ATTRIBUTE) or "")
+    return written is not None and _fingerprint(node, volume_node).same_as(written)
+
+
+def _fingerprint(node: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Fingerprint:
+    image = node.GetImageData()
+    is_empty = image is None or image.GetPointData().GetScalars() is None
+    return Fingerprint(
+        hash_of(node.GetAttribute(MAP_ATTRIBUTE)),
+        hash_of(f"{node.GetName()}\n{users_transform(node, volume_node)}"),
+        hash_of("" if is_empty else slicer.util.arrayFromVolume(node).data),
+        None if is_empty else grid_of_node(node),
+    )
 
 
 def ensure_display(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeDisplayNode:
