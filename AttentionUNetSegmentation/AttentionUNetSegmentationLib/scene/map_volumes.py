@@ -14,16 +14,15 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ..volume import GateMeasure, Segmentation, Volume
+from .map_colors import are_missing, attention_colors
 from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, read_json, write_provenance
 from .ownership import Fingerprint, hash_of, users_transform
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
 MEASURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
 WRITTEN_ATTRIBUTE = PREFIX + "Written"  # the fingerprint of what was written
-COLORS_ATTRIBUTE = PREFIX + "Colors"
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
-NUMBER_OF_COLORS = 256
 LOW_THRESHOLD = 0.1  # below it a map is transparent: it would only darken the CT
 
 
@@ -158,37 +157,6 @@ def node_name(map_name: str, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str
 def map_measures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
     """What ``MEASURES_ATTRIBUTE`` keeps of a map; empty if nothing."""
     return read_json(node, MEASURES_ATTRIBUTE, {})
-
-
-def attention_colors() -> slicer.vtkMRMLColorTableNode:
-    """The project's own colour table, black over red and yellow to white; it is saved with the scene."""
-    tables = slicer.util.getNodesByClass("vtkMRMLColorTableNode")
-    node = next((table for table in tables if table.GetAttribute(COLORS_ATTRIBUTE)), None)
-    if node is None:
-        node = slicer.vtkMRMLColorTableNode()
-        node.SetName("Attention")
-        node.SetAttribute(COLORS_ATTRIBUTE, "1")
-        node.SetAttribute("Category", "Attention")
-        _fill_colors(node)
-        node = slicer.mrmlScene.AddNode(node)
-    elif are_missing(node):
-        _fill_colors(node)
-    node.HideFromEditorsOff()  # colour nodes are hidden at first, and Slicer's save dialog skips what is hidden
-    return node
-
-
-def are_missing(colors: slicer.vtkMRMLColorNode | None) -> bool:
-    """Whether there are no colours, or a table without any, as of a scene whose colour file was not saved."""
-    return colors is None or (colors.IsA("vtkMRMLColorTableNode") and not colors.GetNumberOfColors())
-
-
-def _fill_colors(node: slicer.vtkMRMLColorTableNode) -> None:
-    node.SetTypeToUser()
-    node.SetNumberOfColors(NUMBER_OF_COLORS)
-    for index in range(NUMBER_OF_COLORS):
-        x = index / (NUMBER_OF_COLORS - 1)
-        red, green, blue = (min(1.0, max(0.0, value)) for value in (2.2 * x, 2.2 * x - 0.8, 4 * x - 3))
-        node.SetColor(index, f"{x:.2f}", red, green, blue, 1.0)
 
 
 def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
