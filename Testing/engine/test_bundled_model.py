@@ -87,7 +87,7 @@ def test_attention_of_the_sample_ct_is_not_flat():
 def test_one_pass_and_tiles_agree_on_the_sample_ct():
     """With the smallest tiles that are ever taken without being asked for."""
     tiled = segment(sample_ct(), bundled(), Options(device="cpu", tile=min(TILE_EDGES)))
-    assert tiled.provenance["passes"] == f"tiles of {min(TILE_EDGES)} voxels"
+    assert tiled.provenance["passes"] == f"tiles of {min(TILE_EDGES)} voxels in slabs"
     assert phantoms.dice(tiled.labels > 0, sample_result().labels > 0) > 0.99
 
 

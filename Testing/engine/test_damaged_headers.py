@@ -47,6 +47,14 @@ def write(path, old="", new="", data=None):
         ("Offset", "Orientation = -1 0 0 0 -1 0 0 0 1\nOffset", "gives TransformMatrix = .* and Orientation = "),
         ("DimSize", "DimSize = 7 6 4\nDimSize", "gives DimSize = 7 6 4 and DimSize = 7 6 5"),
         ("ElementSpacing = 1", "ElementSpacing = -1", "spacing that is not positive"),
+        (
+            "Offset",
+            "ElementByteOrderMSB = True\nBinaryDataByteOrderMSB = False\nOffset",
+            "gives ElementByteOrderMSB = True and BinaryDataByteOrderMSB = False",
+        ),
+        ("Offset = 1", "Offset = nan", "places its voxels nowhere: Offset is nan 2 3"),
+        ("Offset = 1", "Origin = inf", "places its voxels nowhere: Origin is inf 2 3"),
+        ("Matrix = 1", "Matrix = x", "places its voxels nowhere: TransformMatrix is x 0 0"),
         ("NDims = 3", "NDims = 1000000000", "or another number of axes"),
         ("7 6 5", "7 -6 5", "it has 7 x -6 x 5 voxels"),
     ],
@@ -57,7 +65,8 @@ def test_a_metaimage_that_contradicts_itself_is_refused(old, new, message, tmp_p
 
 
 def test_statements_that_agree_are_read(tmp_path):
-    path = write(tmp_path / "ct.mha", "DimSize", "Position = 1.0 2.0 3.0\nElementSize = 1 1 1\nDimSize")
+    keys = "BinaryDataByteOrderMSB = False\nElementByteOrderMSB = false\nPosition = 1.0 2.0 3.0\nElementSize = 1 1 1"
+    path = write(tmp_path / "ct.mha", "DimSize", f"{keys}\nDimSize")
     assert read_volume(path).notes == ()
 
 
@@ -65,6 +74,22 @@ def test_voxels_that_are_larger_than_their_distance_are_said(tmp_path):
     read = read_volume(write(tmp_path / "ct.mha", "DimSize", "ElementSize = 1 1 5\nDimSize"))
     assert read.spacing_mm == (1, 1, 1)
     assert read.notes == ("voxels are 1 1 5 mm large, but 1 1 1 mm apart; the distance counts",)
+
+
+@pytest.mark.parametrize(
+    ("axes", "letters"), [("1 0 0 0 1 0 0 0 1", "RAI"), ("-1 0 0 0 -1 0 0 0 1", "LPI"), ("0 1 0 0 0 -1 1 0 0", "ASR")]
+)
+def test_letters_of_a_metaimage_that_contradict_its_axes_are_said(axes, letters, tmp_path):
+    for said in ("RAI", "LPI", "ASR", "RPS"):
+        path = write(tmp_path / "ct.mha", "1 0 0 0 1 0 0 0 1", f"{axes}\nAnatomicalOrientation = {said}")
+        note = f"AnatomicalOrientation is {said}, but the axes are {letters}; the axes count"
+        assert read_volume(path).notes == (() if said == letters else (note,))
+    assert read_volume(write(tmp_path / "ct.mha", "Offset", "AnatomicalOrientation = ???\nOffset")).notes == ()
+
+
+def test_a_nrrd_without_a_finite_origin_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"ct.nrrd places its voxels nowhere: spaceorigin is \(nan,0,0\)"):
+        read_volume(write(tmp_path / "ct.nrrd", "encoding", "space origin: (nan,0,0)\nencoding"))
 
 
 @pytest.mark.parametrize("spacing", ["spacings: 2 2 2", "spacings: 1 1 1", "space: RAS"])

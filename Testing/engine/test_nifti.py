@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import re
+import warnings
 
 import nibabel
 import numpy as np
@@ -90,6 +91,7 @@ def test_a_matrix_that_is_claimed_and_singular_is_refused(codes, tmp_path):
     [
         ({"pixdim": [1, 3, 0, 3, 1, 1, 1, 1]}, "has no voxel spacing: its header says 3 x 0 x 3 mm"),
         ({"quatern_b": np.nan}, "has a qform that is no rotation"),
+        ({"qoffset_y": np.nan}, "has a qform that places nothing: its offset is not finite"),
         ({"quatern_b": 5}, "has a qform that is no rotation"),
     ],
 )
@@ -131,3 +133,25 @@ def test_voxels_that_cannot_be_in_the_file_are_not_waited_for(ending, tmp_path):
     path = write(tmp_path / f"ct.{ending}", np.eye(4), 1, np.eye(4), 1, kind, dim=[3, size, size, size, 1, 1, 1, 1])
     with pytest.raises(ValueError, match=rf"damaged or truncated: {size} x {size} x {size} voxels of int16"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
+def test_a_file_that_is_compressed_twice_is_told_so(name, tmp_path):
+    path = write(tmp_path / "inner.nii.gz", np.eye(4), 1, np.eye(4), 1)
+    (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"{name} is not a readable NIfTI file: it is compressed twice"):
+        read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf])
+def test_voxels_that_begin_nowhere_are_refused(offset, tmp_path):
+    path = write(tmp_path / "ct.nii", np.eye(4), 1, np.eye(4), 1, vox_offset=offset)
+    with pytest.raises(ValueError, match=rf"ct.nii is damaged or truncated: .* begin at byte {offset}"):
+        read_volume(path)
+
+
+def test_a_slope_beyond_what_voxels_can_hold_prints_no_warning(tmp_path):
+    path = write(tmp_path / "ct.nii", np.eye(4), 1, np.eye(4), 1, scl_slope=1e38, scl_inter=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not np.isfinite(read_volume(path).voxels).all()

@@ -84,6 +84,23 @@ def logic(module):
 
 
 @pytest.fixture
+def result(logic, add_ct, network):
+    """A CT and the result of a run on it."""
+    ct = add_ct()
+    return ct, logic.segment(ct, device="cpu", predictor=network())
+
+
+@pytest.fixture
+def again(logic, network):
+    """Function that segments once more into the same node."""
+
+    def run(ct, node, **options):
+        return logic.segment(ct, node, device="cpu", predictor=network(), **options)
+
+    return run
+
+
+@pytest.fixture
 def widget(module):
     """The module's panel, shown."""
     shown = slicer_host.enter("AttentionUNetSegmentation")

@@ -295,13 +295,6 @@ def test_closing_the_scene_cancels_and_nothing_is_written_into_the_next(slicer, 
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
-def test_a_script_that_names_an_output_gets_it_whatever_was_in_it(logic, add_ct, network):
-    node = logic.segment(add_ct(), device="cpu", predictor=network())
-    second = add_ct("other")
-    assert logic.segment(second, node, device="cpu", predictor=network()) is node
-    assert node.GetNodeReference("AttentionUNet.Input") is second
-
-
 def test_removing_the_output_during_the_run_makes_a_new_one(slicer, logic, add_ct, network, wait):
     ct = add_ct()
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")

@@ -10,23 +10,6 @@ from support.panel_reading import errors
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def result(logic, add_ct, network):
-    """A CT and the result of a run on it."""
-    ct = add_ct()
-    return ct, logic.segment(ct, device="cpu", predictor=network())
-
-
-@pytest.fixture
-def again(logic, network):
-    """Function that segments once more into the same node."""
-
-    def run(ct, node, **options):
-        return logic.segment(ct, node, device="cpu", predictor=network(), **options)
-
-    return run
-
-
 def mask_of(slicer, node, segment_id="pancreas"):
     return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, node.GetNodeReference("AttentionUNet.Input"))
 
@@ -82,22 +65,37 @@ def edit_shared(slicer, node):
     paint(slicer, node)
 
 
-CHANGES = [paint, rename, move, harden, make_surfaces, forget_fingerprints, edit_shared]
+def align(slicer, node):
+    """Put a transform on it that is not hardened."""
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "alignment")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+
+
+def call_it_a_mass(slicer, node):
+    tag = slicer.vtkSegment.GetTerminologyEntryTagName()
+    node.GetSegmentation().GetSegment("pancreas").SetTag(tag, "mine~SCT^49755003^Morphology~SCT^4147007^Mass~^^~~^^~^^")
+
+
+def complete(slicer, node):
+    node.GetSegmentation().GetSegment("pancreas").SetTag("Segmentation.Status", "completed")
+
+
+CHANGES = [
+    paint, rename, move, harden, make_surfaces, forget_fingerprints, edit_shared, align, call_it_a_mass, complete
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_script_keeps_what_was_changed_and_gets_a_new_segmentation(slicer, result, again, change):
     ct, node = result
     change(slicer, node)
-    segment = node.GetSegmentation().GetSegment("pancreas")
+    segment, transform = node.GetSegmentation().GetSegment("pancreas"), node.GetTransformNodeID()
     before = names_of(node), segment.GetMTime()
     made = again(ct, node)
     assert made is not node and names_of(made) == ["pancreas", "spleen", "right kidney", "left kidney"]
     assert node.GetSegmentation().GetSegment("pancreas") is segment and (names_of(node), segment.GetMTime()) == before
-    from AttentionUNetSegmentationLib.scene.mrml import result_notes
-
-    [note] = [note for note in result_notes(made) if "new segmentation" in note]
-    assert note.startswith("segments of 'CT segmentation' were changed since a run wrote them (")
+    assert node.GetTransformNodeID() == transform
+    assert "segments of 'CT segmentation' were changed since a run wrote them (" in notes(made)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -107,7 +105,20 @@ def test_it_is_replaced_if_the_script_says_so(slicer, result, again, change):
     assert again(ct, node, replaceEdited=True) is node
     assert names_of(node) == ["pancreas", "spleen", "right kidney", "left kidney"]
     assert node.GetSegmentation().GetSourceRepresentationName() == "Binary labelmap"
+    assert node.GetParentTransformNode() is None
     assert again(ct, node) is node  # its own again
+
+
+def maps_of(node):
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+
+    return maps_of(node)
+
+
+def notes(node):
+    from AttentionUNetSegmentationLib.scene.mrml import result_notes
+
+    return "\n".join(result_notes(node))
 
 
 def undo(slicer, node):
@@ -135,7 +146,19 @@ def delete_one(slicer, node):
     node.GetSegmentation().RemoveSegment("pancreas")
 
 
-@pytest.mark.parametrize("change", [undo, collapse, recolour, show_in_3d, delete_one], ids=lambda each: each.__name__)
+def reset_status(slicer, node):
+    node.GetSegmentation().GetSegment("pancreas").SetTag("Segmentation.Status", "notstarted")
+
+
+def move_with_the_ct(slicer, node):
+    align(slicer, node)
+    node.GetNodeReference("AttentionUNet.Input").SetAndObserveTransformNodeID(node.GetTransformNodeID())
+
+
+NO_CHANGES = [undo, collapse, recolour, show_in_3d, delete_one, reset_status, move_with_the_ct]
+
+
+@pytest.mark.parametrize("change", NO_CHANGES, ids=lambda each: each.__name__)
 def test_what_is_no_work_of_the_users_is_replaced(slicer, result, again, change):
     ct, node = result
     change(slicer, node)
@@ -161,12 +184,82 @@ def test_copies_and_additions_are_never_removed(slicer, result, again, replace, 
     assert names_of(node).count("pancreas") == 2
 
 
-def test_a_cloned_segmentation_is_the_users(slicer, result, again):
-    ct, node = result
+def clone(slicer, node):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     clone_of = slicer.modules.subjecthierarchy.logic().CloneSubjectHierarchyItem
-    clone = hierarchy.GetItemDataNode(clone_of(hierarchy, hierarchy.GetItemByDataNode(node)))
-    assert again(ct, clone) not in (node, clone)
+    return hierarchy.GetItemDataNode(clone_of(hierarchy, hierarchy.GetItemByDataNode(node)))
+
+
+def copy_node(slicer, node):
+    """A copy that refers to the CT and the maps, too."""
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "copy")
+    copy.Copy(node)
+    assert copy.GetNodeReference("AttentionUNet.Input") is node.GetNodeReference("AttentionUNet.Input")
+    return copy
+
+
+def copy_segment(slicer, node):
+    """The pancreas in a segmentation of the user's own, under the same ID."""
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "keepers")
+    copy.GetSegmentation().CopySegmentFromSegmentation(node.GetSegmentation(), "pancreas")
+    return copy
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("make", [clone, copy_node, copy_segment], ids=lambda each: each.__name__)
+def test_a_copy_in_another_segmentation_is_the_users(slicer, result, again, make, replace):
+    ct, node = result
+    copy = make(slicer, node)
+    segments = {each: copy.GetSegmentation().GetSegment(each) for each in copy.GetSegmentation().GetSegmentIDs()}
+    made = again(ct, copy, replaceEdited=replace, attention=False)
+    assert made not in (node, copy)
+    assert {
+        each: copy.GetSegmentation().GetSegment(each) for each in copy.GetSegmentation().GetSegmentIDs()
+    } == segments
+    assert f"{copy.GetName()!r} holds the result of another volume, or a copy of a result; the result" in notes(made)
+    assert len(maps_of(node)) == 6
+    assert again(ct, node) is node
+
+
+def test_a_segment_that_came_from_another_result_is_never_removed(slicer, result, again):
+    ct, node = result
+    other = again(ct, None)
+    node.GetSegmentation().RemoveSegment("pancreas")
+    node.GetSegmentation().CopySegmentFromSegmentation(other.GetSegmentation(), "pancreas")
+    copy = node.GetSegmentation().GetSegment("pancreas")
+    assert again(ct, node, replaceEdited=True) is node
+    assert node.GetSegmentation().GetSegment("pancreas") is copy and names_of(node).count("pancreas") == 2
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_result_of_another_ct_is_kept(slicer, result, again, add_ct, replace):
+    ct, node = result
+    maps, other_ct = maps_of(node), add_ct("other", centre=(0, -20, 45))
+    made = again(other_ct, node, replaceEdited=replace)
+    assert made is not node and made.GetNodeReference("AttentionUNet.Input") is other_ct
+    assert "'CT segmentation' holds the result of another volume" in notes(made)
+    assert maps_of(node) == maps and node.GetNodeReference("AttentionUNet.Input") is ct
+    assert all(each.GetName().endswith(", CT") for each in maps.values())
+
+
+def test_the_result_of_a_ct_that_is_gone_is_kept(slicer, result, again, add_ct):
+    ct, node = result
+    slicer.mrmlScene.RemoveNode(ct)
+    assert again(add_ct("CT"), node) is not node
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_ownership_survives_an_import_beside_another_scene(slicer, result, again, tmp_path, edited):
+    ct, node = result
+    if edited:
+        paint(slicer, node)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    [loaded] = [each for each in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if each is not node]
+    loaded_ct, maps = loaded.GetNodeReference("AttentionUNet.Input"), maps_of(loaded)
+    assert loaded_ct is not ct and loaded.GetID() != node.GetID()
+    assert (again(loaded_ct, loaded) is loaded) is not edited
+    assert maps_of(loaded) == maps and (again(ct, node) is node) is not edited
 
 
 @pytest.mark.parametrize("before_saving", [lambda *_: None, collapse, show_in_3d], ids=["as written", "shared", "3D"])
@@ -215,6 +308,22 @@ def test_a_failure_gives_edited_segments_back(slicer, result, again, monkeypatch
     assert again(ct, node) is not node  # still the user's
 
 
+def test_a_failure_gives_the_users_transform_and_segmentation_back(slicer, result, again, monkeypatch):
+    ct, node = result
+    align(slicer, node)
+    transform = node.GetTransformNodeID()
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    from AttentionUNetSegmentationLib.scene import request
+
+    monkeypatch.delattr(request, "write_maps")
+    for output in (node, mine):
+        with pytest.raises(NameError):
+            again(ct, output, replaceEdited=True)
+    assert node.GetTransformNodeID() == transform and mine.GetNodeReference("AttentionUNet.Input") is None
+    monkeypatch.undo()
+    assert again(ct, node) is not node and again(ct, mine) is mine
+
+
 def click(widget, wait, **answers):
     with slicer_host.testing_mode(False), slicer_host.answering(**answers):
         widget.ui.segmentButton.click()
@@ -237,6 +346,12 @@ def test_the_panel_asks_once_and_replaces(slicer, widget, done, wait):
     rename(slicer, done)
     assert len(click(widget, wait, button="Replace")) == 1
     assert widget.ui.outputSelector.currentNode() is done and "pancreas, corrected" not in names_of(done)
+
+
+def test_the_panel_asks_about_a_transform(slicer, widget, done, wait):
+    align(slicer, done)
+    assert len(click(widget, wait, button="Keep")) == 1
+    assert widget.ui.outputSelector.currentNode() is not done and done.GetParentTransformNode().GetName() == "alignment"
 
 
 def test_the_panel_asks_once_and_starts_nothing(slicer, widget, done, wait, scene_nodes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,10 @@ def _one_uid(dataset: pydicom.Dataset) -> None:
 
 def _own_series(dataset: pydicom.Dataset) -> None:
     dataset.SeriesInstanceUID = f"1.3.{dataset.InstanceNumber}"
+
+
+def _named(dataset: pydicom.Dataset) -> None:
+    dataset.PatientName = "AB"[int(dataset.InstanceNumber) % 2]
 
 
 def _nested(folder: Path) -> None:
@@ -134,13 +138,12 @@ def choice_cases() -> list[DicomCase]:
         series("PET", pet, truths=(), refusal="found: 30 PT"),
         series("scout", tagged(kind=scout), truths=(), refusal="found: 24 scout"),
         series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=(), refusal="CTs of 2 patients"),
+        series("two names of a patient", first, change=_named, note="2 patient names but one ID"),
         series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
         series("every file twice", first, first, note=COPIES + r" \(24\)"),
         series("one SOP instance UID for all slices", first, change=_one_uid),
         series("one slice sent twice, under a new UID", first, tagged([5], instance="2"), note=COPIES + r" \(1\)"),
-        series(
-            "a series UID for each slice", first, change=_own_series, note="every image has a series UID of its own"
-        ),
+        series("a series UID for each slice", first, change=_own_series, note="series UIDs do not tell"),
     ]
 
 
@@ -169,6 +172,77 @@ def phase_cases() -> list[DicomCase]:
         series("the same, one SOP instance UID for all", first, untold, truths=(), change=_one_uid, refusal=same_place),
         series("two phases, both with holes", tagged(range(14)), holes, truths=(), refusal=r"a hole of 12\.0 mm"),
         series("five tracking images at one place beside a scan", tagged(acquisition="3"), tracking, **two),
+    ]
+
+
+def told_by_content_cases() -> list[DicomCase]:
+    """Phases that only what the images are of tells apart, and series UIDs that tell nothing."""
+    first = Part()
+    between = Part([n + 0.5 for n in range(24)], brighter_hu=PHASE_HU, tags={"instance": "2"})
+    same = tagged(instance="2", brighter_hu=PHASE_HU)
+    copy = tagged([5], instance="2")
+    tags = {
+        "SeriesDescription": "portal venous",
+        "SeriesNumber": 4,
+        "ConvolutionKernel": "B70",
+        "ContrastBolusAgent": "X",
+        "KVP": 140,
+    }
+
+    def told(keyword: str, own_series: bool = False) -> Callable[[pydicom.Dataset], None]:
+        def change(dataset: pydicom.Dataset) -> None:
+            if dataset.SOPInstanceUID.endswith(".2"):
+                setattr(dataset, keyword, tags[keyword])
+            if own_series:
+                dataset.SeriesInstanceUID = f"1.3.{dataset.SOPInstanceUID}"
+
+        return change
+
+    def aside(dataset: pydicom.Dataset) -> None:
+        if dataset.SOPInstanceUID.endswith(".2"):
+            dataset.ImagePositionPatient[2] += 1e-6
+
+    def late(dataset: pydicom.Dataset) -> None:
+        if dataset.SOPInstanceUID.endswith(".2"):
+            dataset.AcquisitionTime = "100100"
+
+    def by_time(dataset: pydicom.Dataset) -> None:
+        dataset.AcquisitionTime = f"1000{int(dataset.InstanceNumber) % 100 // 4:02d}"
+
+    def by_pairs(dataset: pydicom.Dataset) -> None:
+        dataset.SeriesInstanceUID = f"1.3.{int(dataset.InstanceNumber) // 2}"
+
+    two, alone = {"truths": [first, between], "note": chosen(2, 24)}, "series UIDs do not tell"
+    return [
+        *(series(f"half a slice apart, by {key}", first, between, change=told(key), **two) for key in tags),
+        *(
+            series(f"at one place, by {key}", first, same, truths=[first, same], change=told(key), note=chosen(2, 24))
+            for key in tags
+        ),
+        series(
+            "half a slice apart, a series UID for each", first, between, change=told("ConvolutionKernel", True), **two
+        ),
+        series("a series UID for each slice, one sent twice", first, copy, change=told("KVP", True), note=COPIES),
+        series("a series UID for every two slices", first, change=by_pairs, note=alone),
+        series("half a slice apart, by time alone", first, between, truths=(), change=late, refusal=BETWEEN),
+        series("at one place, by time alone", first, same, truths=[first, same], change=late, note=chosen(2, 24)),
+        series("a copy a little aside", first, copy, change=aside, note=COPIES),
+        series("an acquisition time for every four slices", first, change=by_time),
+        series(
+            "a kernel for each half",
+            Part(range(12)),
+            tagged(range(12, 24), instance="2"),
+            truths=[first],
+            change=told("ConvolutionKernel"),
+        ),
+        series(
+            "kernels that overlap a little",
+            Part(range(12)),
+            tagged([n - 1.5 for n in range(12, 24)], instance="2"),
+            truths=(),
+            change=told("ConvolutionKernel"),
+            refusal=BETWEEN,
+        ),
     ]
 
 
@@ -210,12 +284,10 @@ def file_cases() -> list[DicomCase]:
 
     left_out = "DICOM files are no images, damaged or not named in UTF-8, and were left out"
     inverted = partial(_compressed, how="JPEG2000", kind="MONOCHROME1")
-    bare = set_to(RescaleSlope=None, RescaleIntercept=None)
     cut = r"121_1.2.3_1.dcm cannot be read \(The number of bytes of pixel data is less than expected \(780 vs 880"
     one = slice(3, 4)
     return [
         series("a file whose pixels end early", Part(), truths=(), change=_cut_pixels, files=one, refusal=cut),
-        series("a slice without rescaling", Part(), truths=(), change=bare, files=one, refusal="121_1.2.3_1.dcm lacks"),
         DicomCase("sequences nested 500 deep", _nested, (Part().truth(),), note=rf"1 {left_out} \(121_1.2.3_1.dcm"),
         series("inverted grey values", Part(), change=_inverted),
         DicomCase("compressed images: JPEG", partial(_compressed, how="JPEG"), (Part().truth(),)),
@@ -231,6 +303,46 @@ def file_cases() -> list[DicomCase]:
     ]
 
 
+def rescale_cases() -> list[DicomCase]:
+    """What turns stored values into HU."""
+    one, lacks = slice(3, 4), r"1.2.3_1.dcm lacks the rescale slope or intercept"
+
+    def empty(dataset: pydicom.Dataset) -> None:
+        dataset.RescaleIntercept = None
+
+    def by_slice(dataset: pydicom.Dataset) -> None:
+        shift = 100 * (dataset.InstanceNumber % 7)
+        stored = dataset.pixel_array.astype(int) + shift
+        dataset.PixelData = stored.astype(dataset.pixel_array.dtype).tobytes()
+        dataset.RescaleIntercept -= shift
+
+    def case(name: str, change: Callable[[pydicom.Dataset], None], refusal: str, files: slice = one) -> DicomCase:
+        return series(name, Part(), truths=(), change=change, files=files, refusal=refusal)
+
+    two = set_to(RescaleIntercept=[-1024, 0])
+    return [
+        case("a slice without rescaling", set_to(RescaleSlope=None, RescaleIntercept=None), lacks),
+        case("a slice without intercept", set_to(RescaleIntercept=None), lacks),
+        case("a slice without slope", set_to(RescaleSlope=None), lacks),
+        case("a slice with an empty intercept", empty, lacks),
+        case("a slice with two intercepts", two, lacks),
+        case("no intercept", set_to(RescaleIntercept=None), lacks, slice(None)),
+        case("an intercept of 0 in one slice", set_to(RescaleIntercept=0), "1_1.2.3_1.dcm is rescaled otherwise"),
+        case("a slope of 0", set_to(RescaleSlope=0), "holds no DICOM images that can be read", slice(None)),
+        series("an intercept for each slice", Part(), change=by_slice),
+        series("effective atomic numbers", Part(), change=set_to(RescaleType="Z_EFF"), note="type .* is Z_EFF, not HU"),
+        series("HU that say so", Part(), change=set_to(RescaleType="HU")),
+    ]
+
+
 def series_cases() -> list[DicomCase]:
     """All of them."""
-    return [*geometry_cases(), *choice_cases(), *phase_cases(), *acquisition_cases(), *file_cases()]
+    return [
+        *geometry_cases(),
+        *choice_cases(),
+        *phase_cases(),
+        *told_by_content_cases(),
+        *acquisition_cases(),
+        *file_cases(),
+        *rescale_cases(),
+    ]

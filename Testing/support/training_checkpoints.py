@@ -28,7 +28,7 @@ def tiny_network(kind: str = "AttentionUNet", seed: int = 0) -> UNet:
 
 
 DESCRIPTIONS = Path(attention_unet_training.__file__).parent / "descriptions"
-WRITTEN = {"title": "A test", "training_data": "phantoms", "licence": "none", "intended_use": "testing"}
+WRITTEN = {"title": "A test", "training_data": "CTs of a test", "licence": "none", "intended_use": "testing"}
 
 
 def write_description(path: Path, **changes: object) -> Path:

@@ -191,7 +191,7 @@ def test_forward_time_names_its_device(tmp_path):
     timed = forward_time(system, 2, (16, 32, 16))
     assert timed.runs == 2
     assert timed.seconds > 0
-    assert re.fullmatch(r"CPU, \d+ threads?, torch", timed.where)
+    assert re.fullmatch(r"CPU, \d+ threads?, openvino", timed.where)
     assert system.parameters == sum(p.numel() for p in phantoms.model().network.parameters())
     with pytest.raises(ValueError, match="timing needs at least one run, got 0"):
         forward_time(system, 0)

@@ -108,9 +108,20 @@ def test_networks_that_the_module_cannot_load_are_refused(measured, tmp_path, ca
 
 def test_other_files_are_no_checkpoints(measured, tmp_path, description):
     (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "pointer.ckpt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     torch.save({"state_dict": {}}, tmp_path / "plain.ckpt")
-    for name in ("text", "plain"):
-        with pytest.raises(ValueError, match=f"{name}.ckpt is not a checkpoint of attention-unet-train fit"):
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    torch.save(tiny_network(), tmp_path / "whole.ckpt")
+    for name, reason in (
+        ("text", "it was not written by PyTorch, or is damaged"),
+        ("pointer", "it is a pointer of Git LFS"),
+        ("plain", "hyper_parameters"),
+        ("list", "it holds one list"),
+        ("whole", "it holds more than tensors and plain values"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"{name}.ckpt is not a checkpoint of attention-unet-train fit: .*{reason}"
+        ):
             export(tmp_path / f"{name}.ckpt", tmp_path / "model", description, measured)
     with pytest.raises(ValueError, match="missing.ckpt does not exist"):
         export(tmp_path / "missing.ckpt", tmp_path / "model", description, measured)

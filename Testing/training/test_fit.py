@@ -113,8 +113,26 @@ def test_later_configs_and_options_win(dataset, tmp_path):
         (["--model.init_from", "nowhere.ckpt"], "error: nowhere.ckpt does not exist"),
         (["--model.active_organs", "[liver]"], "error: active_organs must be some of"),
         (["--ckpt_path", "nowhere.ckpt"], "error: "),
-        (["--ckpt_path", "empty.ckpt"], "error: empty.ckpt is not a checkpoint: "),
-        (["--ckpt_path", "text.ckpt"], "error: text.ckpt is not a checkpoint: "),
+        (
+            ["--ckpt_path", "empty.ckpt"],
+            "error: empty.ckpt is not a checkpoint of attention-unet-train fit: it was not written by",
+        ),
+        (
+            ["--ckpt_path", "text.ckpt"],
+            "error: text.ckpt is not a checkpoint of attention-unet-train fit: it was not written by",
+        ),
+        (
+            ["--ckpt_path", "pointer.ckpt"],
+            "error: pointer.ckpt is not a checkpoint of attention-unet-train fit: it is a pointer",
+        ),
+        (
+            ["--ckpt_path", "list.ckpt"],
+            "error: list.ckpt is not a checkpoint of attention-unet-train fit: it holds one list",
+        ),
+        (
+            ["--model.init_from", "pointer.ckpt"],
+            "pointer.ckpt is not a checkpoint of attention-unet-train fit: it is a pointer",
+        ),
         (["--ckpt_path", "weights.pt"], "error: weights.pt holds weights, from which no run can be resumed"),
         (["--ckpt_path", "weights_only.ckpt"], "holds weights only, so no run can be resumed from it"),
     ],
@@ -125,6 +143,8 @@ def test_mistakes_are_told_in_one_line(dataset, tmp_path, monkeypatch, capsys, a
     torch.save(torch.nn.Linear(2, 2).state_dict(), "weights.pt")
     Path("empty.ckpt").touch()
     Path("text.ckpt").write_text("hello")
+    Path("pointer.ckpt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    torch.save([1, 2], "list.ckpt")
     start = ["fit", "--config", "paper/base.yaml", "--data.dataset", str(dataset), "--data.split", "half", *TINY]
     assert main([*start, "--data.validation_cases", "1", *arguments]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]

@@ -147,7 +147,7 @@ def test_without_a_terminal_every_epoch_is_one_line_and_nobody_advertises(model,
     organs = f"pancreas {number}, spleen {number}, kidney {number}"
     assert re.fullmatch(rf"epoch 2/3: loss {number}; Dice {organs}; \d+ s left", second)
     assert third.endswith("; 0 s left")
-    for word in ("litlogger", "litmodels", "Tip", "lightning.ai"):
+    for word in ("litlogger", "litmodels", "Tip", "lightning.ai", "TPU"):
         assert word not in done.stdout + done.stderr
     assert (tmp_path / "run" / "curve.png").is_file()
 

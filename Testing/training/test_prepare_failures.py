@@ -66,12 +66,12 @@ def sheared(folder):
 
 FAILURES = {
     "geometry mismatch": (shifted, "geometry mismatch: the labels have 41 x 36 x 22 voxels"),
-    "sheared labels": (sheared, "the labels' grid in labels1.nii.gz is sheared"),
+    "sheared labels": (sheared, "/labels1.nii.gz is sheared"),
     "missing organ": (lambda f: change_labels(f, lambda v: v * (v != 2)), "missing organ: spleen"),
     "empty labels": (lambda f: change_labels(f, np.zeros_like), "empty labels: no voxel is labelled"),
     "unknown values": (
         lambda f: change_labels(f, lambda v: v + 5 * (v == 2)),
-        "unknown label values in labels1.nii.gz: 7",
+        "/labels1.nii.gz: 7",
     ),
     "NaN in the CT": (lambda f: change_ct(f, some_nan), "NaN or infinite"),
     "NaN in the labels": (lambda f: change_labels(f, some_nan), "has labels that are NaN"),

@@ -1,6 +1,7 @@
 """Every layout of a public dataset: found, told from the others, and prepared with the right organs."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -85,7 +86,18 @@ def test_label_tables_run_either_way(tmp_path, labels, table):
         ({"labels": None}, "has no labels"),
         ({"labels": {"pancreas": "one"}}, "must be name: value or value: name"),
         ({"labels": {"background": 0, "pancreas": 1, "spleen": 1}}, "the value 1 is both 'pancreas' and 'spleen'"),
-        ({"labels": {"pancreas": [1, 2], "spleen": [2, 3]}}, "the label value 2 belongs to pancreas and to spleen"),
+        (
+            {"labels": {"pancreas": [1, 2], "spleen": [2, 3]}},
+            "a.nii.gz: the label value 2 belongs to pancreas and to spleen",
+        ),
+        ({"labels": {"pancreas": 1.7}}, "must be a whole number from 0 to 65535, got 1.7"),
+        ({"labels": {"pancreas": math.inf}}, "must be a whole number from 0 to 65535, got inf"),
+        ({"labels": {"pancreas": [math.nan]}}, "must be a whole number from 0 to 65535, got nan"),
+        ({"labels": {"pancreas": True}}, "must be a whole number from 0 to 65535, got True"),
+        ({"labels": {"pancreas": -1}}, "must be a whole number from 0 to 65535, got -1"),
+        ({"labels": {"pancreas": 10**400}}, "must be a whole number from 0 to 65535, got 1000"),
+        ({"labels": {"65536": "pancreas"}}, "must be a whole number from 0 to 65535, got 65536"),
+        ({"labels": {"1": "pancreas", "01": "spleen"}}, "the value 1 is both 'pancreas' and 'spleen'"),
         ({"labels": {"pancreas": [1, 2], "ignore": 2}}, "ignore must be one value and in no region"),
         ({"labels": {"pancreas": 1, "ignore": [2, 3]}}, "ignore must be one value and in no region"),
         ({"modality": {"0": "MRI"}}, "the channels are MRI"),
@@ -96,6 +108,14 @@ def test_descriptions_that_cannot_be_used(tmp_path, capsys, change, message):
     source = made.write_nnunet(tmp_path / "msd", ["a"], MSD | change)
     assert main([str(source), "--output", str(tmp_path / "out")]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"labels": {"pancreas": 1' + "0" * 5000 + "}}", "{"])
+def test_a_description_that_is_no_json_is_named(tmp_path, capsys, text):
+    source = made.write_nnunet(tmp_path / "msd", ["a"], MSD)
+    (source / "dataset.json").write_text(text)
+    assert main([str(source), "--output", str(tmp_path / "out")]) == 1
+    assert f"error: {source / 'dataset.json'} is not valid JSON" in capsys.readouterr().err
 
 
 def test_amos_takes_training_and_validation_and_leaves_mr_out(tmp_path):
@@ -287,6 +307,7 @@ def test_csv_names_cases_by_their_folders_where_files_are_called_alike(tmp_path)
         ("id,image,label\nx,a,b\nx,c,d\n", "x stands for two cases"),
         ("image,label\n", "holds no case"),
         ("", "columns must be"),
+        ("image,label\na\0,b\n", "t.csv: line 2 has a null byte|t.csv is not a readable CSV table"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, text, message):
@@ -297,7 +318,16 @@ def test_tables_that_cannot_be_used(tmp_path, text, message):
 
 def test_label_options():
     assert parse_values(["pancreas=1", "kidney=3,4"]) == {1: "pancreas", 3: "kidney", 4: "kidney"}
-    for bad in ("pancreas", "pancreas=", "pancreas=0", "=1", "pancreas=one"):
+    for bad in (
+        "pancreas",
+        "pancreas=",
+        "pancreas=0",
+        "=1",
+        "pancreas=one",
+        "pancreas=²",
+        "pancreas=70000",
+        "pancreas=" + "9" * 5000,
+    ):
         with pytest.raises(ValueError, match=r"must look like kidney=3,4"):
             parse_values([bad])
     with pytest.raises(ValueError, match="the value 1 to 'a' and to 'b'"):

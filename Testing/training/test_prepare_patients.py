@@ -1,6 +1,7 @@
 """Whose image a case is, and that no patient is on both sides of any split."""
 
 import numpy as np
+import pydicom
 import pytest
 
 from attention_unet_training.commands.prepare import main
@@ -25,14 +26,17 @@ def patients(dataset) -> dict[str, str]:
     return {case.id: case.patient for case in dataset.cases}
 
 
-def write_dicom_table(folder, ids: list[str], columns: str = "image,label"):
-    """One DICOM folder per PatientID given, and a table of them; ids may repeat."""
-    lines = [columns]
+def write_dicom_table(folder, ids: list[str], column: tuple[str, ...] = (), linked: bool = False):
+    """One DICOM folder per PatientID given, perhaps with linked slices, and a table of them; ids may repeat."""
+    lines = ["image,label,patient" if column else "image,label"]
     for n, patient in enumerate(ids):
         ct, labels = made.abdomen(n)
-        made.write_slices(folder / f"scan{n}", ct, series=f"1.2.{n + 1}", patient=patient)
+        made.write_slices(folder / ("real" if linked else "") / f"scan{n}", ct, series=f"1.2.{n + 1}", patient=patient)
+        if linked:
+            (folder / f"scan{n}").mkdir()
+            (folder / f"scan{n}" / "slices").symlink_to(folder / "real" / f"scan{n}")
         made.save(labels, folder / f"labels{n}.nii.gz")
-        lines.append(f"scan{n},labels{n}.nii.gz")
+        lines.append(",".join([f"scan{n}", f"labels{n}.nii.gz", *column[n : n + 1]]))
     (folder / "cases.csv").write_text("\n".join(lines) + "\n")
     return folder / "cases.csv"
 
@@ -63,7 +67,54 @@ def test_anonymous_scans_are_not_taken_for_one_patient_silently(tmp_path, capsys
     )
     lines = source.read_text().splitlines()
     source.write_text("\n".join([f"{lines[0]},patient", f"{lines[1]},a", f"{lines[2]},b"]))
-    assert patients(prepare(source, tmp_path / "out", "--split", "1/1")) == {"scan0": "a", "scan1": "b"}
+    dataset = prepare(source, tmp_path / "out", "--split", "1/1")
+    assert patients(dataset) == {"scan0": "a", "scan1": "b"}
+    assert dataset.record.patients.endswith("is the same in all images, and taken to stand for nobody")
+
+
+def test_slices_in_linked_folders_tell_their_patient_and_are_noticed_when_they_change(tmp_path):
+    source = write_dicom_table(tmp_path, ["Ann", "Ann", "Ben"], linked=True)
+    assert patients(prepare(source, tmp_path / "out")) == {"scan0": "Ann", "scan1": "Ann", "scan2": "Ben"}
+    for path in (tmp_path / "real" / "scan1").iterdir():
+        path.unlink()
+    made.write_slices(tmp_path / "real" / "scan1", made.abdomen(1)[0], series="1.2.2", patient="Ben")
+    assert patients(prepare(source, tmp_path / "out"))["scan1"] == "Ben"
+
+
+def test_patients_whom_the_column_or_the_headers_connect_are_one(tmp_path, capsys):
+    source = write_dicom_table(tmp_path, ["Ann", "Ann", "Ben", "Cleo"], ("w", "x", "x", "z"))
+    for _ in range(2):  # prepared, and there already
+        dataset = prepare(source, tmp_path / "out")
+        assert patients(dataset) == {"scan0": "w", "scan1": "w", "scan2": "w", "scan3": "z"}
+        note = "scan2: patient x is taken as patient w: the DICOM headers or the source name one person"
+        assert note in capsys.readouterr().out
+    assert not [path for path in (tmp_path / "out").rglob("*.json") if "Ann" in path.read_text()]
+
+
+def test_a_subject_in_names_connects_scans_of_different_patient_ids(tmp_path):
+    source = write_dicom_table(tmp_path, ["Ann1", "Ann2", "Ben"])
+    for n, name in enumerate(("sub-01_ses-1", "sub-01_ses-2", "sub-02")):
+        (tmp_path / f"scan{n}").rename(tmp_path / name)
+        source.write_text(source.read_text().replace(f"scan{n},", f"{name},"))
+    assert list(patients(prepare(source, tmp_path / "out")).values()) == ["Ann1", "Ann1", "Ben"]
+
+
+def test_without_patient_ids_name_and_birth_date_together_tell_who_it_is(tmp_path):
+    source = write_dicom_table(tmp_path, [""] * 4)
+    people = [("X^Ann", "19500101"), ("X^ANN^^", "19500101"), ("X^Ann", "19700101"), ("X^Ann", "")]
+    for n, (name, birth) in enumerate(people):
+        for path in (tmp_path / f"scan{n}").iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.PatientName, dataset.PatientBirthDate = name, birth
+            dataset.save_as(path)
+    dataset = prepare(source, tmp_path / "out")
+    assert patients(dataset) == {"scan0": "scan0", "scan1": "scan0", "scan2": "scan2", "scan3": "scan3"}
+    assert dataset.record.patients == (
+        "the DICOM patient's name and birth date tells the patients of 3 images; "
+        "each of 1 images is taken as one patient, as no patient column was given"
+    )
+    for path in (tmp_path / "out").rglob("*.json"):
+        assert not [text for text in ("X^A", "1950") if text in path.read_text()]
 
 
 def test_a_folder_of_two_patients_is_refused(tmp_path):
@@ -188,6 +239,29 @@ def test_a_tables_split_is_honoured_and_contradictions_are_told(tmp_path, capsys
     dataset = prepare(source, tmp_path / "out")
     assert dataset.split("official").folds == (Fold(("ct2",), ("ct1", "ct3")),)
     assert "ct0 is left out of train, as its patient Ann is in test too" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_published_test_case_is_not_trained_on(tmp_path):
+    source = made.write_csv(tmp_path, 3, patients={0: "Ann", 1: "Ben", 2: "Cleo"})
+    for kind in ("ct", "labels"):
+        (tmp_path / f"{kind}1.nii.gz").write_bytes((tmp_path / f"{kind}0.nii.gz").read_bytes())
+    parts = ("split", "train", "test", "train")
+    source.write_text("\n".join(f"{row},{part}" for row, part in zip(source.read_text().split(), parts, strict=True)))
+    dataset = prepare(source, tmp_path / "out")
+    assert [(entry.id, entry.reason) for entry in dataset.left_out] == [("ct0", "the same voxels as case ct1")]
+    assert dataset.split("official").folds == (Fold(("ct2",), ("ct1",)),)
+
+
+def test_test_cases_alone_are_prepared_but_not_split(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 2, patients={0: "Ann", 1: "Ben"})
+    rows = source.read_text().splitlines()
+    source.write_text("\n".join(f"{row},{part}" for row, part in zip(rows, ("split", "test", "test"), strict=True)))
+    assert prepare(source, tmp_path / "out").split_names() == []
+    assert main([str(tmp_path / "out"), "--split", "1/1"]) == 1
+    assert "no training case beside its 2 test cases, so no split is drawn" in capsys.readouterr().err
+    source.write_text(source.read_text().replace("Ann,test", "Ben,train"))
+    assert main([str(source), "--output", str(tmp_path / "out"), "--workers", "0", *made.LABEL_OPTIONS]) == 1
+    assert "(ct0 is left out of train, as its patient Ben is in test too)" in capsys.readouterr().err
 
 
 def test_a_split_drawn_before_patients_were_known_is_refused(tmp_path):

@@ -98,6 +98,13 @@ def test_the_sources_own_split_is_kept_and_no_patient_is_in_two_parts():
     assert official_split(own_patients(2), {"case000": "", "case001": ""}) is None
 
 
+def test_a_split_that_would_train_on_published_test_cases_is_refused():
+    with pytest.raises(ValueError, match=r"no training case beside its 1 test cases \(b is left out of train, as its"):
+        official_split({"a": "A", "b": "A"}, {"a": "test", "b": "train"})
+    with pytest.raises(ValueError, match="no training case beside its 1 test cases, so no split is drawn"):
+        official_split(own_patients(2), {"case000": "test", "case001": ""})
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_splits_are_drawn_within_the_sources_own(seed):
     patients = own_patients(20)

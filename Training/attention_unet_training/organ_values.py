@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .preparation.source import label_value
+
 
 def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
     """``kidney=3,4`` -> ("kidney", (3, 4)).
@@ -13,6 +15,6 @@ def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
     try:
         if not name:
             raise ValueError
-        return name, tuple(int(value) for value in values.split(","))
+        return name, tuple(label_value(value.strip()) for value in values.split(","))
     except ValueError:
         raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None

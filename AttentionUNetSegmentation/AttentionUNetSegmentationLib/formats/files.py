@@ -51,7 +51,8 @@ def read_volume(path: Path | str) -> Volume:
     if not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} is neither a file nor a folder")
     try:
-        return straightened(_read(path))
+        with np.errstate(all="ignore"):  # numbers that are not finite are refused in words
+            return straightened(_read(path))
     except ValueError as error:
         raise ValueError(sentence_on(path, error)) from error
     except MemoryError as error:
@@ -187,6 +188,10 @@ def write_segmentation(segmentation: Segmentation, path: Path) -> None:
 
 
 def _write(image: sitk.Image, path: Path) -> None:
+    try:
+        path.open("ab").close()  # where it cannot, ITK's writer of NIfTI prints a line of its own
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror}") from error
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:

@@ -34,7 +34,8 @@ READ_BEYOND_BYTES = 1 << 20  # of what follows the voxels, up to the checksum of
 CONTRADICTION_MM = 0.5  # two statements of one header may place a voxel this far apart, as both are rounded
 LONGEST_QUATERNION = 1.01
 QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
-PLACE_KEYS = (*QUATERNION, "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")
+QOFFSET = ("qoffset_x", "qoffset_y", "qoffset_z")
+PLACE_KEYS = (*QUATERNION, *QOFFSET, "srow_x", "srow_y", "srow_z", "xyzt_units")
 
 
 def read_nifti(path: Path) -> Volume:
@@ -68,6 +69,8 @@ def _read_header(stream: Stream) -> Nifti1Header:
     from nibabel import Nifti1Header, Nifti2Header
 
     start = stream.read(4)
+    if start.startswith(GZIP_MAGIC):
+        raise gzip.BadGzipFile("it is compressed twice; unpack it once")
     kind = Nifti2Header if start in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else Nifti1Header  # 540, its length
     header = kind(start + stream.read(kind.sizeof_hdr - 4), check=False)
     lengths = header["pixdim"][:4].copy()  # of which the check would make 1 mm if there are none
@@ -90,6 +93,8 @@ def _read_voxels(
     stream: Stream, header: Nifti1Header, shape: tuple[int, int, int], most: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Voxels as stored, (K, J, I), and a note if the file goes on; ``most`` bytes can be there."""
+    if not np.isfinite(header["vox_offset"]):
+        raise EOFError(f"its header says that voxels begin at byte {header['vox_offset']}")
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
     needed = offset + math.prod(shape) * dtype.itemsize
     if min(shape) < 1 or offset < header.sizeof_hdr or needed > most:
@@ -119,6 +124,8 @@ def _place(path: Path, header: Nifti1Header, shape_kji: Triple) -> tuple[np.ndar
         raise ValueError(f"{path} has no voxel spacing: its header says {' x '.join(f'{x:g}' for x in spacing)} mm")
     if q_code and not np.linalg.norm([header[key] for key in QUATERNION]) < LONGEST_QUATERNION:
         raise ValueError(f"{path} has a qform that is no rotation")
+    if q_code and not np.isfinite([header[key] for key in QOFFSET]).all():
+        raise ValueError(f"{path} has a qform that places nothing: its offset is not finite")
     claims: dict[str, np.ndarray] = {}
     if q_code:
         claims[f"qform (code {q_code})"] = _place_of_itk(header, q_code, 0)

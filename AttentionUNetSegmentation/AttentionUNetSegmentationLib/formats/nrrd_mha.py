@@ -33,7 +33,11 @@ AS_STORED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunction
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_RATIO = 1100  # zlib makes nothing smaller than one part in 1032
-SAME = {"Position": "Offset", "Origin": "Offset", "Rotation": "TransformMatrix", "Orientation": "TransformMatrix"}
+SAME = {
+    **{"Position": "Offset", "Origin": "Offset", "Rotation": "TransformMatrix", "Orientation": "TransformMatrix"},
+    "ElementByteOrderMSB": "BinaryDataByteOrderMSB",
+}
+PLACES = ("Offset", "Position", "Origin", *AXES, "spaceorigin")
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 NO_AXES_NOTE = "the file does not say how the patient lies; axes are taken as left, posterior, superior"
 GOES_ON_NOTE = "the file goes on after the voxels that its header describes; the rest is ignored"
@@ -76,7 +80,19 @@ class Header:
         size, distance = (self.fields.get(key, "") for key in ("ElementSize", "ElementSpacing"))
         if size and distance and not _are_equal(size, distance):
             notes += (f"voxels are {size} mm large, but {distance} mm apart; the distance counts",)
+        letters, said = self._axes_in_letters(), self.fields.get("AnatomicalOrientation", "").upper()
+        if letters and len(set(said)) == 3 == len(said) and set(said) <= set("RLAPIS") and said != letters:
+            notes += (f"AnatomicalOrientation is {said}, but the axes are {letters}; the axes count",)
         return notes
+
+    def _axes_in_letters(self) -> str:
+        """Where each axis of a MetaImage comes from, as ITK writes it: RAI for the axes of DICOM; empty if not said."""
+        text = next((self.fields[key] for key in AXES if self.fields.get(key)), "")
+        numbers = np.array([_number(part) for part in text.split()])
+        if not self.is_metaimage or numbers.size != 9:
+            return ""
+        axes = numbers.reshape(3, 3)
+        return "".join(("RL", "AP", "IS")[n][int(axis[n] < 0)] for axis in axes for n in [np.abs(axis).argmax()])
 
     def check(self) -> tuple[str, ...]:
         """Make sure that ITK heeds what the header says, and that the voxels are complete and undamaged.
@@ -93,6 +109,9 @@ class Header:
             raise ValueError(f"{self.path} contradicts itself: its header gives {self.conflict}")
         if not any(_has_three_lengths(self.fields.get(key, "")) for key in SPACING):
             raise ValueError(f"{self.path} has no voxel spacing: its header does not say one")
+        for key in PLACES:
+            if not np.isfinite([_number(part) for part in re.findall(r"[^\s(),]+", self.fields.get(key, ""))]).all():
+                raise ValueError(f"{self.path} places its voxels nowhere: {key} is {self.fields[key]}")
         for key in UNITS:
             for unit in re.findall(r"[^\s\"]+", self.fields.get(key, "")):
                 if unit.lower() not in MM:
@@ -184,7 +203,7 @@ def _inflated_size(path: Path, start: int, length: int) -> int:
 def _are_equal(text: str, other: str) -> bool:
     """Whether two values are the same, as numbers if they are."""
     numbers, others = ([_number(part) for part in each.split()] for each in (text, other))
-    return text == other or (len(numbers) == len(others) and np.allclose(numbers, others))
+    return text.lower() == other.lower() or (len(numbers) == len(others) and np.allclose(numbers, others))
 
 
 def _number(text: str) -> float:

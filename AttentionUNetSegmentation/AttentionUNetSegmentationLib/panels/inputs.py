@@ -10,8 +10,8 @@ from slicer.i18n import tr as _
 
 from ..models.store import InstalledModel
 from ..scene.abdomen_window import show_abdomen
-from ..scene.mrml import INPUT_ROLE, fit_roi, input_candidates, map_node_ids
-from ..scene.ownership import organ_segments
+from ..scene.mrml import fit_roi, input_candidates, map_node_ids
+from ..scene.ownership import holds_other_result
 from ..scene.sequences import frames_of
 
 
@@ -21,12 +21,9 @@ def output_for(
     """The segmentation node, if a run on that volume may write there without being told to.
 
     Returns:
-        The node; None, for a new one, if it holds the result of another volume, or of one that is gone.
+        The node; None, for a new one, if it holds the result of another volume, or of one that is gone, or a copy.
     """
-    if node is None or node.GetNodeReference(INPUT_ROLE) is volume_node:
-        return node
-    is_result = node.GetNodeReference(INPUT_ROLE) is not None or bool(organ_segments(node))
-    return None if is_result else node
+    return None if node is None or holds_other_result(node, volume_node) else node
 
 
 class InputPanel:

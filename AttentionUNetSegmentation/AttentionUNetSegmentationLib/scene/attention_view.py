@@ -6,7 +6,8 @@ import numpy as np
 import slicer
 
 from ..volume import Volume
-from .map_volumes import PROBABILITY, add_map, are_missing, ensure_display, map_image, map_measures, maps_of
+from .map_colors import are_missing
+from .map_volumes import PROBABILITY, add_map, ensure_display, map_image, map_measures, maps_of
 from .mrml import INPUT_ROLE, MAP_ATTRIBUTE, PREFIX, grid_of_node
 
 NOTHING = "none"

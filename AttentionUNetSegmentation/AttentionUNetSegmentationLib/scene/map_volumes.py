@@ -14,14 +14,15 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from ..volume import GateMeasure, Segmentation, Volume
-from .mrml import MAP_ATTRIBUTE, PREFIX, matrix_to_vtk, read_json, write_provenance
+from .map_colors import are_missing, attention_colors
+from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, read_json, write_provenance
+from .ownership import Fingerprint, hash_of, users_transform
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
 MEASURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
-COLORS_ATTRIBUTE = PREFIX + "Colors"
+WRITTEN_ATTRIBUTE = PREFIX + "Written"  # the fingerprint of what was written
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
-NUMBER_OF_COLORS = 256
 LOW_THRESHOLD = 0.1  # below it a map is transparent: it would only darken the CT
 
 
@@ -81,12 +82,13 @@ def write_maps(
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
     """Write maps as scalar volumes in the folder "<input> attention" under the input.
 
-    Volumes of an earlier run of the same segmentation node are filled anew, those no longer wanted removed.
+    Volumes of an earlier run of the same segmentation node are filled anew, those no longer wanted removed. Those that
+    were changed since then are the user's: they stay as they are, and belong to the result no longer.
 
     Returns:
         Name of the map -> volume node.
     """
-    old = maps_of(segmentation_node)
+    old = {name: node for name, node in maps_of(segmentation_node).items() if _is_own(node, volume_node)}
     with _restored_on_error(list(old.values())):
         nodes = {entry.name: _map_node(entry, old.get(entry.name), volume_node) for entry in maps}
         for node in nodes.values():
@@ -102,19 +104,23 @@ def write_maps(
 
 @contextmanager
 def _restored_on_error(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> Iterator[None]:
-    """Gives volumes their voxels, place and measures back if the block fails."""
+    """Gives volumes their voxels, place, name and attributes back if the block fails."""
     before = []
     for node in nodes:
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
-        before.append((node.GetImageData(), matrix, node.GetAttribute(MEASURES_ATTRIBUTE)))
+        attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
+        before.append((node.GetImageData(), matrix, node.GetTransformNodeID(), node.GetName(), attributes))
     try:
         yield
     except BaseException:
-        for node, (image, matrix, measures) in zip(nodes, before, strict=True):
+        for node, (image, matrix, transform_id, name, attributes) in zip(nodes, before, strict=True):
             node.SetAndObserveImageData(image)
             node.SetIJKToRASMatrix(matrix)
-            node.SetAttribute(MEASURES_ATTRIBUTE, measures)
+            node.SetAndObserveTransformNodeID(transform_id)
+            node.SetName(name)
+            for attribute, value in attributes.items():
+                node.SetAttribute(attribute, value)
         raise
 
 
@@ -151,37 +157,6 @@ def node_name(map_name: str, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str
 def map_measures(node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
     """What ``MEASURES_ATTRIBUTE`` keeps of a map; empty if nothing."""
     return read_json(node, MEASURES_ATTRIBUTE, {})
-
-
-def attention_colors() -> slicer.vtkMRMLColorTableNode:
-    """The project's own colour table, black over red and yellow to white; it is saved with the scene."""
-    tables = slicer.util.getNodesByClass("vtkMRMLColorTableNode")
-    node = next((table for table in tables if table.GetAttribute(COLORS_ATTRIBUTE)), None)
-    if node is None:
-        node = slicer.vtkMRMLColorTableNode()
-        node.SetName("Attention")
-        node.SetAttribute(COLORS_ATTRIBUTE, "1")
-        node.SetAttribute("Category", "Attention")
-        _fill_colors(node)
-        node = slicer.mrmlScene.AddNode(node)
-    elif are_missing(node):
-        _fill_colors(node)
-    node.HideFromEditorsOff()  # colour nodes are hidden at first, and Slicer's save dialog skips what is hidden
-    return node
-
-
-def are_missing(colors: slicer.vtkMRMLColorNode | None) -> bool:
-    """Whether there are no colours, or a table without any, as of a scene whose colour file was not saved."""
-    return colors is None or (colors.IsA("vtkMRMLColorTableNode") and not colors.GetNumberOfColors())
-
-
-def _fill_colors(node: slicer.vtkMRMLColorTableNode) -> None:
-    node.SetTypeToUser()
-    node.SetNumberOfColors(NUMBER_OF_COLORS)
-    for index in range(NUMBER_OF_COLORS):
-        x = index / (NUMBER_OF_COLORS - 1)
-        red, green, blue = (min(1.0, max(0.0, value)) for value in (2.2 * x, 2.2 * x - 0.8, 4 * x - 3))
-        node.SetColor(index, f"{x:.2f}", red, green, blue, 1.0)
 
 
 def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -225,8 +200,26 @@ def _map_node(
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetAttribute(MEASURES_ATTRIBUTE, json.dumps(entry.measures))
+    node.SetAttribute(WRITTEN_ATTRIBUTE, str(_fingerprint(node, volume_node)))
     ensure_display(node)
     return node
+
+
+def _is_own(node: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a map is what was written, unchanged."""
+    written = Fingerprint.read(node.GetAttribute(WRITTEN_ATTRIBUTE) or "")
+    return written is not None and _fingerprint(node, volume_node).same_as(written)
+
+
+def _fingerprint(node: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Fingerprint:
+    image = node.GetImageData()
+    is_empty = image is None or image.GetPointData().GetScalars() is None
+    return Fingerprint(
+        hash_of(node.GetAttribute(MAP_ATTRIBUTE)),
+        hash_of(f"{node.GetName()}\n{users_transform(node, volume_node)}"),
+        hash_of("" if is_empty else slicer.util.arrayFromVolume(node).data),
+        None if is_empty else grid_of_node(node),
+    )
 
 
 def ensure_display(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeDisplayNode:

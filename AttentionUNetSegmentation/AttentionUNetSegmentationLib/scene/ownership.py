@@ -1,13 +1,14 @@
-"""Whose a segment is: the module's own only while its voxels, their place and its name are what a run wrote.
+"""Whose a segment or a map is: the module's own only while its voxels, their place and its name are what a run wrote.
 
 A tag keeps a fingerprint of what was written; it is saved and loaded with the segment, and copied with it. So the
-fingerprint covers the segment's ID and its node's, too. It does not depend on how a labelmap is cropped or shared.
-Called from Slicer's main thread only.
+fingerprint covers the segment's ID and a random one of the result, too: node IDs change when a scene is imported. It
+does not depend on how a labelmap is cropped or shared. Called from Slicer's main thread only.
 """
 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -18,11 +19,14 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..volume import Grid, Volume, nonzero_box, triple
-from .mrml import LABELMAP, PREFIX, crop_volume, matrix_to_numpy
+from .mrml import INPUT_ROLE, LABELMAP, PREFIX, crop_volume, matrix_to_numpy
 from .sequences import Frames
 
 ORGAN_TAG = PREFIX + "Organ"
 WRITTEN_TAG = PREFIX + "Written"  # the fingerprint of what a run wrote
+RESULT_ATTRIBUTE = PREFIX + "Result"  # a random ID; a clone has it, too
+RESULT_ROLE = PREFIX + "Result"  # result -> itself; a copy refers to the original or to nothing
+STATUS_TAG = "Segmentation.Status"  # of Slicer's module Segmentations
 
 
 class Whose(Enum):
@@ -35,23 +39,35 @@ class Whose(Enum):
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a segment is at some moment.
+    """What a segment or a map is at some moment.
 
     Attributes:
-        segment_id: Hash of the segment's ID.
-        name: Hash of the segment's name and the ID of its node.
+        identity: Hash of what it is for the module: of a segment, its ID and its result's.
+        name: Hash of its name, of a segment's terminology and status, and of the user's transform.
         voxels: Hash of its voxels; of a segmentation that is made of surfaces, of their state in this session.
         grid: Where the voxels lie, cropped to the segment; None if it is empty.
     """
 
-    segment_id: str
+    identity: str
     name: str
     voxels: str
     grid: Grid | None
 
     def __str__(self) -> str:
         numbers = [] if self.grid is None else [*self.grid.shape_kji, *self.grid.ijk_to_ras[:3].ravel()]
-        return " ".join([self.segment_id, self.name, self.voxels, *(f"{number:.10g}" for number in numbers)])
+        return " ".join([self.identity, self.name, self.voxels, *(f"{number:.10g}" for number in numbers)])
+
+    @classmethod
+    def read(cls, text: str) -> Fingerprint | None:
+        """The fingerprint that a text holds; None if there is none that can be read."""
+        texts = text.split()
+        if len(texts) not in (3, 18):
+            return None
+        try:
+            grid = Grid(triple(int(x) for x in texts[3:6]), _matrix(texts[6:])) if len(texts) > 3 else None
+        except ValueError:
+            return None
+        return cls(texts[0], texts[1], texts[2], grid)
 
     def has_voxels_of(self, other: Fingerprint) -> bool:
         """Whether both have the same voxels at the same place."""
@@ -61,7 +77,7 @@ class Fingerprint:
 
     def same_as(self, other: Fingerprint) -> bool:
         """Whether nothing differs."""
-        return (self.segment_id, self.name) == (other.segment_id, other.name) and self.has_voxels_of(other)
+        return (self.identity, self.name) == (other.identity, other.name) and self.has_voxels_of(other)
 
 
 def organ_segments(node: slicer.vtkMRMLSegmentationNode) -> list[tuple[str, slicer.vtkSegment]]:
@@ -104,22 +120,47 @@ def voxels_of(segment: slicer.vtkSegment) -> Volume | None:
     return crop_volume(Volume(mask, ijk_to_ras, segment.GetName()), box)
 
 
+def mark_result(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Remember that a node holds the result of a CT."""
+    node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
+    node.SetNodeReferenceID(RESULT_ROLE, node.GetID())
+    if not node.GetAttribute(RESULT_ATTRIBUTE):
+        node.SetAttribute(RESULT_ATTRIBUTE, uuid.uuid4().hex)
+
+
+def holds_other_result(
+    node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode | None
+) -> bool:
+    """Whether a node holds the result of another CT, or of one that is gone, or a copy of a result."""
+    volume_of_node = node.GetNodeReference(INPUT_ROLE)
+    if node.GetNodeReferenceID(RESULT_ROLE) not in (None, node.GetID()):
+        return True
+    return volume_of_node is not volume_node and (volume_of_node is not None or bool(organ_segments(node)))
+
+
+def users_transform(node: slicer.vtkMRMLTransformableNode, volume_node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """ID of the parent transform that the user put on a part of a result; "" if it has its CT's, or none."""
+    transform = node.GetParentTransformNode()
+    is_users = transform is not None and (volume_node is None or transform is not volume_node.GetParentTransformNode())
+    return transform.GetID() if is_users else ""
+
+
 def mark_written(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
-    """Remember that a segment is now what a run wrote."""
-    written = _fingerprint(node.GetSegmentation(), segment_id, node.GetID())
+    """Remember that a segment is now what a run wrote; its node is marked as a result, in its CT's frame."""
+    written = _fingerprint(node.GetSegmentation(), segment_id, node)
     node.GetSegmentation().GetSegment(segment_id).SetTag(WRITTEN_TAG, str(written))
 
 
 def has_written_voxels(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:
     """Whether a segment's voxels are those that a run wrote, so that the measures in its tags are true."""
     written = _written(node.GetSegmentation().GetSegment(segment_id))
-    return written is not None and _fingerprint(node.GetSegmentation(), segment_id, "").has_voxels_of(written)
+    return written is not None and _fingerprint(node.GetSegmentation(), segment_id, node).has_voxels_of(written)
 
 
 def replaceable_ids(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
     """IDs of the segments that a run wrote, edited or not; copies of them are not among them."""
     segmentation = node.GetSegmentation()
-    return [each for each in segment_ids(segmentation) if _is_original(segmentation.GetSegment(each), each)]
+    return [each for each in segment_ids(segmentation) if _is_original(segmentation.GetSegment(each), each, node)]
 
 
 def edited_segments(
@@ -132,7 +173,7 @@ def edited_segments(
         frames: Of a sequence of CTs whose results the node shows: their segments are looked at as well.
     """
     return [
-        (segmentation.GetSegment(segment_id).GetName(), _fingerprint(segmentation, segment_id, node.GetID()))
+        (segmentation.GetSegment(segment_id).GetName(), _fingerprint(segmentation, segment_id, node))
         for segmentation, segment_id, whose in _segments(node, frames)
         if whose is Whose.EDITED
     ]
@@ -149,53 +190,59 @@ def _segments(
     nodes = [node, *(frames.results(node) if frames is not None else [])]
     for segmentation in (each.GetSegmentation() for each in nodes):
         for segment_id in segment_ids(segmentation):
-            yield segmentation, segment_id, _whose(segmentation, segment_id, node.GetID())
+            yield segmentation, segment_id, _whose(segmentation, segment_id, node)
 
 
-def _whose(segmentation: slicer.vtkSegmentation, segment_id: str, node_id: str) -> Whose:
+def _whose(segmentation: slicer.vtkSegmentation, segment_id: str, node: slicer.vtkMRMLSegmentationNode) -> Whose:
     segment = segmentation.GetSegment(segment_id)
-    if not _is_original(segment, segment_id):
+    if not _is_original(segment, segment_id, node):
         return Whose.KEPT
     written = _written(segment)
-    is_own = written is not None and _fingerprint(segmentation, segment_id, node_id).same_as(written)
+    is_own = written is not None and _fingerprint(segmentation, segment_id, node).same_as(written)
     return Whose.OWN if is_own else Whose.EDITED
 
 
-def _is_original(segment: slicer.vtkSegment, segment_id: str) -> bool:
-    """Whether a segment is the one that a run wrote: a copy has its tags, but another ID."""
+def _is_original(segment: slicer.vtkSegment, segment_id: str, node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segment is the one that a run wrote: a copy has its tags, but another ID, or lies in another node."""
     organ, written = tag(segment, ORGAN_TAG), _written(segment)
-    return bool(organ) and _hash(segment_id) == (written.segment_id if written else _hash(default_id(organ)))
+    if written is None:  # of an older version
+        return bool(organ) and segment_id == default_id(organ)
+    return bool(organ) and written.identity == _identity(segment_id, node)
 
 
 def _written(segment: slicer.vtkSegment) -> Fingerprint | None:
     """The fingerprint in a segment's tag; None if there is none that can be read."""
-    texts = tag(segment, WRITTEN_TAG).split()
-    if len(texts) not in (3, 18):
-        return None
-    try:
-        grid = Grid(triple(int(x) for x in texts[3:6]), _matrix(texts[6:])) if len(texts) > 3 else None
-    except ValueError:
-        return None
-    return Fingerprint(texts[0], texts[1], texts[2], grid)
+    return Fingerprint.read(tag(segment, WRITTEN_TAG))
 
 
 def _matrix(texts: list[str]) -> np.ndarray:
     return np.vstack([np.array([float(x) for x in texts]).reshape(3, 4), [0, 0, 0, 1]])
 
 
-def _fingerprint(segmentation: slicer.vtkSegmentation, segment_id: str, node_id: str) -> Fingerprint:
+def _identity(segment_id: str, node: slicer.vtkMRMLSegmentationNode) -> str:
+    return hash_of(f"{node.GetAttribute(RESULT_ATTRIBUTE)} {segment_id}")
+
+
+def _fingerprint(
+    segmentation: slicer.vtkSegmentation, segment_id: str, node: slicer.vtkMRMLSegmentationNode
+) -> Fingerprint:
+    """What a segment is, of a node or of a frame that the node may show."""
     segment = segmentation.GetSegment(segment_id)
     source = segmentation.GetSourceRepresentationName()
     grid = None
     if source == LABELMAP:
         own = voxels_of(segment)
-        voxels = _hash("" if own is None else np.packbits(own.voxels).tobytes())
+        voxels = hash_of("" if own is None else np.packbits(own.voxels).tobytes())
         grid = own.grid if own is not None else None
     else:  # surfaces: never what was written
         data = segment.GetRepresentation(source)
-        voxels = _hash(f"{source} {data.GetMTime() if data is not None else 0}")
-    return Fingerprint(_hash(segment_id), _hash(f"{node_id} {segment.GetName()}"), voxels, grid)
+        voxels = hash_of(f"{source} {data.GetMTime() if data is not None else 0}")
+    status = tag(segment, STATUS_TAG).replace("notstarted", "")  # the same as none
+    terminology = tag(segment, slicer.vtkSegment.GetTerminologyEntryTagName())
+    names = (segment.GetName(), terminology, status, users_transform(node, node.GetNodeReference(INPUT_ROLE)))
+    return Fingerprint(_identity(segment_id, node), hash_of("\n".join(names)), voxels, grid)
 
 
-def _hash(content: str | bytes) -> str:
+def hash_of(content: str | bytes | memoryview) -> str:
+    """A short hash of a text, or of bytes."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:32]

@@ -21,7 +21,7 @@ from ..volume import Segmentation, Volume
 from . import runtimes
 from .map_volumes import map_images, write_maps
 from .mrml import LABELMAP, PREFIX, crop_volume, grid_of_node, nodes_removed_on_error, roi_box, volume_from_node
-from .ownership import Fingerprint, edited_segments, has_kept_segments
+from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result
 from .segments import restored_on_error, write_segments
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
 
@@ -238,9 +238,10 @@ def _check_output(request: Request, replaceable: tuple[Fingerprint, ...]) -> Non
     Raises:
         ValueError: If there are such segments, and the result does not go to a new segmentation anyway.
     """
-    if request.segmentation_node is None or _edits(request, replaceable):
+    node = request.segmentation_node
+    if node is None or holds_other_result(node, request.volume_node) or _edits(request, replaceable):
         return
-    misfit = _misfit(request.segmentation_node, request.volume_node)
+    misfit = _misfit(node, request.volume_node)
     if misfit:
         raise ValueError(f"{misfit}; choose another segmentation")
 
@@ -248,6 +249,8 @@ def _check_output(request: Request, replaceable: tuple[Fingerprint, ...]) -> Non
 def _obstacle(node: slicer.vtkMRMLSegmentationNode, request: Request, replaceable: tuple[Fingerprint, ...]) -> str:
     """Why the output cannot take the result without loss of the user's work; "" if it can."""
     edits, name = _edits(request, replaceable), node.GetName()
+    if holds_other_result(node, request.volume_node):
+        return f"{name!r} holds the result of another volume, or a copy of a result"
     if edits:
         return f"segments of {name!r} were changed since a run wrote them ({', '.join(edits)})"
     frames = _frames_to_replace(request)

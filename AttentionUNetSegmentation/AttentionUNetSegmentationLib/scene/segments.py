@@ -13,7 +13,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 from ..imaging.measures import organ_boxes
 from ..volume import Box, OrganMask, OrganMeasure, Segmentation
 from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, matrix_to_vtk, write_provenance
-from .ownership import ORGAN_TAG, default_id, mark_written, replaceable_ids, segment_ids, tag
+from .ownership import ORGAN_TAG, RESULT_ROLE, default_id, mark_result, mark_written, replaceable_ids, segment_ids, tag
 
 VOLUME_TAG = PREFIX + "VolumeMl"
 MEAN_HU_TAG = PREFIX + "MeanHU"
@@ -33,21 +33,23 @@ def write_segments(
         node: The segmentation node to fill.
     """
     boxes = organ_boxes(result)
-    _replace_organs(node, [_segment(result, each, boxes.get(each.organ.value)) for each in result.organ_measures])
+    mark_result(node, volume_node)
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    _replace_organs(node, [_segment(result, each, boxes.get(each.organ.value)) for each in result.organ_measures])
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
     write_provenance(node, result)
     node.CreateDefaultDisplayNodes()
 
 
 @contextmanager
 def restored_on_error(node: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
-    """Gives a node its segments and attributes back if the block fails."""
+    """Gives a node its segments, attributes, and what it refers to back if the block fails."""
     segmentation = node.GetSegmentation()
     source = segmentation.GetSourceRepresentationName()
     before = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segment_ids(segmentation)}
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
+    references = {role: node.GetNodeReferenceID(role) for role in (INPUT_ROLE, RESULT_ROLE)}
+    transform_id = node.GetTransformNodeID()
     try:
         yield
     except BaseException:
@@ -61,6 +63,9 @@ def restored_on_error(node: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
             segmentation.SetSegmentIndex(segment_id, index)
         for name in node.GetAttributeNames():
             node.SetAttribute(name, attributes.get(name))
+        for role, node_id in references.items():
+            node.SetNodeReferenceID(role, node_id)
+        node.SetAndObserveTransformNodeID(transform_id)
         raise
 
 

@@ -9,7 +9,6 @@ precision. What the description says of another model, and is not true of these 
 from __future__ import annotations
 
 import argparse
-import pickle
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from AttentionUNetSegmentationLib.models.description import SPEC_FILE, WEIGHTS_F
 from AttentionUNetSegmentationLib.models.loading import save_model
 
 from ..export.claims import check_claims
-from ..export.description import FIELDS_HELP, describe
+from ..export.description import FIELDS_HELP, describe, is_checked
 from ..export.half_precision import half_rounded
 from ..staging import Output, staged
 from ..task.checkpoints import load_network
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> int:
             parsed.bundle,
             parsed.overwrite,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"error: {one_sentence(error)}", file=sys.stderr)
         return 1
     if parsed.output:
@@ -119,7 +118,7 @@ def export(
         network = trained.network
         network.load_state_dict(half_rounded(network.state_dict()))
         if description is not None:
-            check_claims(spec, network, str(description))
+            check_claims(spec, network, str(description), is_checked(description))
         difference = None
         if "model" in places:
             spec = save_model(places["model"], network, spec)

@@ -9,12 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
-from AttentionUNetSegmentationLib.errors import one_sentence
-
 from ..command_line import make_cli, status_of
-from ..task.checkpoints import UNREADABLE
+from ..task.starting_weights import read_checkpoint
 
 
 def main(arguments: list[str]) -> int:
@@ -35,13 +31,7 @@ def _check_checkpoint(path: Path) -> None:
     Raises:
         ValueError: If it is none.
     """
-    try:
-        is_checkpoint = "pytorch-lightning_version" in torch.load(
-            path, map_location="cpu", weights_only=True, mmap=True
-        )
-    except UNREADABLE as error:
-        raise ValueError(f"{path} is not a checkpoint: {one_sentence(error)[:200]}") from error
-    if not is_checkpoint:
+    if "pytorch-lightning_version" not in read_checkpoint(path):
         raise ValueError(f"{path} holds weights, from which no run can be resumed; give it to --model.init_from")
 
 

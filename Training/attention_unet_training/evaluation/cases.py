@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from AttentionUNetSegmentationLib.formats.dicom.headers import files_below
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
@@ -56,7 +57,7 @@ class EvaluationCase:
 
 def file_state(path: Path) -> dict[str, Any]:
     """Path, size and time of change of a file, or of all files in a folder together."""
-    files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+    files = [path] if path.is_file() else [entry for entry in files_below(path) if entry.is_file()]
     states = [entry.stat() for entry in files]
     return {
         "path": str(path.resolve()),

@@ -11,6 +11,7 @@ from typing import Any
 
 from AttentionUNetSegmentationLib.atomic import write_text
 
+from ..preparation.records import read_json
 from .evaluation import Evaluation
 from .metrics import METRICS
 from .results import without_nan
@@ -124,10 +125,7 @@ def read_measurements(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
+    content = read_json(path)
     if not isinstance(content, list) or not all(isinstance(entry, dict) and "data" in entry for entry in content):
         raise ValueError(f"{path} is not a list of measurements with the key data")
     return content

@@ -10,8 +10,11 @@ from typing import Any
 
 from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, ModelSpec
 
+from ..preparation.records import read_json
+
 REQUIRED = ("name", "title", "version", "labels", "training_data", "licence", "intended_use")
-ALLOWED = (*REQUIRED, "citation", "format_version")
+CHECKED = "claims_checked"
+ALLOWED = (*REQUIRED, "citation", "format_version", CHECKED)
 FIELDS_HELP = """\
 fields of the description, a JSON object (descriptions/my-model.json beside this command is one to fill in):
   name           a-z, 0-9, "-", "_", ".": the model's folder and what --model takes
@@ -33,6 +36,8 @@ fields of the description, a JSON object (descriptions/my-model.json beside this
   licence        of the weights, and of the data behind them
   intended_use   what it is for, and what it is not for
   citation       optional
+  claims_checked optional: true if you checked what is said of real or synthetic data and of patients; texts of a model
+                 that has seen real CTs speak of these only then
 What the checkpoint knows (architecture, spacing_mm, intensity, training, provenance) and measured figures have no place
 there. The provenance names base model, data set, split, cases, seed, loss, learning rate and software. Names of cases
 come from names of files: where these say who a patient is, prepare the data set from a table with a column id.
@@ -63,6 +68,7 @@ def describe(
     if description is not None:
         where = str(description)
         fields |= _read_description(description)
+        fields.pop(CHECKED, None)
     missing = [key for key in REQUIRED if key not in fields]
     if description is None and missing:
         raise ValueError("a checkpoint is exported only with --description: labels, training data, licence, use")
@@ -80,6 +86,11 @@ def describe(
         raise ValueError(f"{where} describes {list(names)}, the checkpoint was trained for {list(organs)}")
     _check_measured(spec, measured, {sha256, "", *(entry.get("weights", "") for entry in known.get("measured", ()))})
     return spec
+
+
+def is_checked(description: Path) -> bool:
+    """Whether the author vouches for what the description says of real and synthetic data."""
+    return bool(_read_description(description).get(CHECKED))
 
 
 def _check_measured(spec: ModelSpec, measured: Path | None, weights: Collection[str]) -> None:
@@ -107,16 +118,16 @@ def _read_description(path: Path) -> dict[str, Any]:
     foreign = sorted(set(fields) - set(ALLOWED))
     if foreign:
         raise ValueError(f"{path} must not have the key {foreign[0]!r}; it may have {', '.join(ALLOWED)}")
+    if not isinstance(fields.get(CHECKED, False), bool):
+        raise ValueError(f"{path}: {CHECKED} must be true or false, got {fields[CHECKED]!r}")
     return fields
 
 
 def _read_json(path: Path, kind: type, expected: str) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, kind):
         raise ValueError(f"{path} must hold {expected}, got {type(content).__name__}")
     return content

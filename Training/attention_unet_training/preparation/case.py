@@ -14,6 +14,7 @@ import numpy as np
 
 from AttentionUNetSegmentationLib import __version__
 from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.formats.dicom.headers import files_below
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.imaging.plausibility import input_warnings
 from AttentionUNetSegmentationLib.imaging.preprocessing import check_volume, preprocess
@@ -25,7 +26,7 @@ from .alignment import align
 from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, case_draft, find_finished
 from .intensity import IntensityToMeasure, moments_of
 from .label_reading import read_classes
-from .patients import patient_of
+from .patients import DicomPatient, dicom_patient, hashed, patient_of
 from .records import (
     CASES_FOLDER,
     FORMAT,
@@ -83,12 +84,14 @@ class CasePreparation:
         file: Its description; None if it is left out.
         reason: Why it is left out.
         reused: Whether it was there from an earlier run.
+        persons: Hashes of the patient whom the DICOM headers name, and of the source's; "" for nobody. Never written.
     """
 
     id: str
     file: CaseFile | None = None
     reason: str = ""
     reused: bool = False
+    persons: tuple[str, str] = ("", "")
 
 
 def prepare_case(task: CaseTask) -> CasePreparation:
@@ -100,9 +103,11 @@ def prepare_case(task: CaseTask) -> CasePreparation:
     try:
         mark = fingerprint(task)
         finished = None if task.overwrite else _find_finished(task, mark)
+        named = dicom_patient(case.image)
+        persons = (named.mark, hashed(case.patient) if case.patient else "")
         if finished is not None:
-            return CasePreparation(case.id, finished, reused=True)
-        return CasePreparation(case.id, _prepare(task, mark))
+            return CasePreparation(case.id, finished, reused=True, persons=persons)
+        return CasePreparation(case.id, _prepare(task, mark, named), persons=persons)
     except Exception as error:
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         logger.log(logging.DEBUG if known else logging.ERROR, "case %s failed", case.id, exc_info=True)
@@ -159,12 +164,12 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
     return result
 
 
-def _prepare(task: CaseTask, mark: str) -> CaseFile:
+def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
     case, options, rule = task.case, task.options, task.options.intensity
     measured = isinstance(rule, IntensityToMeasure)
     ct = read_volume(case.image)
     check_volume(ct)
-    patient, patient_from = patient_of(case)
+    patient, patient_from = patient_of(case, named)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
     aligned = align(labels, ct)
@@ -230,6 +235,6 @@ def _absent(classes: np.ndarray, options: CaseOptions) -> tuple[str, ...]:
 
 def _states(path: Path) -> list[tuple[str, int, int]]:
     """Path, size and time of change of a file, or of all files of a folder."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = files_below(path) if path.is_dir() else [path]
     found = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
     return [(name, state.st_size, state.st_mtime_ns) for name, state in found]

@@ -14,7 +14,7 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile
-from .copies import with_shared_patients, without_copies
+from .copies import stands_for_nobody, with_shared_patients, without_copies
 from .intensity import IntensityToMeasure
 from .intensity_scaling import scale_cases
 from .layouts import csv_table
@@ -87,8 +87,12 @@ def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOp
     organs = options.organs or DEFAULT_ORGANS
     labelled = labelled_organs(source.label_names, organs, required=options.organs is not None)
     mapping = map_names(source.label_names, organs, options.tumour)
-    for value, names in {pair for case in source.cases for entry in case.labels for pair in entry.table.items()}:
-        meaning(value, names, mapping)  # refuses a contradiction before anything is done
+    where = {pair: entry.path for case in source.cases for entry in case.labels for pair in entry.table.items()}
+    for (value, names), path in where.items():
+        try:
+            meaning(value, names, mapping)  # refuses a contradiction before anything is done
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     remarks = [f"labels: {name} -> {organ}" for name, organ in mapping.items() if name != organ]
     unlabelled = [organ for organ in organs if organ not in labelled]
     if unlabelled:
@@ -205,6 +209,8 @@ def _settled_record(
         remarks = (_measured(rule, len(files)),)
     cases = with_shared_patients([file.record for file in files], outcomes)
     patients = told(cases, source.layout == csv_table.LAYOUT)
+    if stands_for_nobody(outcomes):
+        patients += "; the patient in the DICOM headers is the same in all images, and taken to stand for nobody"
     record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out, patients)
     return record, remarks
 

@@ -47,7 +47,7 @@ def read_classes(
             result = dataclasses.replace(labels, voxels=np.zeros(labels.voxels.shape, dtype=np.uint8))
             notes += labels.notes
         elif not labels.grid.same_as(result.grid, tolerance_mm=0.1):
-            raise ValueError(f"{entry.path.name} lies on another grid than the case's other masks")
+            raise ValueError(f"{entry.path} lies on another grid than the case's other masks")
         notes += _paint(result.voxels, labels.voxels, table, organs)
     if result is None:
         raise ValueError(f"no label of the case means {' or '.join(organs)}")
@@ -71,14 +71,14 @@ def _read_values(entry: LabelFile, ignore_unknown: bool) -> Volume:
     voxels = volume.voxels
     if voxels.dtype.kind == "f":
         if not np.isfinite(voxels).all():
-            raise ValueError(f"{entry.path.name} has labels that are NaN or infinite")
+            raise ValueError(f"{entry.path} has labels that are NaN or infinite")
         if not np.array_equal(voxels, np.round(voxels)):
-            raise ValueError(f"{entry.path.name} has labels that are no whole numbers")
+            raise ValueError(f"{entry.path} has labels that are no whole numbers")
     values = {int(value) for value in np.unique(voxels)}
     unknown = sorted(values - {0} - set(entry.table))
     if unknown and not ignore_unknown:
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        raise ValueError(f"unknown label values in {entry.path.name}: {shown}")
+        raise ValueError(f"unknown label values in {entry.path}: {shown}")
     if unknown:
         note = f"values without a name taken as background: {', '.join(map(str, unknown[:8]))}"
         volume = dataclasses.replace(volume, notes=(*volume.notes, note))
@@ -92,7 +92,7 @@ def _read_upright(path: Path) -> Volume:
     volume = read_nifti(path)
     upright = straightened(volume)
     if upright.voxels is not volume.voxels:
-        raise ValueError(f"geometry mismatch: the labels' grid in {path.name} is sheared")
+        raise ValueError(f"geometry mismatch: the labels' grid in {path} is sheared")
     return upright
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from AttentionUNetSegmentationLib.formats.dicom.headers import damage_named, is_dicom_file
+from AttentionUNetSegmentationLib.formats.dicom.headers import damage_named, files_below, read_slices
 
 from .records import CaseRecord
 from .source import SourceCase
@@ -15,11 +17,13 @@ from .source import SourceCase
 COLUMN = "the table's column patient"
 PATIENT_ID = "the DICOM PatientID"
 NAME = "the subject in the file's name"
+NAME_AND_BIRTH = "the DICOM patient's name and birth date"
 PUBLISHED = "the data set's description"
 ASSUMED = ""
-PATIENT_ID_TAG = 0x00100020
+BIRTH_DATE_TAG = 0x00100030
 BIDS_SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)(?![A-Za-z0-9-])")
 NUMBERED_SUBJECT = re.compile(r"(s\d{4})[_-]\d+")  # as TotalSegmentator's subjects, with the number of the scan
+STATED = (COLUMN, PUBLISHED)  # by people, who may know better than headers without names
 MAX_FOLDERS = 3  # above a file, in which a subject's name is looked for: sub-01/ses-02/anat/
 
 
@@ -33,13 +37,26 @@ def subject_of(name: PurePath | str) -> str:
     return ""
 
 
-def patient_of(case: SourceCase) -> tuple[str, str]:
+@dataclass(frozen=True)
+class DicomPatient:
+    """Whom the headers of a CT name. Names and birth dates are compared only: a hash stands for them.
+
+    Attributes:
+        id: The PatientID.
+        mark: Hash of the PatientID, else of name and birth date; "" without.
+    """
+
+    id: str = ""
+    mark: str = ""
+
+
+def patient_of(case: SourceCase, named: DicomPatient) -> tuple[str, str]:
     """The patient of a case, and how it is known: what the source states, PatientID, the file's name, or its own."""
     if case.patient and case.patient_from != NAME:
         return case.patient, case.patient_from
-    if case.image.is_dir() and (patient := _dicom_patient(case.image)):
-        return patient, PATIENT_ID
-    return (case.patient, NAME) if case.patient else (case.id, ASSUMED)
+    if named.id:
+        return named.id, PATIENT_ID
+    return (case.patient, NAME) if case.patient else (case.id, NAME_AND_BIRTH if named.mark else ASSUMED)
 
 
 def told(cases: Sequence[CaseRecord], is_table: bool) -> str:
@@ -52,17 +69,27 @@ def told(cases: Sequence[CaseRecord], is_table: bool) -> str:
     return "; ".join(parts)
 
 
-def _dicom_patient(folder: Path) -> str:
-    """The PatientID of a folder's CT, which is one patient's; "" if none is there. Headers are read no further."""
+def dicom_patient(image: Path) -> DicomPatient:
+    """Whom the headers of a folder's CT name; nobody's for a file. The folder is one patient's, or it is refused."""
     from pydicom.filereader import read_partial
 
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and is_dicom_file(path)):
+    for path in files_below(image) if image.is_dir() else ():
         try:
+            if read_slices(path)[0].modality != "CT":
+                continue
             with damage_named(path), path.open("rb") as stream:
-                header = read_partial(stream, lambda tag, vr, length: tag > PATIENT_ID_TAG, force=True)
-                patient = str(header.get("PatientID") or "").strip()
+                header = read_partial(stream, lambda tag, vr, length: tag > BIRTH_DATE_TAG, force=True)
+                texts = (header.get(key) for key in ("PatientID", "PatientName", "PatientBirthDate"))
+                patient, name, birth = (str(text or "").strip(" ^\0") for text in texts)
         except ValueError:
             continue  # reading the CT tells which files are damaged
-        if patient and header.get("Modality") == "CT":
-            return patient
-    return ""
+        if patient:
+            return DicomPatient(patient, hashed(PATIENT_ID, patient))
+        if name and birth:
+            return DicomPatient("", hashed(NAME_AND_BIRTH, name.casefold(), birth))
+    return DicomPatient()
+
+
+def hashed(*texts: str) -> str:
+    """What stands for texts that are only compared."""
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()

@@ -97,6 +97,19 @@ class DatasetRecord:
             raise ValueError(f"cases are labelled for organs that are not listed: {', '.join(sorted(strangers))}")
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: If it is none, is nested too deeply or has numbers of too many digits; the message names the file.
+        OSError: If it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error})") from error
+
+
 def read_record(kind: type[Record], path: Path) -> Record:
     """Read a JSON file as a typed record.
 
@@ -104,11 +117,9 @@ def read_record(kind: type[Record], path: Path) -> Record:
         ValueError: If the file is missing, no JSON, or breaks a rule; the message names the file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
     try:
         return build_typed(kind, content, path.stem)
     except ValueError as error:

@@ -11,6 +11,8 @@ from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS
 
 from .records import LeftOut
 
+MAX_LABEL = 65535
+
 
 @dataclass(frozen=True)
 class LabelFile:
@@ -96,6 +98,19 @@ def volumes_in(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.iterdir() if path.name[0] != "." and path.name.lower().endswith(READABLE_ENDINGS)
     )
+
+
+def label_value(value: object) -> int:
+    """A label value as a description or an option gives it, as a number or in digits.
+
+    Raises:
+        ValueError: If it is not a whole number from 0 to ``MAX_LABEL``.
+    """
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}", value):
+        value = int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_LABEL and value % 1 == 0:
+        return int(value)
+    raise ValueError(f"a label value must be a whole number from 0 to {MAX_LABEL}, got {value!r:.40}")
 
 
 def safe_id(text: str) -> str:

@@ -80,7 +80,7 @@ class Drawn:
 
 
 def official_split(patients: Mapping[str, str], parts: Mapping[str, str]) -> Drawn | None:
-    """The source's own split; None if it has none.
+    """The source's own split; None if it has none, or no test part.
 
     Test cases stay as published; without any, validation cases are the test cases. A patient in two parts stays in the
     later one only: training loses the cases, and that is said.
@@ -88,6 +88,9 @@ def official_split(patients: Mapping[str, str], parts: Mapping[str, str]) -> Dra
     Args:
         patients: Case id -> patient.
         parts: Case id -> "train", "validation" or "test"; "" for cases that are in none.
+
+    Raises:
+        ValueError: If no training case is left beside the test part: others would train on published test cases.
     """
     found = {part: [name for name in sorted(patients) if parts[name] == part] for part in PARTS}
     notes = []
@@ -100,8 +103,14 @@ def official_split(patients: Mapping[str, str], parts: Mapping[str, str]) -> Dra
             found[part].remove(name)
             other = taken[patients[name]]
             notes.append(f"{OFFICIAL}: {name} is left out of {part}, as its patient {patients[name]} is in {other} too")
-    if not found[TRAIN] or not found[TEST]:
+    if not found[TEST]:
         return None
+    if not found[TRAIN]:
+        why = f" ({notes[-1].removeprefix(f'{OFFICIAL}: ')})" if notes else ""
+        raise ValueError(
+            f"the source's own split has no training case beside its {len(found[TEST])} test cases{why}, so no split "
+            "is drawn; give the training cases too, or correct the column patient or split"
+        )
     stray = sum(not parts[name] for name in patients)
     if stray:
         notes.append(f"{OFFICIAL}: {stray} of {len(patients)} cases have no part in it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,18 @@ from AttentionUNetSegmentationLib.models.store import find_model
 
 from .options import NetworkOptions, from_saved
 from .provenance import recorded
-from .starting_weights import CHECKPOINT_ENDING, PREFIX, read_starting_weights
+from .starting_weights import (
+    CHECKPOINT_ENDING,
+    NO_CHECKPOINT,
+    PREFIX,
+    UNREADABLE,
+    read_checkpoint,
+    read_starting_weights,
+)
 
 # what a checkpoint of other weights takes over: without the optimiser's state no run can be resumed from it
 CARRIED = ("epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "datamodule_hyper_parameters")
 SCALED_ALREADY: dict[str, Any] = {"clip_hu": [-1e4, 1e4], "mean_hu": 0.0, "std_hu": 1.0}  # the network takes no HU
-UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,8 @@ def read_training_options(path: Path) -> TrainingOptions:
     Raises:
         ValueError: If the file is no such checkpoint; the message names it.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
+    content = read_checkpoint(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
         options = TrainingOptions(
             content["hyper_parameters"], content["datamodule_hyper_parameters"], content.get("global_step", 0)
         )
@@ -110,8 +113,7 @@ def read_training_options(path: Path) -> TrainingOptions:
         if not earlier:
             options.description()  # whether all is there
     except UNREADABLE as error:
-        reason = one_sentence(error)[:200]
-        raise ValueError(f"{path} is not a checkpoint of attention-unet-train fit: {reason}") from error
+        raise ValueError(f"{path} {NO_CHECKPOINT}: {one_sentence(error)[:200]}") from error
     if earlier:
         raise ValueError(
             f"{path} was written by an earlier version of attention-unet-train, whose options had other names: only "
@@ -156,7 +158,7 @@ def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor], chan
         state: The weights.
         change: What was done to the origin's weights, for the provenance of an exported model.
     """
-    options = torch.load(origin, map_location="cpu", weights_only=True)
+    options = read_checkpoint(Path(origin))
     content = {key: options[key] for key in CARRIED if key in options}
     task = content["hyper_parameters"]
     content["hyper_parameters"] = {**task, "changes": [*task.get("changes", ()), change]}

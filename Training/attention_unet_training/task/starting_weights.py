@@ -6,6 +6,8 @@ A U-Net's weights fit the Attention U-Net but for its gates, which stay as they 
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from AttentionUNetSegmentationLib.errors import one_sentence
+from AttentionUNetSegmentationLib.formats.files import OTHER_CONTENT
 from AttentionUNetSegmentationLib.models.loading import load_model
 from AttentionUNetSegmentationLib.models.store import find_model
 
@@ -24,6 +28,8 @@ PREFIX = "network."
 GATES = ("gates.", "gating_signal.")
 OUTPUTS = ("heads.", "mix.")
 MIXING = "mix.weight"
+UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError)
+NO_CHECKPOINT = "is not a checkpoint of attention-unet-train fit"
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,36 @@ def read_starting_weights(source: str | Path) -> StartingWeights:
         model = load_model(find_model(str(source)))
         organs = tuple(label.name for label in model.spec.labels)
         return StartingWeights(model.network.state_dict(), organs, bases_of_model(model.spec))
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_checkpoint(path)
+    if not isinstance(content.get("state_dict"), dict):
+        raise ValueError(f"{path} {NO_CHECKPOINT}: it has no state_dict")
     state = {k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
     organs = tuple(content.get("hyper_parameters", {}).get("organs", ()))
     return StartingWeights(state, organs, bases_of_checkpoint(path, content))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint's file, whatever it holds.
+
+    Raises:
+        ValueError: If it is none; the message names the file and says what it is, without PyTorch's advice.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as stream:
+                start = stream.read(64)
+            found = next((words for mark, words in OTHER_CONTENT.items() if start.startswith(mark)), "")
+            raise ValueError(f"it {found or 'was not written by PyTorch, or is damaged'}")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds one {type(content).__name__}")
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} {NO_CHECKPOINT}: it holds more than tensors and plain values") from error
+    except UNREADABLE as error:
+        raise ValueError(f"{path} {NO_CHECKPOINT}: {one_sentence(error)[:200]}") from error
+    return content
 
 
 def start_from(network: nn.Module, organs: Sequence[str], weights: StartingWeights) -> str:

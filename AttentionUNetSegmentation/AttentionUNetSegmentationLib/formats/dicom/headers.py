@@ -25,6 +25,7 @@ SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 TIME = ("TemporalPositionIndex", "TemporalPositionIdentifier")
 MARKS = (TIME, ("NominalPercentageOfCardiacPhase",), ("FrameAcquisitionNumber", "AcquisitionNumber"), ("StackID",))
+CONTENT = ("SeriesNumber", "SeriesDescription", "ConvolutionKernel", "ContrastBolusAgent", "KVP")
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ class Slice:
     modality: str
     description: str  # of the series
     patient: str
+    name: str  # of the patient
     is_scout: bool
     is_placed: bool  # whether position, orientation and pixel spacing are in the header
     position: np.ndarray  # (3,) of the first voxel's centre, LPS, mm
     axes: np.ndarray  # (2, 3) LPS directions along a row (i) and along a column (j)
     spacing_mm: tuple[float, float]  # along i, along j
-    rescale: tuple[float, float] | None  # slope and intercept; None if neither is said
+    rescale: tuple[float, ...]  # slope and intercept, as far as each is said in one number
+    units: str  # of what rescaling gives; HU if not said
     marks: tuple[str, ...]  # what may tell scans of one place apart: of ``MARKS``, and of the file
+    content: tuple[str, ...]  # what tells scans apart that lie between each other's slices: of ``CONTENT``
+    time: str  # of acquisition
     part: tuple[int, int]  # which of how many its file is of a scan in several (a concatenation); (0, 0) if not said
 
     @property
@@ -175,21 +180,23 @@ def _slice(path: Path, number: int, header: _Header, count: int) -> Slice:
         modality=header.text("Modality"),
         description=header.text("SeriesDescription"),
         patient=header.text("PatientID", "PatientName"),
+        name=header.text("PatientName").casefold(),
         is_scout="LOCALIZER" in header.text("FrameType", "ImageType").upper(),
         is_placed=bool(is_placed) and (count == 1 or len(header.places) > 1),
         position=position,
         axes=axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9),
         spacing_mm=(float(spacing[1]), float(spacing[0])),
         rescale=_rescale(header),
+        units=header.text("RescaleType"),
         marks=(*(header.text(*keywords) for keywords in MARKS), file),
+        content=tuple(header.text(keyword) for keyword in CONTENT),
+        time=header.text("AcquisitionTime"),
         part=(int(header.text("InConcatenationNumber") or 0), int(header.text("InConcatenationTotalNumber") or 0)),
     )
 
 
-def _rescale(header: _Header) -> tuple[float, float] | None:
-    if not header.text("RescaleSlope", "RescaleIntercept"):
-        return None
-    slope, intercept = header.numbers("RescaleSlope", [1.0]).item(), header.numbers("RescaleIntercept", [0.0]).item()
-    if not np.isfinite([slope, intercept]).all():
-        raise ValueError(f"a rescale slope and intercept of {slope:g} and {intercept:g}")
-    return slope, intercept
+def _rescale(header: _Header) -> tuple[float, ...]:
+    values = [header.numbers(keyword, [np.nan]).item() for keyword in ("RescaleSlope", "RescaleIntercept")]
+    if values[0] == 0 or np.isinf(values).any():
+        raise ValueError(f"a rescale slope and intercept of {values[0]:g} and {values[1]:g}")
+    return tuple(value for value in values if not np.isnan(value))

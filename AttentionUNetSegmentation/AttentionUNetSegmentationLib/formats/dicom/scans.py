@@ -12,6 +12,7 @@ from .headers import Slice
 from .pixels import pixel_digest
 
 SAME_PLACE_MM = 0.01
+FEW_IMAGES = 4  # a scan has more; series of so few come from anonymisers that give each image a series UID, or nearly
 PHASE_OVERLAP = 0.5  # of the shorter one's range, by which scans have to overlap to be phases of one place
 
 
@@ -22,13 +23,17 @@ def choose_scan(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
         ValueError: If there is no CT, or it is not clear which images form one.
     """
     images, notes = _ct_images(slices), []
+    names = {entry.name for entry in images} - {""}
+    if len(names) > 1:
+        notes.append(f"the images come with {len(names)} patient names but one ID; they may be of several patients")
+    sizes = Counter(entry.series for entry in images)
+    if len(sizes) > 1 and max(sizes.values()) <= FEW_IMAGES:
+        images = [replace(entry, series=entry.study) for entry in images]
+        notes.append("series UIDs do not tell which images form a scan; images of one study were taken for a series")
     count = len(images)
     images = _without_copies(images)
     if len(images) < count:
         notes.append(f"copies of images, equal in place and pixels, were left out ({count - len(images)})")
-    if len({entry.series for entry in images}) == len(images) > 1:
-        images = [replace(entry, series=entry.study) for entry in images]
-        notes.append("every image has a series UID of its own; images of one study were taken for a series")
     stacks: list[list[Slice]] = []
     for entry in images:
         if (stack := next((stack for stack in stacks if stack[0].belongs_with(entry)), None)) is None:
@@ -36,7 +41,7 @@ def choose_scan(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
         stack.append(entry)
     largest = min(stacks, key=lambda stack: (-_place_count(stack), stack[0].series))
     phases = _phases(largest)
-    scan = min(phases, key=lambda phase: (-_place_count(phase), phase[0].marks))
+    scan = min(phases, key=lambda phase: (-_place_count(phase), phase[0].marks, phase[0].content))
     if (total := len(stacks) - 1 + len(phases)) > 1:
         described = f" ({scan[0].description})" if scan[0].description else ""
         notes.append(f"{total} CT stacks in the folder; took the largest, {len(scan)} images{described}")
@@ -62,7 +67,8 @@ def _without_copies(images: list[Slice]) -> list[Slice]:
     """Images without those sent twice, under a new UID or the same: anonymisers give one UID to all images."""
 
     def key(entry: Slice) -> Hashable:
-        return entry.series, entry.marks, entry.size, entry.rescale, entry.position.tobytes(), entry.frame
+        place = np.floor(entry.position / SAME_PLACE_MM + 0.3141)  # headers hold no numbers where this is uneven
+        return entry.series, entry.marks, entry.size, entry.rescale, place.tobytes(), entry.frame
 
     counts = Counter(map(key, images))
     digests = {entry.path: b"" for entry in images}
@@ -81,21 +87,34 @@ def _heights(stack: list[Slice], normal: np.ndarray) -> np.ndarray:
 def _phases(stack: list[Slice]) -> list[list[Slice]]:
     """Split a stack of several scans of one place (contrast phases) by the first mark that tells them apart.
 
-    A part whose images all lie at one place is of contrast tracking.
+    A part whose images all lie at one place is of contrast tracking. Scans between each other's slices are told apart
+    by content alone, as an acquisition may fill another's holes.
     """
     one_by_one = zip(*(entry.marks for entry in stack), strict=True)
     all_but_the_file = [entry.marks[:-1] for entry in stack]
-    divisions = [parts for mark in (*one_by_one, all_but_the_file) if len(parts := _parted(stack, mark)) > 1]
-    if _place_count(stack) == len(stack):
-        if any(_overlaps(parts).max() >= 0 for parts in divisions):
-            raise ValueError("acquisitions lie between each other's slices, so whether they are phases is unclear")
-        return [stack]
-    phases = next((parts for parts in divisions if all(_place_count(part) in (1, len(part)) for part in parts)), None)
-    if phases is None:
+    by_mark = _divisions(stack, [*one_by_one, all_but_the_file])
+    by_content = _divisions(stack, zip(*(entry.content for entry in stack), strict=True), least=2)
+    by_time = _divisions(stack, [[entry.time for entry in stack]], least=2)
+    is_single = _place_count(stack) == len(stack)
+    divisions = by_content if is_single else by_mark + by_content + by_time
+    possible = [parts for parts in divisions if all(_place_count(part) in (1, len(part)) for part in parts)]
+    phases = next((parts for parts in possible if _overlaps(parts).min() >= PHASE_OVERLAP), None)
+    if phases:
+        return phases
+    if not is_single and not possible:
         raise ValueError("several images of one series lie at the same position, so phases cannot be told apart")
-    if _overlaps(phases).min() < PHASE_OVERLAP:
+    if not is_single:
         raise ValueError("acquisitions share only some of their slices, so whether they are phases is unclear")
-    return phases
+    two_times = [parts for parts in by_time if len(parts) == 2]  # there may be one for each few slices
+    if any(_overlaps(parts).max() >= 0 for parts in by_mark + by_content + two_times):
+        raise ValueError("acquisitions lie between each other's slices, so whether they are phases is unclear")
+    return [stack]
+
+
+def _divisions(stack: list[Slice], marks: Iterable[Iterable[Hashable]], least: int = 1) -> list[list[list[Slice]]]:
+    """The stack divided by each mark that differs, if all parts have at least so many images."""
+    divided = (_parted(stack, mark) for mark in marks)
+    return [parts for parts in divided if len(parts) > 1 and min(map(len, parts)) >= least]
 
 
 def _parted(stack: list[Slice], mark: Iterable[Hashable]) -> list[list[Slice]]:

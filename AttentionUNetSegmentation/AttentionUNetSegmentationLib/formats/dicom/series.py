@@ -20,6 +20,8 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_HOLE_SLICES = 2.1  # a hole of one missing slice is bridged ...
 MAX_HOLE_MM = 5.0  # ... and of several thin ones up to this
 REGULAR_TOLERANCE = 0.05  # of the slice spacing, by which a slice may lie beside its even place
+HU_TYPES = {"", "HU", "HU_MOD", "US"}  # US, unspecified, is what ITK writes for any CT
+MAX_JUMP_HU = 300  # from slice to slice; where it is an intercept's, it is 1000 or so
 STRAY_MM = 1.0  # slices further than this from a straight stack are refused
 
 
@@ -43,6 +45,8 @@ def read_dicom(folder: Path) -> Volume:
             f"{folder} is a folder that holds no DICOM images" + (f" that can be read ({shown})" if shown else "")
         )
     scan, notes = choose_scan(slices)
+    if units := sorted({entry.units for entry in scan} - HU_TYPES):
+        notes.append(f"the rescale type of the images is {', '.join(units)}, not HU")
     if unreadable:
         notes.append(
             f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
@@ -59,9 +63,21 @@ def _check_complete(scan: list[Slice]) -> None:
     parts, total = {entry.part[0] for entry in scan}, max(entry.part[1] for entry in scan)
     if total > len(parts):
         raise ValueError(f"only {len(parts)} of the {total} files of the scan are there")
-    bare = [entry.path for entry in scan if entry.rescale is None]
-    if 0 < len(bare) < len(scan):
-        raise ValueError(f"{bare[0]} lacks the rescale slope and intercept that other slices have")
+    bare = [entry.path for entry in scan if len(entry.rescale) < 2]
+    if bare and any(entry.rescale for entry in scan):
+        raise ValueError(f"{bare[0]} lacks the rescale slope or intercept, one number each")
+
+
+def _check_levels(scan: list[Slice], voxels: np.ndarray) -> None:
+    """Refuse an intercept that differs from the next slice's though the stored values do not."""
+    for n in range(1, len(scan)):
+        if scan[n].rescale != scan[n - 1].rescale:
+            jump = float(np.median(voxels[n, ::4, ::4].astype(np.float32) - voxels[n - 1, ::4, ::4]))
+            if abs(jump) > MAX_JUMP_HU:
+                raise ValueError(
+                    f"{scan[n].path} is rescaled otherwise than the slice before, and {abs(jump):.0f} HU "
+                    f"{'brighter' if jump > 0 else 'darker'}"
+                )
 
 
 def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +94,7 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
             f"{after} and the next slice have a hole of {gaps.max():.1f} mm between them: slices are missing"
         )
     voxels = decode(scan)
+    _check_levels(scan, voxels)
     if np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max() > REGULAR_TOLERANCE * gap:
         voxels = _at_regular_heights(voxels, heights, round((heights[-1] - heights[0]) / gap) + 1)
         notes.append(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..patients import COLUMN, NAME, subject_of
-from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem
+from ..source import DatasetSource, LabelFile, SourceCase, label_value, safe_id, stem
 from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT = "CSV table"
@@ -47,6 +47,8 @@ def load(path: Path, values: Mapping[int, str]) -> DatasetSource:
     for number, row in enumerate(rows, start=2):
         if None in row or not all((row[name] or "").strip() for name in columns):
             raise ValueError(f"{path}: line {number} must have {len(columns)} entries")
+        if "\0" in "".join(row.values()):
+            raise ValueError(f"{path}: line {number} has a null byte")
         if "split" in columns and row["split"].strip().lower() not in PART_WORDS:
             raise ValueError(f"{path}: line {number}: split must be train, validation or test, got {row['split']!r}")
     names = _ids(path, rows)
@@ -62,10 +64,13 @@ def parse_values(texts: Iterable[str]) -> dict[int, str]:
     table: dict[int, str] = {}
     for text in texts:
         name, _, numbers = text.partition("=")
-        parts = [part.strip() for part in numbers.split(",")]
-        if not name.strip() or not all(part.isdigit() and int(part) > 0 for part in parts):
+        try:
+            parts = [label_value(part.strip()) for part in numbers.split(",")]
+        except ValueError as error:
+            raise ValueError(f"--label must look like kidney=3,4, got {text!r:.60}: {error}") from None
+        if not name.strip() or not all(parts):
             raise ValueError(f"--label must look like kidney=3,4, got {text!r}")
-        for value in map(int, parts):
+        for value in parts:
             if value in table:
                 raise ValueError(f"--label gives the value {value} to {table[value]!r} and to {name.strip()!r}")
             table[value] = name.strip()

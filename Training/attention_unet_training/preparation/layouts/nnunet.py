@@ -13,15 +13,14 @@ and 100 MR (from 501 on), labels public for training (imagesTr) and validation (
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from ..organ_names import IGNORE
 from ..patients import NAME, subject_of
-from ..records import LeftOut
-from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem, unpaired, volumes_in
+from ..records import LeftOut, read_json
+from ..source import DatasetSource, LabelFile, SourceCase, label_value, safe_id, stem, unpaired, volumes_in
 from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT, AMOS_LAYOUT = "nnU-Net or MSD", "AMOS"
@@ -79,19 +78,18 @@ def label_table(labels: Any, folder: Path) -> tuple[dict[int, str], dict[str, tu
     """Value -> name from a dataset.json's "labels", which run either way; and nnU-Net v2's regions, name -> values.
 
     Raises:
-        ValueError: If they are missing, neither way fits, a value has two names, or the value to ignore has another.
+        ValueError: If they are missing, neither way fits, one is no label value, a value has two names, or the value to
+            ignore has another.
     """
     if not isinstance(labels, dict) or not labels:
         raise ValueError(f"{folder / 'dataset.json'} has no labels")
+    by_value = all(key.isdecimal() for key in labels)
+    pairs = [(str(name), value) for value, name in labels.items()] if by_value else list(labels.items())
     try:
-        if all(str(key).isdigit() for key in labels):
-            return {int(key): str(name) for key, name in labels.items() if int(key)}, {}
-        single = [(name, int(value)) for name, value in labels.items() if not isinstance(value, list)]
-        regions = {name: tuple(map(int, value)) for name, value in labels.items() if isinstance(value, list)}
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{folder / 'dataset.json'}: labels must be name: value or value: name, got {labels}"
-        ) from None
+        single = [(name, label_value(value)) for name, value in pairs if not isinstance(value, list)]
+        regions = {name: tuple(map(label_value, value)) for name, value in pairs if isinstance(value, list)}
+    except ValueError as error:
+        raise ValueError(f"{folder / 'dataset.json'}: labels must be name: value or value: name; {error}") from None
     table: dict[int, str] = {}
     for name, value in single:
         other = table.setdefault(value, name)
@@ -106,10 +104,7 @@ def label_table(labels: Any, folder: Path) -> tuple[dict[int, str], dict[str, tu
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / 'dataset.json'} is not valid JSON ({error})") from error
+    content = read_json(folder / "dataset.json")
     if not isinstance(content, dict):
         raise ValueError(f"{folder / 'dataset.json'} must hold an object, got {type(content).__name__}")
     return content
