@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from support.source_code import for_type_checkers
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "AttentionUNetSegmentation"
 NAME = "AttentionUNetSegmentationLib"
@@ -69,12 +71,7 @@ def path_of(name: str) -> Path | None:
 def imports(path: Path) -> list[Import]:
     """Every import of a file but those for type checkers only; ``from package import module`` names the module."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    checking = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+    checking = for_type_checkers(tree)
     top = {id(node) for node in tree.body}
     package = dotted(path).split(".")
     if path.name != "__init__.py":
