@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 STAMP := $(VENV)/.installed
 CPU_STAMP := $(VENV)/.installed-cpu
+# Two processes of one thread each; the tests of a file stay together, as they share what is slow to make.
+IN_PARALLEL := -n 2 --dist loadfile
 # 3D Slicer on Linux needs a display; without one it gets a virtual one (Debian package xvfb).
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
@@ -33,10 +35,10 @@ demo: $(CPU_STAMP)  ## Segment the bundled sample CT: organ volumes, attention m
 		--output-dir demo_output --overwrite
 
 test: $(STAMP) lint  ## Run ruff, mypy and all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-fast: $(STAMP)  ## Run the tests that are not marked slow
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow"
 
 lint: $(STAMP)  ## Run ruff and mypy
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from support.source_code import for_type_checkers
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "AttentionUNetSegmentation"
 NAME = "AttentionUNetSegmentationLib"
@@ -70,13 +72,9 @@ def path_of(name: str) -> Path | None:
 def imports(path: Path) -> list[Import]:
     """Every import of a file but those for type checkers only; ``from package import module`` names the module."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    checking = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    top = {id(node) for node in tree.body}
+    checking = for_type_checkers(tree)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
     package = dotted(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
@@ -85,12 +83,12 @@ def imports(path: Path) -> list[Import]:
         if id(node) in checking:
             continue
         if isinstance(node, ast.Import):
-            found += [Import(alias.name, id(node) in top) for alias in node.names]
+            found += [Import(alias.name, id(node) not in inside) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
             names = [f"{source}.{alias.name}" for alias in node.names]
-            found += [Import(name if path_of(name) else source, id(node) in top) for name in names]
+            found += [Import(name if path_of(name) else source, id(node) not in inside) for name in names]
     return found
 
 

@@ -80,7 +80,7 @@ def test_measured_metrics_are_required(checkpoint, tmp_path, description):
     ("change", "message"),
     [
         ({"organ": "liver"}, "has figures of liver, but none of an organ of the model: kidney, left kidney"),
-        ({"value": float("nan")}, "a figure needs a finite value"),
+        ({"value": float("nan")}, "value must be a finite number, got nan"),
         ({"cases": 0}, "at least one case"),
         ({"author": "x"}, "unknown keys: author"),
     ],

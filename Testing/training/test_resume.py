@@ -19,8 +19,11 @@ IN_MID_EPOCH = ({"class_path": "support.training_runs.KillAt", "init_args": {"ep
 IN_VALIDATION = ({"class_path": "support.training_runs.KillInValidation", "init_args": {"epoch": 2}}, (2, 12))
 
 
-@pytest.mark.parametrize(("kill", "kept"), [IN_MID_EPOCH, IN_VALIDATION], ids=["in mid-epoch", "in validation"])
-@pytest.mark.parametrize(("average", "workers"), [(False, 0), (True, 2)], ids=["plain", "averaged, workers"])
+@pytest.mark.parametrize(
+    ("average", "workers", "kill", "kept"),
+    [(False, 0, *IN_VALIDATION), (True, 2, *IN_MID_EPOCH)],
+    ids=["plain, in validation", "averaged, workers, in mid-epoch"],
+)
 def test_a_killed_run_continues_exactly(tmp_path, average, workers, kill, kept):
     """Every run has a process of its own, as for a user: what other tests leave behind may change the last bit."""
     dataset = prepared_cases.write_dataset(tmp_path / "dataset", 4)

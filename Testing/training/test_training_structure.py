@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from support.source_code import for_type_checkers
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME, ENGINE = "attention_unet_training", "AttentionUNetSegmentationLib"
 PACKAGE = ROOT / "Training" / NAME
@@ -27,12 +29,7 @@ def imports(path: Path, file_scope_only: bool = False) -> set[str]:
     if path.name != "__init__.py":
         package = package[:-1]
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    checking = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+    checking = for_type_checkers(tree)
     found: set[str] = set()
     for node in tree.body if file_scope_only else ast.walk(tree):
         if id(node) in checking:

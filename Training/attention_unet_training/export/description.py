@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,8 +108,8 @@ def _check_measured(spec: ModelSpec, measured: Path | None, weights: Collection[
         found = ", ".join(sorted({entry.organ for entry in spec.measured}))
         raise ValueError(f"{where} has figures of {found}, but none of an organ of the model: {', '.join(sorted(own))}")
     for entry in spec.measured:
-        if not math.isfinite(entry.value) or entry.cases < 1 or not entry.data.strip():
-            raise ValueError(f"{where}: a figure needs a finite value, its data and at least one case, got {entry}")
+        if entry.cases < 1 or not entry.data.strip():
+            raise ValueError(f"{where}: a figure needs its data and at least one case, got {entry}")
 
 
 def _read_description(path: Path) -> dict[str, Any]:
