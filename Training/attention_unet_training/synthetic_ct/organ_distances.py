@@ -18,7 +18,6 @@ SOLID = (*structures.BONES, *structures.MUSCLES, *structures.LUNGS, *structures.
 ORGANS = tuple(name for name in structures.STRUCTURES if name not in SOLID)
 SOFT = (*structures.HOLLOW_ORGANS, *structures.VEINS, *structures.ADRENALS, "portal_vein_and_splenic_vein", "esophagus")
 _WEIGHTS = {"stomach": 0.5, "gallbladder": 0.3}  # they differ from hour to hour; all others weigh 1
-_EVERY_SECOND = (slice(None), *[slice(None, None, 2)] * 3)
 _BONE_BLUR_MM = 8.0
 
 
@@ -48,9 +47,10 @@ class OrganDistances:
         """(K, J, I) bool, inside a landmark of the recipient."""
         return (self.here_mm < 0).any(0)
 
-    def coarse(self) -> OrganDistances:
-        """The same at every second point."""
-        return replace(self, points_mm=self.points_mm[_EVERY_SECOND], here_mm=self.here_mm[_EVERY_SECOND])
+    def every_second(self, turn: int) -> OrganDistances:
+        """The same at every second point along each axis; eight turns have all points."""
+        part = (slice(None), *[slice(turn >> axis & 1, None, 2) for axis in range(3)])
+        return replace(self, points_mm=self.points_mm[part], here_mm=self.here_mm[part])
 
     def in_field(self, mapped_mm: torch.Tensor) -> torch.Tensor:
         """(K, J, I) bool, between the donor's first and last slice."""

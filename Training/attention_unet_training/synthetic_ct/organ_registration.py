@@ -47,7 +47,7 @@ class RegistrationConfig:
     margin_mm: float = 15.0
     affine_reach_mm: float = 40.0
     affine_steps: int = 60
-    levels: tuple[tuple[float, float, int], ...] = ((40.0, 30.0, 60), (20.0, 15.0, 70))
+    levels: tuple[tuple[float, float, int], ...] = ((40.0, 30.0, 60), (20.0, 15.0, 80))
     strain: float = 1.5
     bone_stiffness: float = 8.0
     folding: float = 20.0
@@ -75,35 +75,42 @@ def register(
     """
     start = _start(recipient, donor, landmarks, spacing_mm)
     pair = organ_distances(recipient, donor, landmarks, spacing_mm, config.grid_mm, config.margin_mm)
-    body_map = _scaled(start, pair.coarse(), config)
-    for number, (control_mm, reach_mm, steps) in enumerate(config.levels, start=1):
-        level = pair if number == len(config.levels) else pair.coarse()
-        body_map = _bent(body_map, level, control_mm, reach_mm, steps, config)
+    parts = [pair.every_second(turn) for turn in range(8)]
+    body_map = _scaled(start, parts, config)
+    for control_mm, reach_mm, steps in config.levels:
+        body_map = _bent(body_map, parts, control_mm, reach_mm, steps, config)
     return body_map
 
 
-def _scaled(start: BodyMap, pair: OrganDistances, config: RegistrationConfig) -> BodyMap:
+def _scaled(start: BodyMap, parts: Sequence[OrganDistances], config: RegistrationConfig) -> BodyMap:
     """Improve scale and shift; the shift learnt is that of the organs' centre, so that scaling does not move them."""
-    centre_mm = pair.points_mm[:, pair.own].mean(1)
+    centre_mm = parts[0].points_mm[:, parts[0].own].mean(1)
     scale = start.scale.clone().requires_grad_()
     centre_there_mm = (start.shift_mm + start.scale * centre_mm).requires_grad_()
 
     def current() -> BodyMap:
         return replace(start, scale=scale, shift_mm=centre_there_mm - scale * centre_mm)
 
-    def loss() -> torch.Tensor:
+    def loss(pair: OrganDistances) -> torch.Tensor:
         mapped_mm = current()(pair.points_mm)
         uneven = (scale.log() - scale.log().mean()).square().sum()
         fit = _mismatch(pair, mapped_mm, config.affine_reach_mm) + _collisions(pair, mapped_mm, config)
         return fit + config.strain * uneven
 
-    _descend([{"params": [scale], "lr": 0.005}, {"params": [centre_there_mm], "lr": 1.0}], config.affine_steps, loss)
+    _descend(
+        [{"params": [scale], "lr": 0.005}, {"params": [centre_there_mm], "lr": 1.0}], config.affine_steps, parts, loss
+    )
     found = current()
     return replace(found, scale=found.scale.detach(), shift_mm=found.shift_mm.detach())
 
 
 def _bent(
-    start: BodyMap, pair: OrganDistances, control_mm: float, reach_mm: float, steps: int, config: RegistrationConfig
+    start: BodyMap,
+    parts: Sequence[OrganDistances],
+    control_mm: float,
+    reach_mm: float,
+    steps: int,
+    config: RegistrationConfig,
 ) -> BodyMap:
     """Improve the displacement, on a control grid of the given spacing."""
     shape = [int(n) + 1 for n in ((start.box_mm[1] - start.box_mm[0]) / control_mm).ceil().clamp(min=1)]
@@ -111,7 +118,7 @@ def _bent(
     body_map = replace(start, displacement_mm=finer[0].requires_grad_())
     controls_mm = body_map.controls_mm()
 
-    def loss() -> torch.Tensor:
+    def loss(pair: OrganDistances) -> torch.Tensor:
         mapped_mm = body_map(pair.points_mm)
         bone = sample(pair.there[-1:], body_map(controls_mm).detach(), pair.there_last_mm)[0]
         strain = _strain(body_map, 1 + config.bone_stiffness * bone)
@@ -119,16 +126,22 @@ def _bent(
         fit = _mismatch(pair, mapped_mm, reach_mm) + _collisions(pair, mapped_mm, config)
         return fit + config.strain * strain + config.folding * folding
 
-    _descend([{"params": [body_map.displacement_mm], "lr": 0.8}], steps, loss)
+    _descend([{"params": [body_map.displacement_mm], "lr": 0.8}], steps, parts, loss)
     return replace(body_map, displacement_mm=body_map.displacement_mm.detach())
 
 
-def _descend(parameters: list[dict], steps: int, loss: Callable[[], torch.Tensor]) -> None:
+def _descend(
+    parameters: list[dict],
+    steps: int,
+    parts: Sequence[OrganDistances],
+    loss: Callable[[OrganDistances], torch.Tensor],
+) -> None:
+    """Each step sees one part of the points; they take turns."""
     optimiser = torch.optim.Adam(parameters)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
+    for step in range(steps):
         optimiser.zero_grad()
-        loss().backward()
+        loss(parts[step % len(parts)]).backward()
         optimiser.step()
         schedule.step()
 
