@@ -226,7 +226,10 @@ def test_slices_that_the_donors_scan_does_not_cover_are_left_out(recipient, dono
     [
         ({"pancreas": None}, "it shows no pancreas"),
         ({"kidney_left": ((10, 14), (16, 20), (24, 34))}, "its left kidney has 10 ml, expected are 25 to 600 ml"),
-        ({"spleen": ((2, 46), (2, 50), (2, 30)), "stomach": None}, "its spleen has 3731 ml, expected are 20 to 3500 ml"),
+        (
+            {"spleen": ((2, 46), (2, 50), (2, 30)), "stomach": None},
+            "its spleen has 3731 ml, expected are 20 to 3500 ml",
+        ),
         ({"liver": ((24, 48), (20, 44), (2, 24)), "spleen": ((30, 46), (18, 34), (70, 80))}, "is it flipped?"),
         ({"kidney_right": ((40, 54), (16, 26), (58, 68))}, "its right kidney does not lie below its spleen"),
     ],
@@ -305,6 +308,14 @@ def test_a_map_that_is_refused_is_passed_over_and_told(folders, tmp_path, caplog
     assert run(folders, tmp_path / "out", "--donors", "1") == 0
     assert [record.getMessage() for record in caplog.records] == ["without is passed over: it shows no pancreas"]
     assert len(json.loads((tmp_path / "out" / "completed.json").read_text())) == 2
+
+
+@pytest.mark.slow
+def test_a_person_for_whom_there_is_no_donor_is_told(folders, tmp_path, caplog):
+    assert run(folders, tmp_path / "out", "--held-out", "p2", "--donors", "1") == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "p2 is passed over: no whole map shows three of its organs whole"
+    ]
 
 
 def test_nothing_is_written_if_no_map_can_be_completed(folders, tmp_path, capsys):

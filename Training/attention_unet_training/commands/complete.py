@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
@@ -140,17 +142,20 @@ def _complete_all(
     donors = {name: _read(source) for name, source in wholes.items()}
     for name, labels in donors.items():
         _write(folders[name] / f"{name}.nii.gz", labels)
-    recipients = run(_smoothed, {name: (source,) for name, source in partials.items()})
+    recipients = run("Smoothing", _smoothed, {name: (source,) for name, source in partials.items()})
     own = sorted({name for labels in recipients.values() for name in shown(labels)})
     misfits = _misfits(recipients, donors, folders)
+    pairs = choose_pairs(misfits, donors_each)
+    for here in sorted(recipients.keys() - {here for here, _ in pairs}):
+        _LOGGER.warning("%s is passed over: no whole map shows three of its organs whole", here)
     tasks = {}
-    for here, there in choose_pairs(misfits, donors_each):
+    for here, there in pairs:
         name = f"{here}_{there}"
         files = folders[here] / f"{name}.nii.gz", pictures / f"{name}.png"
         tasks[here, there] = (recipients[here], donors[there], own, *files)
     return {
         f"{here}_{there}": {"recipient": here, "donor": there, "misfit": round(misfits[here, there], 3), "lost": lost}
-        for (here, there), lost in run(_complete, tasks).items()
+        for (here, there), lost in run("Completing", _complete, tasks).items()
     }
 
 
@@ -158,11 +163,13 @@ def _complete_all(
 def _workers(processes: int) -> Iterator[Callable]:
     """A function that calls another with each of some arguments and returns the results by key, without refusals."""
 
-    def run(function: Callable, arguments: dict) -> dict:
+    def run(doing: str, function: Callable, arguments: dict) -> dict:
+        outcomes = mapping(functools.partial(_tried, function), arguments.values())
+        shown_outcomes = track(
+            outcomes, doing, len(arguments), console=console, transient=True, disable=not console.is_terminal
+        )
         results = {}
-        for key, result in zip(
-            arguments, mapping(functools.partial(_tried, function), arguments.values()), strict=True
-        ):
+        for key, result in zip(arguments, shown_outcomes, strict=True):
             if isinstance(result, Exception):
                 name = key if isinstance(key, str) else " from ".join(key)
                 _LOGGER.warning("%s is passed over: %s", name, one_sentence(result))
@@ -170,6 +177,7 @@ def _workers(processes: int) -> Iterator[Callable]:
                 results[key] = result
         return results
 
+    console = Console(stderr=True)
     if processes == 1:
         mapping: Callable = map
         yield run
