@@ -68,11 +68,15 @@ def box_anatomy(boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60))
 
 
 def write_atlas(
-    folder: Path, subjects: Sequence[str], boxes: dict = BOXES, shape: tuple[int, int, int] = (40, 40, 60)
+    folder: Path,
+    subjects: Sequence[str],
+    boxes: dict = BOXES,
+    shape: tuple[int, int, int] = (40, 40, 60),
+    spacing_mm: float = 2.0,
 ) -> Path:
     """Write the label map once per subject, as a folder that ``load_atlas`` reads."""
     image = sitk.GetImageFromArray(box_labels(boxes, shape))
-    image.SetSpacing((2, 2, 2))
+    image.SetSpacing([spacing_mm] * 3)
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # RAS+
     for subject in subjects:
         sitk.WriteImage(image, str(folder / f"{subject}.nii.gz"))

@@ -17,7 +17,7 @@ COMMANDS = {  # name -> what it does; commands.<name>.main(arguments) runs it, i
     "reproduce": "a table or the figures of the paper by one command: prepare, train, evaluate; --dry-run tells first",
     "robustness": "where a model fails: contrast, slices, noise, field of view, disease, on synthetic CTs",
     "attention": "where the gates of a series of checkpoints look: pictures, share of attention in each organ, control",
-    "recombine": "make more label maps from few: organs of one person in the body of another",
+    "complete": "label maps of a few organs and of whole bodies: whole bodies with those organs",
     "average": "make one checkpoint whose weights are the mean of several",
     "calibrate": "correct organs that come out too large or small, on synthetic CTs",
     "export": "make a model for 3D Slicer and the attention-unet command from a checkpoint",

@@ -86,18 +86,12 @@ def prepare_anatomy(
     Raises:
         ValueError: If the array is not three-dimensional, the matrix is singular, or no known structure is present.
     """
-    if labels.ndim != 3:
-        raise ValueError(f"A label map has three axes, got {labels.ndim}.")
-    renumbered = _renumber(labels, names)
-    if not renumbered.any():
-        raise ValueError(f"A label map needs at least one known structure, {name} has none.")
-    axis_aligned, source_spacing_mm = _to_ras_axes(renumbered, np.asarray(ijk_to_ras, dtype=float))
-    volume = _crop_in_plane(_resample(axis_aligned, source_spacing_mm, spacing_mm))
+    volume = ras_labels(labels, names, ijk_to_ras, name, spacing_mm)
     return PreparedAnatomy(
         name=name,
         labels=volume,
         spacing_mm=spacing_mm,
-        hull_distance_mm=_hull_distance_mm(volume, spacing_mm),
+        hull_distance_mm=hull_distance_mm(volume, spacing_mm),
         border_depth_mm=_border_depth_mm(volume, spacing_mm),
         bone_distance_mm=_distance_mm(volume, structures.BONES, spacing_mm),
         organ_distance_mm={
@@ -106,6 +100,23 @@ def prepare_anatomy(
         organs=_organ_positions(volume, spacing_mm),
         organ_points_mm=_organ_points(volume, spacing_mm),
     )
+
+
+def ras_labels(
+    labels: np.ndarray, names: Mapping[int, str], ijk_to_ras: np.ndarray, name: str, spacing_mm: float
+) -> np.ndarray:
+    """A label map on RAS+ axes with isotropic voxels, cropped in plane; arguments and errors of `prepare_anatomy`.
+
+    Returns:
+        (K, J, I) uint8, numbers of `structures.STRUCTURES`.
+    """
+    if labels.ndim != 3:
+        raise ValueError(f"A label map has three axes, got {labels.ndim}.")
+    renumbered = _renumber(labels, names)
+    if not renumbered.any():
+        raise ValueError(f"A label map needs at least one known structure, {name} has none.")
+    axis_aligned, source_spacing_mm = _to_ras_axes(renumbered, np.asarray(ijk_to_ras, dtype=float))
+    return _crop_in_plane(_resample(axis_aligned, source_spacing_mm, spacing_mm))
 
 
 def _renumber(labels: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
@@ -188,7 +199,7 @@ def _numbers(names: tuple[str, ...]) -> list[int]:
     return [structures.number_of(name) for name in names]
 
 
-def _hull_distance_mm(labels: np.ndarray, spacing_mm: float) -> np.ndarray:
+def hull_distance_mm(labels: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Signed distance to the convex outline of the trunk's structures, slice by slice and smoothed along z."""
     trunk = (labels > 0) & ~np.isin(labels, _numbers(structures.OUTSIDE_TRUNK))
     hull = np.zeros(labels.shape, dtype=np.float32)
