@@ -15,7 +15,6 @@ from .imaging.measures import measure_attention, measure_organs
 from .imaging.plausibility import input_warnings, result_warnings
 from .imaging.postprocessing import (
     attention_volumes,
-    class_margins,
     drop_crumbs,
     labels_on_input_grid,
     organ_scores,
@@ -111,8 +110,7 @@ def segment(
 
     monitor.begin("writing labels to the CT's grid", 0.92, 1.0)
     values = [organ.value for organ in organs]
-    margins = class_margins(scores, monitor)
-    labels = labels_on_input_grid(margins, values, network_input.grid, volume.grid, monitor)
+    labels = labels_on_input_grid(scores, values, network_input.grid, volume.grid, monitor)
     result = Segmentation(labels, volume.ijk_to_ras, organs)
     if options.attention:
         result.attention = attention_volumes(prediction.attention, prediction.strides, network_input.grid)

@@ -274,14 +274,6 @@ class Segmentation:
         """The input's grid."""
         return Grid(self.labels.shape, self.ijk_to_ras)
 
-    def voxel_count(self, organ: OrganMask) -> int:
-        """Voxels of one organ."""
-        return int(np.count_nonzero(self.labels == organ.value))
-
-    def volume_ml(self, organ: OrganMask) -> float:
-        """Volume of one organ in ml."""
-        return self.voxel_count(organ) * self.grid.voxel_volume_ml
-
 
 def triple(values: Iterable[_T]) -> tuple[_T, _T, _T]:
     """Three values, one for each axis, as a tuple that is known to have three.
@@ -302,3 +294,9 @@ def nonzero_box(mask: np.ndarray) -> Box | None:
             return None
         box.append(slice(int(hits[0]), int(hits[-1]) + 1))
     return triple(box)
+
+
+def grown(box: Box, margin: int, shape: Triple) -> Box:
+    """A box with ``margin`` voxels more to every side, as far as a volume of ``shape`` reaches."""
+    sides = zip(box, shape, strict=True)
+    return triple(slice(max(side.start - margin, 0), min(side.stop + margin, size)) for side, size in sides)

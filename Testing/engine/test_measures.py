@@ -31,7 +31,7 @@ def test_volume_mean_and_centroid_by_hand():
 def test_volumes_equal_the_segmentations_own():
     segmentation = two_boxes()
     for measure in measure_organs(segmentation, Volume(segmentation.labels, GRID.ijk_to_ras)):
-        assert measure.volume_ml == pytest.approx(segmentation.volume_ml(measure.organ))
+        assert measure.voxels == np.count_nonzero(segmentation.labels == measure.organ.value)
 
 
 def attention_on(grid, voxels) -> dict[str, Volume]:

@@ -4,7 +4,7 @@ import torch
 
 from AttentionUNetSegmentationLib.command import overview
 from AttentionUNetSegmentationLib.formats.files import straightened
-from AttentionUNetSegmentationLib.imaging.postprocessing import class_margins, labels_on_input_grid
+from AttentionUNetSegmentationLib.imaging.postprocessing import labels_on_input_grid
 from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
 from AttentionUNetSegmentationLib.pipeline import Options, segment
@@ -201,10 +201,7 @@ def test_constant_scores_win_everywhere_or_nowhere():
     for winner in range(3):
         scores = np.zeros((3, 8, 9, 10), np.float32)
         scores[winner] = 2.0
-        margins = class_margins(scores, Monitor())
-        assert (margins[winner] == 2).all()
-        assert (np.delete(margins, winner, axis=0)[0] <= 0).all()
-        labels = labels_on_input_grid(margins, (7, 9), network_grid, target, Monitor())
+        labels = labels_on_input_grid(scores, (7, 9), network_grid, target, Monitor())
         assert (labels == (0, 7, 9)[winner]).all()
 
 
@@ -290,15 +287,11 @@ def test_the_untrained_network_runs_end_to_end():
 
 
 def test_the_picture_is_black_beyond_a_straightened_scan():
-    from matplotlib.figure import Figure
-
     matrix = GRIDS["straight"].ijk_to_ras.copy()
     matrix[1, 2] = 0.8
     grid = Grid(GRIDS["straight"].shape_kji, matrix)
     straight = straightened(Volume(np.full(grid.shape_kji, 40.0, np.float32), matrix))
-    axes = Figure().subplots()
-    overview._draw_ct(axes, straight, "sagittal", {"sagittal": straight.grid.corners_ras_mm().mean(axis=0)})
-    picture = np.asarray(axes.images[0].get_array())
+    picture = overview._slice(straight, "sagittal", straight.grid.corners_ras_mm().mean(axis=0)).hu[0]
     low = overview.WINDOW_HU[0]
     assert picture[0, 0] == pytest.approx(40) and picture[0, -1] == low  # the bottom of the scan lies further back
     assert picture[-1, 0] == low and picture[-1, -1] == pytest.approx(40)

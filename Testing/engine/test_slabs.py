@@ -84,9 +84,9 @@ def test_several_input_channels_fit_the_graphs():
         expected, _ = network(x)
     from AttentionUNetSegmentationLib.inference.openvino_backend import _Parts
 
-    parts = _Parts(backend._requests, backend._attention_names, Monitor())
+    parts = _Parts(backend._compiled, backend._in_slabs, backend._names, Monitor())
     logits, _ = slabs.run_in_slabs(parts, x.numpy(), Monitor())
-    np.testing.assert_allclose(logits[0], expected.numpy(), rtol=0, atol=1e-5 * float(expected.abs().max()))
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_openvino_stops_in_the_middle_of_a_request():

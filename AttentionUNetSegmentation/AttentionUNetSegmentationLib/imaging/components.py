@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ..volume import Grid, nonzero_box
+from ..volume import Grid, grown, nonzero_box
 from .preprocessing import NetworkInput
 
 SPINE_ABOVE_HU = 150.0
@@ -38,8 +38,13 @@ def keep_largest(mask: np.ndarray, count: int | None = 1) -> np.ndarray:
 
 def dilate(mask: np.ndarray, radius_vox: int) -> np.ndarray:
     """Dilate a boolean mask by a ball."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8))
-    return sitk.GetArrayFromImage(sitk.BinaryDilate(image, [radius_vox] * 3)).astype(bool)
+    dilated = np.zeros_like(mask, dtype=bool)
+    box = nonzero_box(mask)
+    if box is not None:
+        box = grown(box, radius_vox, mask.shape)
+        image = sitk.GetImageFromArray(mask[box].astype(np.uint8))
+        dilated[box] = sitk.GetArrayFromImage(sitk.BinaryDilate(image, [radius_vox] * 3)).astype(bool)
+    return dilated
 
 
 def split_sides(

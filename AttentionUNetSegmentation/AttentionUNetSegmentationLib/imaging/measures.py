@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..volume import Box, GateMeasure, OrganMeasure, Segmentation, Volume, nonzero_box, triple
+from ..volume import Box, GateMeasure, Grid, OrganMeasure, Segmentation, Volume, nonzero_box, triple
 
+Places = tuple[np.ndarray, np.ndarray, np.ndarray]
 POINTS_AT_A_TIME = 1 << 20  # voxels of an organ's box, to bound memory
 
 
@@ -39,8 +40,13 @@ def measure_attention(segmentation: Segmentation) -> dict[str, GateMeasure]:
     counts: dict[tuple[str, str], int] = defaultdict(int)  # (gate, organ) -> voxels of the organ inside the map
     sums: dict[tuple[str, str], float] = defaultdict(float)
     for organ, points_ras_mm in _organ_points(segmentation):
+        places: dict[bytes, Places] = {}  # the maps of a gate share their grid
         for name, attention in segmentation.attention.items():
-            values = _values_at(attention, points_ras_mm)
+            grid = attention.grid
+            key = np.append(grid.ijk_to_ras, grid.shape_kji).tobytes()
+            if key not in places:
+                places[key] = _voxels_of(points_ras_mm, grid)
+            values = attention.voxels[places[key]]
             counts[name, organ] += len(values)
             sums[name, organ] += float(values.sum(dtype=np.float64))
     measures = {}
@@ -69,12 +75,12 @@ def _organ_points(segmentation: Segmentation) -> Iterator[tuple[str, np.ndarray]
             yield organ.name, segmentation.grid.crop_to(part).ras_of(kji[:, ::-1])
 
 
-def _values_at(volume: Volume, points_ras_mm: np.ndarray) -> np.ndarray:
-    """Values of the voxels that the points (n, 3) lie in; points outside are left out."""
-    ijk = np.floor(volume.grid.ijk_of(points_ras_mm) + 0.5).astype(int)
-    inside = ((ijk >= 0) & (ijk < volume.voxels.shape[::-1])).all(axis=1)
+def _voxels_of(points_ras_mm: np.ndarray, grid: Grid) -> Places:
+    """Indices k, j, i of the voxels that the points (n, 3) lie in; points outside are left out."""
+    ijk = np.floor(grid.ijk_of(points_ras_mm) + 0.5).astype(int)
+    inside = ((ijk >= 0) & (ijk < grid.shape_kji[::-1])).all(axis=1)
     i, j, k = ijk[inside].T
-    return volume.voxels[k, j, i]
+    return k, j, i
 
 
 def organ_boxes(segmentation: Segmentation) -> dict[int, Box]:

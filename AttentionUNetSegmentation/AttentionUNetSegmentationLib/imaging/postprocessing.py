@@ -8,7 +8,7 @@ import numpy as np
 
 from ..models.description import LabelSpec
 from ..monitor import Monitor
-from ..volume import Box, Grid, OrganMask, Triple, Volume, nonzero_box, triple
+from ..volume import Box, Grid, OrganMask, Triple, Volume, grown, nonzero_box, triple
 from .components import dilate, keep_largest, split_sides
 from .preprocessing import NetworkInput
 from .resampling import resample
@@ -75,7 +75,7 @@ def _give_to_background(logits: np.ndarray, channel: int, where: np.ndarray) -> 
     logits[0][where], logits[channel][where] = logits[channel][where], logits[0][where]
 
 
-def class_margins(scores: np.ndarray, monitor: Monitor) -> np.ndarray:
+def _class_margins(scores: np.ndarray, monitor: Monitor) -> np.ndarray:
     """By how much each class leads the best other one, within ``MAX_MARGIN``: (C, D, H, W) float32.
 
     Where one class borders another, interpolated margins put the border where the scores are equal, between voxels;
@@ -91,16 +91,16 @@ def class_margins(scores: np.ndarray, monitor: Monitor) -> np.ndarray:
 
 
 def labels_on_input_grid(
-    margins: np.ndarray, values: Sequence[int], network_grid: Grid, target: Grid, monitor: Monitor
+    scores: np.ndarray, values: Sequence[int], network_grid: Grid, target: Grid, monitor: Monitor
 ) -> np.ndarray:
-    """Interpolate margins linearly to the input's grid and take the class with the highest.
+    """Interpolate the classes' margins linearly to the input's grid and take the class with the highest.
 
     Organs are interpolated inside their bounding boxes only, slab by slab, so memory stays bounded.
 
     Args:
-        margins: (1 + organs, D, H, W) of ``class_margins``; background first.
+        scores: (1 + organs, D, H, W) of ``organ_scores``; background first.
         values: Label value of each organ.
-        network_grid: Where the margins lie.
+        network_grid: Where the scores lie.
         target: The input's grid.
         monitor: Asked between slabs.
 
@@ -108,10 +108,16 @@ def labels_on_input_grid(
         (K, J, I) uint8 label values, 0 for background.
     """
     labels = np.zeros(target.shape_kji, dtype=np.uint8)
+    found = nonzero_box((scores[1:] > scores[0]).any(axis=0))
+    if found is None:
+        return labels
+    around = grown(found, 1, network_grid.shape_kji)
+    network_grid = network_grid.crop_to(around)
+    margins = _class_margins(scores[:, *around], monitor)
     boxes = {
         channel: box
         for channel in range(1, len(margins))
-        if (box := _box_on(margins[channel], network_grid, target, -MAX_MARGIN)) is not None
+        if (box := _box_on(margins[channel], network_grid, target, 0.0)) is not None
     }
     if not boxes:
         return labels

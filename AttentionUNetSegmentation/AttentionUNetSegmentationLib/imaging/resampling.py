@@ -138,7 +138,12 @@ def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray, 
         check()
         part = (slice(None),) * along + (slice(start, start + step),)
         chunk = np.ascontiguousarray(array[part], dtype=np.float32)
-        result[part] = np.moveaxis(np.tensordot(weights, chunk, (1, axis)), 0, axis)
+        if axis == 2:
+            result[part] = (chunk.reshape(-1, chunk.shape[2]) @ weights.T).reshape(*chunk.shape[:2], -1)
+        elif axis == 1:
+            result[part] = np.moveaxis(np.tensordot(weights, chunk, (1, 1)), 0, 1)
+        else:
+            result[part] = (weights @ chunk.reshape(len(chunk), -1)).reshape(-1, *chunk.shape[1:])
     return result
 
 

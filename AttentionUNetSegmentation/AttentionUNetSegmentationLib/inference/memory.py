@@ -22,20 +22,20 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     In one go the peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
     concatenation and the block's output are alive together, beside what coarser scales keep (about an eighth each).
     For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabs.py``) the skip
-    connection is kept, beside the same sum at scale 2, which counts for an eighth of the voxels, and that of one slab
-    at full resolution.
+    connections of the first two scales and the features between them are kept, beside the same sum at scale 3, which
+    counts for a 64th of the voxels, or that of one slab at full resolution.
 
     Args:
         widths: Channels per scale.
         shape: (D, H, W) of the input.
-        in_slabs: Whether the first scale is computed in slabs.
+        in_slabs: Whether the finest scales are computed in slabs.
     """
     voxels = math.prod(int(size) for size in shape)
     if not in_slabs:
         return int(BYTES_AT_START + 4 * _floats_per_voxel(widths) * voxels)
-    kept = 1 + widths[0] + 2 * CLASSES_ASSUMED
-    coarse = _floats_per_voxel([*widths[1:], 0]) / 8
-    slab_voxels = min(SLAB_VOXELS + 2 * HALO * voxels / shape[0], voxels)
+    kept = 1 + widths[0] + 2 * CLASSES_ASSUMED + (widths[0] + 3 * widths[1]) / 8
+    coarse = _floats_per_voxel([*widths[2:], 0, 0]) / 64
+    slab_voxels = min(SLAB_VOXELS + 4 * HALO * voxels / shape[0], voxels)
     return int(BYTES_AT_START + 4 * ((kept + coarse) * voxels + _floats_per_voxel(widths) * slab_voxels))
 
 

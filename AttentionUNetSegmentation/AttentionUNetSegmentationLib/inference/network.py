@@ -193,41 +193,60 @@ class UNet(nn.Module):
         if any(size % self.size_divisor for size in x.shape[2:]):
             raise ValueError(f"spatial sizes must be multiples of {self.size_divisor}, got {tuple(x.shape[2:])}")
         skip = self.encoder[0](x)
-        features, coarse_scores, attention = self.below_full_resolution(F.max_pool3d(skip, kernel_size=2))
-        top = self.full_resolution_scores(skip, resample_linearly(features, x.shape[2:]))
+        features, coarse_scores, attention = self.scales_from(2, F.max_pool3d(skip, kernel_size=2))
+        _, top, _ = self.decode(1, skip, resample_linearly(features, x.shape[2:]), features)
         return [top, *(resample_linearly(scores, x.shape[2:]) for scores in coarse_scores)], attention
 
-    def below_full_resolution(self, pooled: Tensor) -> tuple[Tensor, list[Tensor], OrderedDict[str, Tensor]]:
-        """Everything but the first scale, whose parts need only a voxel's neighbours (``slabs.py`` uses that).
+    def scales_from(self, finest: int, x: Tensor) -> tuple[Tensor, list[Tensor], OrderedDict[str, Tensor]]:
+        """A scale and all coarser ones.
 
         Args:
-            pooled: The first encoder block's output after pooling, (N, widths[0], D / 2, H / 2, W / 2).
+            finest: The scale, counted from 1.
+            x: What its encoder block gets: the pooled output of the one before, (N, widths[finest - 2], d, h, w).
 
         Returns:
-            Decoder features of scale 2, the scores of scales 2, 3, ... each at its own resolution, the coefficients.
+            Decoder features of the scale, the scores of it and of each coarser one at its own resolution, the
+            coefficients.
         """
-        skips = [self.encoder[1](pooled)]
-        for block in self.encoder[2:]:
+        skips = [self.encoder[finest - 1](x)]
+        for block in self.encoder[finest:]:
             skips.append(block(F.max_pool3d(skips[-1], kernel_size=2)))
-        attention: dict[str, Tensor] = {}
-        features = bottleneck = skips.pop()
+        features = skips.pop()
+        gating = self._first_gating(features)
         scores: list[Tensor] = []
+        attention: OrderedDict[str, Tensor] = OrderedDict()
         while skips:
-            scale = len(skips) + 1
-            skip, coefficients = self._filter_skip(scale, skips.pop(), features, bottleneck)
-            attention.update(coefficients)
+            scale, skip = finest + len(skips) - 1, skips.pop()
             upsampled = resample_linearly(features, skip.shape[2:])
-            features = self.decoder[scale - 1](torch.cat([skip, upsampled], dim=1))
-            scores.append(self.heads[scale - 1](features))
-        return features, scores[::-1], OrderedDict((name, attention[name]) for name in self.attention_names())
+            features, own_scores, coefficients = self.decode(scale, skip, upsampled, gating)
+            gating = features
+            scores.insert(0, own_scores)
+            attention = OrderedDict({**coefficients, **attention})
+        return features, scores, attention
 
-    def full_resolution_scores(self, skip: Tensor, upsampled: Tensor) -> Tensor:
-        """The first scale's scores from its skip connection and the upsampled features of scale 2."""
-        return self.heads[0](self.decoder[0](torch.cat([skip, upsampled], dim=1)))
+    def decode(
+        self, scale: int, skip: Tensor, upsampled: Tensor, gating: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """One decoder scale.
 
-    def _filter_skip(
-        self, scale: int, skip: Tensor, features: Tensor, bottleneck: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        Args:
+            scale: Counted from 1.
+            skip: The skip connection.
+            upsampled: The next coarser scale's features on the skip connection's grid.
+            gating: The gating signal, on the next coarser grid.
+
+        Returns:
+            The decoder's features, their scores, the attention coefficients by name.
+        """
+        skip, coefficients = self._filter_skip(scale, skip, gating)
+        features = self.decoder[scale - 1](torch.cat([skip, upsampled], dim=1))
+        return features, self.heads[scale - 1](features), coefficients
+
+    def _first_gating(self, bottleneck: Tensor) -> Tensor:
+        """The gating signal of the coarsest gate."""
+        return bottleneck
+
+    def _filter_skip(self, scale: int, skip: Tensor, gating: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Filter the skip connection of ``scale``; U-Net passes it as it is."""
         return skip, {}
 
@@ -273,13 +292,11 @@ class AttentionUNet(UNet):
         """``s2-1, s2-2, s3-1, ...``: fine to coarse, sub-gates in order."""
         return [f"s{scale}-{index + 1}" for scale in self.gated_scales for index in range(self.num_subgates)]
 
-    def _filter_skip(
-        self, scale: int, skip: Tensor, features: Tensor, bottleneck: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _first_gating(self, bottleneck: Tensor) -> Tensor:
+        return bottleneck if self.gating_signal is None else self.gating_signal(bottleneck)
+
+    def _filter_skip(self, scale: int, skip: Tensor, gating: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if scale not in self.gated_scales:
             return skip, {}
-        gating = features
-        if features is bottleneck and self.gating_signal is not None:
-            gating = self.gating_signal(bottleneck)
         gated, coefficients = self.gates[f"s{scale}"](skip, gating)
         return gated, {f"s{scale}-{index + 1}": alpha for index, alpha in enumerate(coefficients)}

@@ -12,7 +12,7 @@ import openvino
 from ..monitor import Monitor
 from .backends import Output
 from .openvino_graphs import Graphs
-from .slabs import Ends, run_in_slabs
+from .slabs import Decoded, Ends, run_in_slabs, scales_in_slabs
 
 POLL_MS = 50
 OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -34,47 +34,56 @@ class OpenVinoBackend:
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
         graphs = Graphs(weights)
         core = openvino.Core()
-        compiled = [
-            core.compile_model(graph, "CPU", OPTIONS)
-            for graph in (graphs.encoder(), graphs.coarser_scales(), graphs.decoder())
-        ]
-        for network in compiled:
-            precision = network.get_property("INFERENCE_PRECISION_HINT")
+        self._in_slabs = scales_in_slabs(graphs.num_scales)
+        self._names = {scale: graphs.attention_names(scale) for scale in range(2, graphs.num_scales)}
+        models = {"coarser": graphs.coarser_scales(self._in_slabs + 1), "output": graphs.output()}
+        models |= {f"encoder {scale}": graphs.encoder(scale) for scale in range(1, self._in_slabs + 1)}
+        models |= {f"decoder {scale}": graphs.decoder(scale) for scale in range(2, self._in_slabs + 1)}
+        self._compiled = {name: core.compile_model(model, "CPU", OPTIONS) for name, model in models.items()}
+        for compiled in self._compiled.values():
+            precision = compiled.get_property("INFERENCE_PRECISION_HINT")
             if precision != openvino.Type.f32:
                 raise RuntimeError(f"OpenVINO was asked for float32, but computes in {precision.to_string()}")
-        self._requests = [network.create_infer_request() for network in compiled]
-        self._attention_names = graphs.attention_names
 
     def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = True) -> Output:
         """See ``Backend``; cancelling interrupts the running request."""
-        parts = _Parts(self._requests, self._attention_names, monitor)
+        parts = _Parts(self._compiled, self._in_slabs, self._names, monitor)
         logits, attention = run_in_slabs(parts, image[None, None].astype(np.float32, copy=False), monitor)
-        return np.concatenate(logits, axis=2)[0], {name: alpha[0, 0] for name, alpha in attention.items()}
+        parts.release()
+        return logits[0], {name: alpha[0, 0] for name, alpha in attention.items()}
 
     def free(self) -> None:
         """See ``Backend``; nothing is kept."""
 
 
 class _Parts:
-    """See ``slabs.Parts``."""
+    """See ``slabs.Parts``. Only the part that ran last keeps its working memory."""
 
-    def __init__(self, requests: Sequence[Any], attention_names: Sequence[str], monitor: Monitor) -> None:
-        self._encoder, self._coarser_scales, self._decoder = requests
-        self._attention_names, self._monitor = attention_names, monitor
+    def __init__(
+        self, compiled: Mapping[str, Any], in_slabs: int, names: Mapping[int, Sequence[str]], monitor: Monitor
+    ) -> None:
+        self.scales_in_slabs = in_slabs
+        self._compiled, self._names, self._monitor = compiled, names, monitor
+        self._last = ""
+        self._request: Any = None
 
-    def encoder(self, image: np.ndarray, kept: Ends, pooled: Ends) -> tuple[np.ndarray, np.ndarray]:
-        skip, part = self._infer(self._encoder, [image, *_indices(kept), *_indices(pooled)])
-        return skip.copy(), part.copy()
+    def encoder(self, scale: int, x: np.ndarray, kept: Ends, pooled: Ends) -> tuple[np.ndarray, np.ndarray]:
+        skip, part = self._infer(f"encoder {scale}", [x, *_indices(kept, pooled)])
+        return skip, part
 
-    def coarser_scales(
-        self, pooled: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]:
-        outputs = self._infer(self._coarser_scales, [np.concatenate(pooled, axis=2)])
-        first_map = len(outputs) - len(self._attention_names)
-        attention = zip(self._attention_names, outputs[first_map:], strict=True)
-        return outputs[0], outputs[1:first_map], {name: alpha.copy() for name, alpha in attention}
+    def coarser_scales(self, x: np.ndarray) -> Decoded:
+        outputs = self._infer("coarser", [x])
+        names = [name for scale in self._names if scale > self.scales_in_slabs for name in self._names[scale]]
+        first_map = len(outputs) - len(names)
+        return outputs[0], outputs[1:first_map], dict(zip(names, outputs[first_map:], strict=True))
 
-    def decoder(
+    def decoder(self, scale: int, skip: np.ndarray, features: np.ndarray, upsampled: Ends, kept: Ends) -> Decoded:
+        below = upsampled[0] // 2, upsampled[1] // 2
+        inputs = [skip, features, *_indices(below, upsampled, kept)]
+        decoded, part, *alphas = self._infer(f"decoder {scale}", inputs)
+        return decoded, [part], dict(zip(self._names[scale], alphas, strict=True))
+
+    def output(
         self,
         skip: np.ndarray,
         features: np.ndarray,
@@ -82,14 +91,27 @@ class _Parts:
         kept: Ends,
         scores: Sequence[tuple[np.ndarray, Ends]],
     ) -> np.ndarray:
-        inputs = [skip, features, *_indices(upsampled), *_indices(kept)]
+        inputs = [skip, features, *_indices(upsampled, kept)]
         for part, ends in scores:
             inputs += [part, *_indices(ends)]
-        (logits,) = self._infer(self._decoder, inputs)
-        return logits.copy()
+        (logits,) = self._infer("output", inputs)
+        return logits
 
-    def _infer(self, request: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs of a request; they are overwritten by its next run."""
+    def join(self, slabs: Sequence[np.ndarray]) -> np.ndarray:
+        return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)
+
+    def release(self) -> None:
+        """Give working memory back."""
+        if self._last:
+            self._request = None
+            self._compiled[self._last].release_memory()
+            self._last = ""
+
+    def _infer(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if name != self._last:
+            self.release()
+            self._last, self._request = name, self._compiled[name].create_infer_request()
+        request = self._request
         arrays = [np.ascontiguousarray(array) for array in inputs]  # held here, as OpenVINO does not copy them
         for n, array in enumerate(arrays):
             request.set_input_tensor(n, openvino.Tensor(array, shared_memory=True))
@@ -102,8 +124,8 @@ class _Parts:
             with suppress(RuntimeError):  # says that it was cancelled
                 request.wait()  # the inputs must outlive it
             raise
-        return [tensor.data for tensor in request.output_tensors]
+        return [tensor.data.copy() for tensor in request.output_tensors]  # the next run overwrites them
 
 
-def _indices(ends: Ends) -> list[np.ndarray]:
-    return [np.array([index], np.int64) for index in ends]
+def _indices(*ends: Ends) -> list[np.ndarray]:
+    return [np.array([index], np.int64) for pair in ends for index in pair]

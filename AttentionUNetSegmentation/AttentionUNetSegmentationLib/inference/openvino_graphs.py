@@ -1,9 +1,9 @@
 """The networks of ``network.py`` as OpenVINO graphs, built from their weights with OpenVINO's own operators.
 
-A forward pass is cut into the three parts of ``slabs.py``: the first encoder block, all coarser scales, and
-the first decoder block with the output. Every spatial size is dynamic, so each is compiled once for all CTs. What is
-algebra in inference is done beforehand, in float64: batch norms are folded into convolutions, a gate's output and
-combining convolutions become one, and each deep-supervision head is merged with its part of the mixing convolution.
+A forward pass is cut into the parts of ``slabs.py``. Every spatial size is dynamic, so each is compiled once for all
+CTs. What is algebra in inference is done beforehand, in float64: batch norms are folded into convolutions, a gate's
+output and combining convolutions become one, and each deep-supervision head is merged with its part of the mixing
+convolution.
 
 Tensors are (1, C, D, H, W), float32.
 """
@@ -37,33 +37,32 @@ class Graphs:
         self.num_subgates = _count(weights, "gates.s2.subgates.{}.theta.weight")
         self.num_classes = len(weights["mix.bias"])
 
-    @property
-    def attention_names(self) -> list[str]:
-        """See ``UNet.attention_names``."""
-        scales = range(2, self.num_scales)
-        return [f"s{scale}-{index + 1}" for scale in scales for index in range(self.num_subgates)]
+    def attention_names(self, scale: int) -> list[str]:
+        """Names of a scale's coefficient maps, in order (``UNet.attention_names``)."""
+        gated = 2 <= scale < self.num_scales
+        return [f"s{scale}-{index + 1}" for index in range(self.num_subgates)] if gated else []
 
-    def encoder(self) -> openvino.Model:
-        """The first encoder block on some slices of the image.
+    def encoder(self, scale: int) -> openvino.Model:
+        """A scale's encoder block on some slices.
 
-        Inputs: the image's slices; the first and the end of the slices to return, counted from the first one given;
-        likewise of those to pool. Outputs: the skip connection, and the pooled features.
+        Inputs: the slices; the first and the end of those to return, counted from the first one given; likewise of
+        those to pool. Outputs: the skip connection, and the pooled features.
         """
-        image = _input(self._weights["encoder.0.conv1.weight"].shape[1])
+        x = _input(self._weights[f"encoder.{scale - 1}.conv1.weight"].shape[1])
         ends = [_slice_index() for _ in range(4)]
-        features = self._block(image, "encoder.0")
+        features = self._block(x, f"encoder.{scale - 1}")
         pooled = _pool(_slices(features, ends[2], ends[3]))
-        return openvino.Model([*_outputs(_slices(features, ends[0], ends[1])), pooled], [image, *ends])
+        return openvino.Model([*_outputs(_slices(features, ends[0], ends[1])), pooled], [x, *ends])
 
-    def coarser_scales(self) -> openvino.Model:
-        """Everything below full resolution.
+    def coarser_scales(self, finest: int) -> openvino.Model:
+        """Everything from scale ``finest`` on.
 
-        Input: the pooled features. Outputs: the decoder's features of scale 2, each coarser scale's part of the
-        logits at its own resolution, fine to coarse, and the coefficients in the order of ``attention_names``.
+        Input: the pooled features. Outputs: the decoder's features of scale ``finest``, each scale's part of the logits
+        at its own resolution, fine to coarse, and the coefficients of the scales from fine to coarse.
         """
-        pooled = _input(self._width(1))
-        skips = [self._block(pooled, "encoder.1")]
-        for index in range(2, self.num_scales):
+        pooled = _input(self._width(finest - 1))
+        skips = [self._block(pooled, f"encoder.{finest - 1}")]
+        for index in range(finest, self.num_scales):
             skips.append(self._block(_pool(skips[-1]), f"encoder.{index}"))
         features = skips.pop()
         gating = features
@@ -72,17 +71,28 @@ class Graphs:
         logits: list[Node] = []
         coefficients: list[Output] = []
         while skips:
-            scale = len(skips) + 1
-            skip = skips.pop()
-            if self.num_subgates:
-                skip, alphas = self._gate(skip, gating, f"gates.s{scale}")
-                coefficients = [*alphas, *coefficients]
-            joined = opset13.concat([skip, _upsample(features, 2)], CHANNELS)
-            gating = features = self._block(joined, f"decoder.{scale - 1}")
-            logits.insert(0, _convolve(features, *self._head(scale)))
+            scale = finest + len(skips) - 1
+            features, part, alphas = self._decode(scale, skips.pop(), _upsample(features, 2), gating)
+            gating = features
+            logits.insert(0, part)
+            coefficients = [*alphas, *coefficients]
         return openvino.Model([*_outputs(features, *logits), *coefficients], [pooled])
 
-    def decoder(self) -> openvino.Model:
+    def decoder(self, scale: int) -> openvino.Model:
+        """The gate and the decoder block of a scale but the first, on some slices.
+
+        Inputs: the skip connection's slices; the coarser scale's features that reach them; the first and the end of
+        those that lie below the skip connection's slices, of the upsampled ones that fit them, and of the slices to
+        return. Outputs: the decoder's features, the scale's part of the logits, the coefficients.
+        """
+        skip, features = _input(self._width(scale)), _input(self._width(scale + 1))
+        ends = [_slice_index() for _ in range(6)]
+        upsampled = _slices(_upsample(features, 2), ends[2], ends[3])
+        decoded, part, alphas = self._decode(scale, skip, upsampled, _slices(features, ends[0], ends[1]))
+        kept = [_slices(x, ends[4], ends[5]) for x in (decoded, part, *alphas)]
+        return openvino.Model(_outputs(*kept), [skip, features, *ends])
+
+    def output(self) -> openvino.Model:
         """The first decoder block and the mixed output on some slices.
 
         Inputs: the skip connection's slices; the features of scale 2 that reach them, and the first and the end of
@@ -93,14 +103,21 @@ class Graphs:
         skip, features = _input(self._width(1)), _input(self._width(2))
         ends = [_slice_index() for _ in range(4)]
         inputs = [skip, features, *ends]
-        upsampled = _slices(_upsample(features, 2), ends[0], ends[1])
-        block = self._block(opset13.concat([skip, upsampled], CHANNELS), "decoder.0")
-        logits = _slices(_convolve(block, *self._head(1)), ends[2], ends[3])
+        _, logits, _ = self._decode(1, skip, _slices(_upsample(features, 2), ends[0], ends[1]), features)
+        logits = _slices(logits, ends[2], ends[3])
         for scale in range(2, self.num_scales):
             part, first, end = _input(self.num_classes), _slice_index(), _slice_index()
             inputs += [part, first, end]
             logits = opset13.add(logits, _slices(_upsample(part, 2 ** (scale - 1)), first, end))
         return openvino.Model(_outputs(logits), inputs)
+
+    def _decode(self, scale: int, skip: Node, upsampled: Node, gating: Node) -> tuple[Node, Node, list[Output]]:
+        """The decoder's features, their part of the logits, and the coefficients of the gate, where there is one."""
+        alphas: list[Output] = []
+        if self.attention_names(scale):
+            skip, alphas = self._gate(skip, gating, f"gates.s{scale}")
+        features = self._block(opset13.concat([skip, upsampled], CHANNELS), f"decoder.{scale - 1}")
+        return features, _convolve(features, *self._head(scale)), alphas
 
     def _width(self, scale: int) -> int:
         return len(self._weights[f"encoder.{scale - 1}.conv1.bias"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..monitor import Monitor
 from .backends import Output
 from .network import ConvolutionBlock, Predictor, UNet, resample_linearly
-from .slabs import Ends, run_in_slabs
+from .slabs import Decoded, Ends, run_in_slabs, scales_in_slabs
 from .stages import SLAB_WORK, StageGuard, network_work
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -57,8 +57,7 @@ class TorchBackend:
             if not isinstance(self._network, UNet):
                 raise ValueError(f"only U-Nets can run in slabs, got {type(self._network).__name__}")
             with self._mode(lambda work: monitor.check()):
-                parts, attention = run_in_slabs(_Parts(self._network), x, monitor)
-            logits = torch.cat(parts, dim=2)
+                logits, attention = run_in_slabs(_Parts(self._network), x, monitor)
         else:
             total = network_work(self._meta, x.shape) if self._meta is not None else 0.0
             with self._mode(lambda done: monitor.update(done / total) if total else monitor.check()):
@@ -89,21 +88,33 @@ class _Parts:
 
     def __init__(self, network: UNet) -> None:
         self._network = network
+        self.scales_in_slabs = scales_in_slabs(len(network.widths))
 
-    def encoder(self, image: Tensor, kept: Ends, pooled: Ends) -> tuple[Tensor, Tensor]:
-        features = self._network.encoder[0](image)
-        return _slices(features, kept), F.max_pool3d(_slices(features, pooled), kernel_size=2)
+    def encoder(self, scale: int, x: Tensor, kept: Ends, pooled: Ends) -> tuple[Tensor, Tensor]:
+        features = self._network.encoder[scale - 1](x)
+        # a copy, as a view would keep all slices
+        return _slices(features, kept).clone(), F.max_pool3d(_slices(features, pooled), kernel_size=2)
 
-    def coarser_scales(self, pooled: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], Mapping[str, Tensor]]:
-        return self._network.below_full_resolution(torch.cat(list(pooled), dim=2))
+    def coarser_scales(self, x: Tensor) -> Decoded:
+        return self._network.scales_from(self.scales_in_slabs + 1, x)
 
-    def decoder(
+    def decoder(self, scale: int, skip: Tensor, features: Tensor, upsampled: Ends, kept: Ends) -> Decoded:
+        gating = _slices(features, (upsampled[0] // 2, upsampled[1] // 2))
+        fitting = _upsampled(features, skip.shape[3:], upsampled)
+        decoded, scores, attention = self._network.decode(scale, skip, fitting, gating)
+        kept_attention = {name: _slices(alpha, kept) for name, alpha in attention.items()}
+        return _slices(decoded, kept), [_slices(scores, kept)], kept_attention
+
+    def output(
         self, skip: Tensor, features: Tensor, upsampled: Ends, kept: Ends, scores: Sequence[tuple[Tensor, Ends]]
     ) -> Tensor:
         size = skip.shape[3:]
-        top = self._network.full_resolution_scores(skip, _upsampled(features, size, upsampled))
+        _, top, _ = self._network.decode(1, skip, _upsampled(features, size, upsampled), features)
         coarse = [_upsampled(part, size, ends) for part, ends in scores]
         return self._network.mix(torch.cat([_slices(top, kept), *coarse], dim=1))
+
+    def join(self, slabs: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(slabs), dim=2)
 
 
 def _slices(x: Tensor, ends: Ends) -> Tensor:

@@ -71,7 +71,7 @@ def record(network: AttentionUNet, network_input: NetworkInput, device: str = "c
     x = torch.from_numpy(np.ascontiguousarray(padded))[None, None].to(device)
     try:
         with torch.inference_mode():  # all but the decoder at full resolution, which comes after the gates
-            _, _, attention = network.below_full_resolution(F.max_pool3d(network.encoder[0](x), kernel_size=2))
+            _, _, attention = network.scales_from(2, F.max_pool3d(network.encoder[0](x), kernel_size=2))
     finally:
         for handle in handles:
             handle.remove()
