@@ -56,7 +56,7 @@ def test_dense_organs_do_not_pull_the_midline():
     network_input = patient(0.0)
     bright = phantoms.ball(network_input.grid, (45, -30, 0), 16) > 0.5
     hu = np.where(bright, 300.0, network_input.hu).astype(np.float32)
-    network_input = NetworkInput(network_input.image, hu, network_input.grid)
+    network_input = NetworkInput(hu, network_input.grid, network_input.intensity)
     assert abs(patient_midline_mm(network_input, nothing(network_input), -10, 10)) > 20  # the bait works
     assert patient_midline_mm(network_input, bright, -10, 10) == pytest.approx(0, abs=3)
 

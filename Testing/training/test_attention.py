@@ -114,7 +114,7 @@ def tiny_recording(alpha: np.ndarray, stride: int) -> Recording:
 def tiny_case(shape: tuple[int, int, int], body: np.ndarray, organs: dict[str, np.ndarray]) -> CaseOnGrid:
     grid = phantoms.grid(shape)
     image = np.zeros(shape, np.float32)
-    return CaseOnGrid(NetworkInput(image, image, grid), body, organs)
+    return CaseOnGrid(NetworkInput(image, grid, phantoms.INTENSITY), body, organs)
 
 
 def test_metrics_by_hand():

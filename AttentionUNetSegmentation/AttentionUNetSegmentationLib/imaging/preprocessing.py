@@ -26,14 +26,19 @@ class NetworkInput:
     """A volume on the network's grid, and where that grid lies.
 
     Attributes:
-        image: (D, H, W) float32, scaled by the intensity rule.
-        hu: The same voxels in HU, clipped to the intensity rule's range.
+        hu: (D, H, W) float32, HU clipped to the intensity rule's range.
         grid: The network's grid, cropped to the body.
+        intensity: The intensity rule.
     """
 
-    image: np.ndarray
     hu: np.ndarray
     grid: Grid
+    intensity: IntensitySpec
+
+    @property
+    def image(self) -> np.ndarray:
+        """(D, H, W) float32, scaled by the intensity rule; made anew each time, as a long scan's is large."""
+        return scale_intensity(self.hu, self.intensity)
 
 
 def preprocess(
@@ -60,7 +65,7 @@ def preprocess(
     start, shape = body_box(hu, grid.spacing_mm)
     hu = hu[tuple(slice(first, first + size) for first, size in zip(start, shape, strict=True))]
     hu = np.clip(hu, *intensity.clip_hu)
-    return NetworkInput(scale_intensity(hu, intensity), hu, grid.crop(start, shape))
+    return NetworkInput(hu, grid.crop(start, shape), intensity)
 
 
 def check_volume(volume: Volume) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .backends import HALO, SLAB_VOXELS
@@ -21,9 +22,8 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
 
     In one go the peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
     concatenation and the block's output are alive together, beside what coarser scales keep (about an eighth each).
-    For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabs.py``) the skip
-    connections of the first two scales and the features between them are kept, beside the same sum at scale 3, which
-    counts for a 64th of the voxels, or that of one slab at full resolution.
+    For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabs.py``) the image,
+    the skip connections and the features between the scales are kept, beside that sum for one slab at full resolution.
 
     Args:
         widths: Channels per scale.
@@ -33,10 +33,9 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     voxels = math.prod(int(size) for size in shape)
     if not in_slabs:
         return int(BYTES_AT_START + 4 * _floats_per_voxel(widths) * voxels)
-    kept = 1 + widths[0] + 2 * CLASSES_ASSUMED + (widths[0] + 3 * widths[1]) / 8
-    coarse = _floats_per_voxel([*widths[2:], 0, 0]) / 64
+    kept = 1 + sum(2 * width / 8**scale for scale, width in enumerate(widths)) - widths[0]
     slab_voxels = min(SLAB_VOXELS + 4 * HALO * voxels / shape[0], voxels)
-    return int(BYTES_AT_START + 4 * ((kept + coarse) * voxels + _floats_per_voxel(widths) * slab_voxels))
+    return int(BYTES_AT_START + 4 * (kept * voxels + _floats_per_voxel(widths) * slab_voxels))
 
 
 def _floats_per_voxel(widths: Sequence[int]) -> int:
@@ -52,6 +51,12 @@ def free_bytes(device: str) -> int:
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     free = _free_system_bytes()
     return min(free, _free_container_bytes(free))
+
+
+def return_freed_memory() -> None:
+    """Give what was freed back to the system; glibc keeps hundreds of MB of it otherwise."""
+    with suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _free_system_bytes() -> int:

@@ -194,7 +194,7 @@ class UNet(nn.Module):
             raise ValueError(f"spatial sizes must be multiples of {self.size_divisor}, got {tuple(x.shape[2:])}")
         skip = self.encoder[0](x)
         features, coarse_scores, attention = self.scales_from(2, F.max_pool3d(skip, kernel_size=2))
-        _, top, _ = self.decode(1, skip, resample_linearly(features, x.shape[2:]), features)
+        _, top = self.decode(1, skip, resample_linearly(features, x.shape[2:]))
         return [top, *(resample_linearly(scores, x.shape[2:]) for scores in coarse_scores)], attention
 
     def scales_from(self, finest: int, x: Tensor) -> tuple[Tensor, list[Tensor], OrderedDict[str, Tensor]]:
@@ -216,39 +216,38 @@ class UNet(nn.Module):
         scores: list[Tensor] = []
         attention: OrderedDict[str, Tensor] = OrderedDict()
         while skips:
-            scale, skip = finest + len(skips) - 1, skips.pop()
-            upsampled = resample_linearly(features, skip.shape[2:])
-            features, own_scores, coefficients = self.decode(scale, skip, upsampled, gating)
+            scale = finest + len(skips) - 1
+            skip, coefficients = self.filter_skip(scale, skips.pop(), gating)
+            features, own_scores = self.decode(scale, skip, resample_linearly(features, skip.shape[2:]))
             gating = features
             scores.insert(0, own_scores)
             attention = OrderedDict({**coefficients, **attention})
         return features, scores, attention
 
-    def decode(
-        self, scale: int, skip: Tensor, upsampled: Tensor, gating: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """One decoder scale.
+    def decode(self, scale: int, skip: Tensor, upsampled: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's features of a scale, and their scores.
+
+        Args:
+            scale: Counted from 1.
+            skip: The skip connection, filtered.
+            upsampled: The next coarser scale's features on the skip connection's grid.
+        """
+        features = self.decoder[scale - 1](torch.cat([skip, upsampled], dim=1))
+        return features, self.heads[scale - 1](features)
+
+    def filter_skip(self, scale: int, skip: Tensor, gating: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The skip connection of a scale as its decoder gets it, and the coefficients; U-Net passes it as it is.
 
         Args:
             scale: Counted from 1.
             skip: The skip connection.
-            upsampled: The next coarser scale's features on the skip connection's grid.
             gating: The gating signal, on the next coarser grid.
-
-        Returns:
-            The decoder's features, their scores, the attention coefficients by name.
         """
-        skip, coefficients = self._filter_skip(scale, skip, gating)
-        features = self.decoder[scale - 1](torch.cat([skip, upsampled], dim=1))
-        return features, self.heads[scale - 1](features), coefficients
+        return skip, {}
 
     def _first_gating(self, bottleneck: Tensor) -> Tensor:
         """The gating signal of the coarsest gate."""
         return bottleneck
-
-    def _filter_skip(self, scale: int, skip: Tensor, gating: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Filter the skip connection of ``scale``; U-Net passes it as it is."""
-        return skip, {}
 
 
 class AttentionUNet(UNet):
@@ -295,7 +294,8 @@ class AttentionUNet(UNet):
     def _first_gating(self, bottleneck: Tensor) -> Tensor:
         return bottleneck if self.gating_signal is None else self.gating_signal(bottleneck)
 
-    def _filter_skip(self, scale: int, skip: Tensor, gating: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def filter_skip(self, scale: int, skip: Tensor, gating: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """See ``UNet``."""
         if scale not in self.gated_scales:
             return skip, {}
         gated, coefficients = self.gates[f"s{scale}"](skip, gating)

@@ -11,8 +11,9 @@ import openvino
 
 from ..monitor import Monitor
 from .backends import Output
+from .memory import return_freed_memory
 from .openvino_graphs import Graphs
-from .slabs import Decoded, Ends, run_in_slabs, scales_in_slabs
+from .slabs import Decoded, DecoderEnds, Ends, run_in_slabs, scales_in_slabs
 
 POLL_MS = 50
 OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -67,9 +68,9 @@ class _Parts:
         self._last = ""
         self._request: Any = None
 
-    def encoder(self, scale: int, x: np.ndarray, kept: Ends, pooled: Ends) -> tuple[np.ndarray, np.ndarray]:
-        skip, part = self._infer(f"encoder {scale}", [x, *_indices(kept, pooled)])
-        return skip, part
+    def encoder(self, scale: int, x: np.ndarray, kept: Ends) -> tuple[np.ndarray, np.ndarray]:
+        skip, pooled = self._infer(f"encoder {scale}", [x, *_indices(kept)])
+        return skip, pooled
 
     def coarser_scales(self, x: np.ndarray) -> Decoded:
         outputs = self._infer("coarser", [x])
@@ -77,9 +78,8 @@ class _Parts:
         first_map = len(outputs) - len(names)
         return outputs[0], outputs[1:first_map], dict(zip(names, outputs[first_map:], strict=True))
 
-    def decoder(self, scale: int, skip: np.ndarray, features: np.ndarray, upsampled: Ends, kept: Ends) -> Decoded:
-        below = upsampled[0] // 2, upsampled[1] // 2
-        inputs = [skip, features, *_indices(below, upsampled, kept)]
+    def decoder(self, scale: int, skip: np.ndarray, features: np.ndarray, ends: DecoderEnds) -> Decoded:
+        inputs = [skip, features, *_indices(ends.gating, ends.block, ends.upsampled, ends.kept)]
         decoded, part, *alphas = self._infer(f"decoder {scale}", inputs)
         return decoded, [part], dict(zip(self._names[scale], alphas, strict=True))
 
@@ -105,6 +105,7 @@ class _Parts:
         if self._last:
             self._request = None
             self._compiled[self._last].release_memory()
+            return_freed_memory()
             self._last = ""
 
     def _infer(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -45,14 +45,13 @@ class Graphs:
     def encoder(self, scale: int) -> openvino.Model:
         """A scale's encoder block on some slices.
 
-        Inputs: the slices; the first and the end of those to return, counted from the first one given; likewise of
-        those to pool. Outputs: the skip connection, and the pooled features.
+        Inputs: the slices; the first and the end of those to return, counted from the first one given. Outputs: the
+        skip connection, and the same pooled.
         """
         x = _input(self._weights[f"encoder.{scale - 1}.conv1.weight"].shape[1])
-        ends = [_slice_index() for _ in range(4)]
-        features = self._block(x, f"encoder.{scale - 1}")
-        pooled = _pool(_slices(features, ends[2], ends[3]))
-        return openvino.Model([*_outputs(_slices(features, ends[0], ends[1])), pooled], [x, *ends])
+        first, end = _slice_index(), _slice_index()
+        skip = _slices(self._block(x, f"encoder.{scale - 1}"), first, end)
+        return openvino.Model([*_outputs(skip), _pool(skip)], [x, first, end])
 
     def coarser_scales(self, finest: int) -> openvino.Model:
         """Everything from scale ``finest`` on.
@@ -72,7 +71,8 @@ class Graphs:
         coefficients: list[Output] = []
         while skips:
             scale = finest + len(skips) - 1
-            features, part, alphas = self._decode(scale, skips.pop(), _upsample(features, 2), gating)
+            skip, alphas = self._filter_skip(scale, skips.pop(), gating)
+            features, part = self._decode(scale, skip, _upsample(features, 2))
             gating = features
             logits.insert(0, part)
             coefficients = [*alphas, *coefficients]
@@ -81,16 +81,19 @@ class Graphs:
     def decoder(self, scale: int) -> openvino.Model:
         """The gate and the decoder block of a scale but the first, on some slices.
 
-        Inputs: the skip connection's slices; the coarser scale's features that reach them; the first and the end of
-        those that lie below the skip connection's slices, of the upsampled ones that fit them, and of the slices to
-        return. Outputs: the decoder's features, the scale's part of the logits, the coefficients.
+        Inputs: the skip connection's slices, the coarser scale's features that reach them, and the first and the end of
+        each of ``slabs.DecoderEnds``. Outputs: the decoder's features, the scale's part of the logits, the
+        coefficients.
         """
         skip, features = _input(self._width(scale)), _input(self._width(scale + 1))
-        ends = [_slice_index() for _ in range(6)]
-        upsampled = _slices(_upsample(features, 2), ends[2], ends[3])
-        decoded, part, alphas = self._decode(scale, skip, upsampled, _slices(features, ends[0], ends[1]))
-        kept = [_slices(x, ends[4], ends[5]) for x in (decoded, part, *alphas)]
-        return openvino.Model(_outputs(*kept), [skip, features, *ends])
+        ends = [_slice_index() for _ in range(8)]
+        gating, block, upsampled, kept = zip(ends[::2], ends[1::2], strict=True)
+        filtered, alphas = self._filter_skip(scale, skip, _slices(features, *gating))
+        decoded, part = self._decode(scale, _slices(filtered, *block), _slices(_upsample(features, 2), *upsampled))
+        alphas = [_slices(_slices(alpha, *block), *kept).output(0) for alpha in alphas]
+        return openvino.Model(
+            [*_outputs(_slices(decoded, *kept), _slices(part, *kept)), *alphas], [skip, features, *ends]
+        )
 
     def output(self) -> openvino.Model:
         """The first decoder block and the mixed output on some slices.
@@ -103,7 +106,7 @@ class Graphs:
         skip, features = _input(self._width(1)), _input(self._width(2))
         ends = [_slice_index() for _ in range(4)]
         inputs = [skip, features, *ends]
-        _, logits, _ = self._decode(1, skip, _slices(_upsample(features, 2), ends[0], ends[1]), features)
+        _, logits = self._decode(1, skip, _slices(_upsample(features, 2), ends[0], ends[1]))
         logits = _slices(logits, ends[2], ends[3])
         for scale in range(2, self.num_scales):
             part, first, end = _input(self.num_classes), _slice_index(), _slice_index()
@@ -111,13 +114,14 @@ class Graphs:
             logits = opset13.add(logits, _slices(_upsample(part, 2 ** (scale - 1)), first, end))
         return openvino.Model(_outputs(logits), inputs)
 
-    def _decode(self, scale: int, skip: Node, upsampled: Node, gating: Node) -> tuple[Node, Node, list[Output]]:
-        """The decoder's features, their part of the logits, and the coefficients of the gate, where there is one."""
-        alphas: list[Output] = []
-        if self.attention_names(scale):
-            skip, alphas = self._gate(skip, gating, f"gates.s{scale}")
+    def _decode(self, scale: int, skip: Node, upsampled: Node) -> tuple[Node, Node]:
+        """The decoder's features, and their part of the logits."""
         features = self._block(opset13.concat([skip, upsampled], CHANNELS), f"decoder.{scale - 1}")
-        return features, _convolve(features, *self._head(scale)), alphas
+        return features, _convolve(features, *self._head(scale))
+
+    def _filter_skip(self, scale: int, skip: Node, gating: Node) -> tuple[Node, list[Output]]:
+        """The skip connection through the scale's gate, where there is one, and the coefficients."""
+        return self._gate(skip, gating, f"gates.s{scale}") if self.attention_names(scale) else (skip, [])
 
     def _width(self, scale: int) -> int:
         return len(self._weights[f"encoder.{scale - 1}.conv1.bias"])

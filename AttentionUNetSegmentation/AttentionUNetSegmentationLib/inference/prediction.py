@@ -95,7 +95,9 @@ def predict(
         Cancelled: When asked to stop.
         RuntimeError: If memory does not suffice for the smallest tiles on the CPU.
     """
+    shape = image.shape
     padded = pad_to_multiple(image, divisor)
+    del image  # the only reference to it, as may be: a long scan's is large
     attempts, reports = plan(padded.shape, device, widths, tile, slabs)
     if tile is not None and tile < min(TILE_EDGES) and max(padded.shape) > tile:
         reports.append(f"tiles of {tile} voxels see little of the body: results are worse than with {min(TILE_EDGES)}")
@@ -106,7 +108,7 @@ def predict(
                 backend = None  # frees the other device before this one is filled
                 backend = make_backend(attempt.device)
             logits, attention = _run(padded, backend, attempt, divisor, monitor)
-            return _cropped(logits, attention, padded.shape, image.shape, attempt, backend.name, reports)
+            return _cropped(logits, attention, padded.shape, shape, attempt, backend.name, reports)
         except (RuntimeError, MemoryError) as error:
             reason = _reason_to_fall_back(error, attempt.device)
             if fallback is None or not reason:

@@ -1,6 +1,6 @@
 """One pass over a whole volume in which the finest scales are computed in slabs of slices, in a fraction of the memory.
 
-Most memory of a forward pass is taken by the first two scales. A voxel of an encoder or decoder block depends on its
+Most memory of a forward pass is taken by the first scales. A voxel of an encoder or decoder block depends on its
 neighbours up to two voxels away only, so those blocks can be computed slab by slab with two slices more on either side:
 first the encoder blocks, of which the skip connections and the pooled features are kept; then all coarser scales whole;
 then the gates, decoder blocks and logits. The result is that of ``UNet.forward`` up to rounding.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..monitor import Monitor
@@ -25,7 +26,25 @@ Decoded = tuple[Features, Sequence[Features], Mapping[str, Features]]
 fine to coarse; the attention coefficients by name."""
 
 GATE_HALO = 2  # slices that a gate's upsampled coefficients see to either side, made even for its stride
-ENCODER_SHARES, COARSER_SHARE, DECODER_SHARES = (0.2, 0.08), 0.2, (0.32, 0.2)  # of the time, for the progress
+MOST_SCALES = 3  # in slabs
+ENCODER_SHARES, COARSER_SHARE, DECODER_SHARES = (0.2, 0.08, 0.05), 0.1, (0.3, 0.2, 0.07)  # of the time
+
+
+@dataclass(frozen=True)
+class DecoderEnds:
+    """How the slices that a gate and its decoder block get fit together.
+
+    Attributes:
+        gating: Which of the features lie below the skip connection's slices.
+        block: Which slices of the filtered skip connection the block gets.
+        upsampled: Which slices of the upsampled features belong to those.
+        kept: Which slices of the block's output are wanted.
+    """
+
+    gating: Ends
+    block: Ends
+    upsampled: Ends
+    kept: Ends
 
 
 class Parts(Protocol):
@@ -37,23 +56,22 @@ class Parts(Protocol):
 
     scales_in_slabs: int
 
-    def encoder(self, scale: int, x: Features, kept: Ends, pooled: Ends) -> tuple[Features, Features]:
-        """An encoder block on some slices; slices ``kept`` of its output, and slices ``pooled`` pooled."""
+    def encoder(self, scale: int, x: Features, kept: Ends) -> tuple[Features, Features]:
+        """Slices ``kept`` of an encoder block's output on some slices, and the same pooled."""
         ...
 
     def coarser_scales(self, x: Features) -> Decoded:
         """Everything below the scales that are run in slabs, from the pooled features."""
         ...
 
-    def decoder(self, scale: int, skip: Features, features: Features, upsampled: Ends, kept: Ends) -> Decoded:
+    def decoder(self, scale: int, skip: Features, features: Features, ends: DecoderEnds) -> Decoded:
         """The gate and the decoder block of a scale but the first, on some slices.
 
         Args:
             scale: 2 or more.
             skip: Slices of the skip connection, an even number from an even slice on.
             features: The slices of the coarser scale's features that reach them.
-            upsampled: Which slices of the upsampled features belong to the skip connection's.
-            kept: Which slices of the block's output are wanted.
+            ends: How these fit together.
         """
         ...
 
@@ -78,7 +96,7 @@ class Parts(Protocol):
 
 def scales_in_slabs(num_scales: int) -> int:
     """How many scales are run in slabs; what is left has a decoder block, whose features steer the next gate."""
-    return max(1, min(2, num_scales - 2))
+    return max(1, min(MOST_SCALES, num_scales - 2))
 
 
 def run_in_slabs(
@@ -95,94 +113,139 @@ def run_in_slabs(
     Returns:
         The logits, and the attention coefficients by name.
     """
-    progress = _Progress(monitor)
-    slabs = _slabs(1, image, slab_voxels)
-    skips, pooled = _encode(parts, 1, image, slabs, progress)
-    features, scores, attention = _coarser(parts, 2, pooled, slab_voxels, progress)
-    logits = []
-    for n, slab in enumerate(slabs):
-        rows, upsampled = _rows(features, slab.depth, slab.skip)
-        wanted = [_rows(part, slab.depth, slab.own) for part in scores]
-        logits.append(parts.output(skips[n], rows, upsampled, slab.from_skip(), wanted))
-        skips[n] = None  # gives its memory back
-        progress.advance(DECODER_SHARES[0] / len(slabs))
-    return parts.join(logits), attention
+    run = _Run(parts, monitor, slab_voxels)
+    logits, attention = run.whole(_Pieces(parts, [image]))
+    return logits.joined(), {name: pieces.joined() for name, pieces in attention.items()}
 
 
-def _coarser(parts: Parts, scale: int, x: Features, slab_voxels: int, progress: _Progress) -> Decoded:
-    """A scale and all below it, from its encoder block's input."""
-    if scale > parts.scales_in_slabs:
-        decoded = parts.coarser_scales(x)
-        progress.advance(COARSER_SHARE)
-        return decoded
-    slabs = _slabs(scale, x, slab_voxels)
-    skips, pooled = _encode(parts, scale, x, slabs, progress)
-    below, coarser_scores, coarser_attention = _coarser(parts, scale + 1, pooled, slab_voxels, progress)
-    features, scores, attention = [], [], []
-    for n, slab in enumerate(slabs):
-        rows, upsampled = _rows(below, slab.depth, slab.skip)
-        decoded = parts.decoder(scale, skips[n], rows, upsampled, slab.from_skip())
-        features.append(decoded[0])
-        scores.append(decoded[1][0])
-        attention.append(decoded[2])
-        skips[n] = None
-        progress.advance(DECODER_SHARES[scale - 1] / len(slabs))
-    joined = {name: parts.join([part[name] for part in attention]) for name in attention[0]}
-    return parts.join(features), [parts.join(scores), *coarser_scores], {**joined, **coarser_attention}
+class _Pieces:
+    """Consecutive slabs of an array, which give their memory back one by one."""
+
+    def __init__(self, parts: Parts, pieces: Sequence[Features] = ()) -> None:
+        self._parts = parts
+        self._pieces: list[Features] = []
+        self._starts = [0]
+        for piece in pieces:
+            self.append(piece)
+
+    @property
+    def depth(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def slice_voxels(self) -> int:
+        return math.prod(self._pieces[-1].shape[3:])
+
+    def append(self, piece: Features) -> None:
+        self._pieces.append(piece)
+        self._starts.append(self._starts[-1] + int(piece.shape[2]))
+
+    def slices(self, ends: Ends) -> Features:
+        wanted = []
+        for start, piece in zip(self._starts[:-1], self._pieces, strict=True):
+            low, high = max(ends[0] - start, 0), ends[1] - start
+            if piece is not None and high > 0 and low < piece.shape[2]:
+                wanted.append(piece[:, :, low:high])
+        return self._parts.join(wanted)
+
+    def joined(self) -> Features:
+        return self._parts.join(self._pieces)
+
+    def drop_before(self, index: int) -> None:
+        for n, end in enumerate(self._starts[1:]):
+            if end <= index:
+                self._pieces[n] = None
 
 
-def _encode(
-    parts: Parts, scale: int, x: Features, slabs: Sequence[_Slab], progress: _Progress
-) -> tuple[list[Features], Features]:
-    """Each slab's slices of the skip connection, and the pooled features of all."""
-    skips, pooled = [], []
-    for slab in slabs:
-        skip, part = parts.encoder(scale, x[:, :, slice(*slab.seen)], *slab.from_seen())
-        skips.append(skip)
-        pooled.append(part)
-        progress.advance(ENCODER_SHARES[scale - 1] / len(slabs))
-    return skips, parts.join(pooled)
+_DecodedPieces = tuple[_Pieces, list[_Pieces], dict[str, _Pieces]]
 
 
-class _Progress:
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor, self._done = monitor, 0.0
+class _Run:
+    def __init__(self, parts: Parts, monitor: Monitor, slab_voxels: int) -> None:
+        self._parts, self._monitor, self._slab_voxels = parts, monitor, slab_voxels
+        self._done = 0.0
 
-    def advance(self, share: float) -> None:
+    def whole(self, image: _Pieces) -> tuple[_Pieces, dict[str, _Pieces]]:
+        slabs = self._slabs(1, image)
+        skips, pooled = self._encoded(1, image, slabs)
+        features, scores, attention = self._from(2, pooled)
+        logits = _Pieces(self._parts)
+        for own in slabs:
+            around = _widened(own, HALO, image.depth)
+            skips.drop_before(around[0])
+            rows, upsampled = _rows(features, image.depth, around)
+            wanted = [_rows(part, image.depth, own) for part in scores]
+            kept = _counted_from(around[0], own)
+            logits.append(self._parts.output(skips.slices(around), rows, upsampled, kept, wanted))
+            self._advance(DECODER_SHARES[0] / len(slabs))
+        return logits, attention
+
+    def _from(self, scale: int, x: _Pieces) -> _DecodedPieces:
+        """A scale and all below it, from its encoder block's input, which is used up."""
+        if scale > self._parts.scales_in_slabs:
+            decoded = self._parts.coarser_scales(x.joined())
+            self._advance(COARSER_SHARE)
+            return (
+                _Pieces(self._parts, [decoded[0]]),
+                [_Pieces(self._parts, [part]) for part in decoded[1]],
+                {name: _Pieces(self._parts, [alpha]) for name, alpha in decoded[2].items()},
+            )
+        slabs = self._slabs(scale, x)
+        skips, pooled = self._encoded(scale, x, slabs)
+        x.drop_before(x.depth)
+        below, coarser_scores, coarser_attention = self._from(scale + 1, pooled)
+        features, scores = _Pieces(self._parts), _Pieces(self._parts)
+        attention: dict[str, _Pieces] = {}
+        for own in slabs:
+            block = _widened(own, HALO, x.depth)
+            around = _widened(block, GATE_HALO, x.depth)
+            skips.drop_before(around[0])
+            rows, fitting = _rows(below, x.depth, around)
+            ends = DecoderEnds(
+                gating=(fitting[0] // 2, fitting[1] // 2),
+                block=_counted_from(around[0], block),
+                upsampled=_counted_from(around[0] - fitting[0], block),
+                kept=_counted_from(block[0], own),
+            )
+            decoded = self._parts.decoder(scale, skips.slices(around), rows, ends)
+            features.append(decoded[0])
+            scores.append(decoded[1][0])
+            for name, alpha in decoded[2].items():
+                attention.setdefault(name, _Pieces(self._parts)).append(alpha)
+            self._advance(DECODER_SHARES[scale - 1] / len(slabs))
+        return features, [scores, *coarser_scores], {**attention, **coarser_attention}
+
+    def _slabs(self, scale: int, x: _Pieces) -> list[Ends]:
+        """The slices that are finished together: about as many at each scale, and an even number, for pooling."""
+        thickness = max(2, self._slab_voxels // 4 ** (scale - 1) // x.slice_voxels // 2 * 2)
+        return [(start, min(start + thickness, x.depth)) for start in range(0, x.depth, thickness)]
+
+    def _encoded(self, scale: int, x: _Pieces, slabs: Sequence[Ends]) -> tuple[_Pieces, _Pieces]:
+        """The skip connection and the pooled features."""
+        skips, pooled = _Pieces(self._parts), _Pieces(self._parts)
+        for own in slabs:
+            seen = _widened(own, HALO, x.depth)
+            skip, part = self._parts.encoder(scale, x.slices(seen), _counted_from(seen[0], own))
+            skips.append(skip)
+            pooled.append(part)
+            self._advance(ENCODER_SHARES[scale - 1] / len(slabs))
+        return skips, pooled
+
+    def _advance(self, share: float) -> None:
         self._done += share
         self._monitor.update(min(1.0, self._done))
 
 
-def _slabs(scale: int, x: Features, slab_voxels: int) -> list[_Slab]:
-    """Slabs of a scale; its voxels have about twice the channels of the next finer one's."""
-    depth = int(x.shape[2])
-    thickness = max(2, slab_voxels // 2 ** (scale - 1) // math.prod(x.shape[3:]) // 2 * 2)  # even, as pooling needs
-    halo = HALO if scale == 1 else HALO + GATE_HALO
-    return [_Slab(start, min(start + thickness, depth), depth, halo) for start in range(0, depth, thickness)]
-
-
-class _Slab:
-    """Slices that are finished together, and what is needed of their neighbours."""
-
-    def __init__(self, start: int, stop: int, depth: int, halo: int) -> None:
-        self.depth = depth
-        self.own = start, stop
-        self.skip = max(start - halo, 0), min(stop + halo, depth)  # for the decoder block and its gate
-        self.seen = max(self.skip[0] - HALO, 0), min(self.skip[1] + HALO, depth)  # for the encoder block to give that
-
-    def from_seen(self) -> tuple[Ends, Ends]:
-        return _counted_from(self.seen[0], self.skip), _counted_from(self.seen[0], self.own)
-
-    def from_skip(self) -> Ends:
-        return _counted_from(self.skip[0], self.own)
-
-
-def _rows(coarse: Features, depth: int, wanted: Ends) -> tuple[Features, Ends]:
+def _rows(coarse: _Pieces, depth: int, wanted: Ends) -> tuple[Features, Ends]:
     """The coarse slices that the wanted upsampled ones depend on, and where these are when only those are upsampled."""
-    factor = depth // int(coarse.shape[2])
+    factor = depth // coarse.depth
     low = max(wanted[0] // factor - 1, 0)
     high = -(-wanted[1] // factor) + 1
-    return coarse[:, :, low:high], _counted_from(low * factor, wanted)
+    return coarse.slices((low, high)), _counted_from(low * factor, wanted)
+
+
+def _widened(ends: Ends, halo: int, depth: int) -> Ends:
+    return max(ends[0] - halo, 0), min(ends[1] + halo, depth)
 
 
 def _counted_from(first: int, ends: Ends) -> Ends:

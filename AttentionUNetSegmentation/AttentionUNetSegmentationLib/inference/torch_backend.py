@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..monitor import Monitor
 from .backends import Output
 from .network import ConvolutionBlock, Predictor, UNet, resample_linearly
-from .slabs import Decoded, Ends, run_in_slabs, scales_in_slabs
+from .slabs import Decoded, DecoderEnds, Ends, run_in_slabs, scales_in_slabs
 from .stages import SLAB_WORK, StageGuard, network_work
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -90,31 +90,30 @@ class _Parts:
         self._network = network
         self.scales_in_slabs = scales_in_slabs(len(network.widths))
 
-    def encoder(self, scale: int, x: Tensor, kept: Ends, pooled: Ends) -> tuple[Tensor, Tensor]:
-        features = self._network.encoder[scale - 1](x)
-        # a copy, as a view would keep all slices
-        return _slices(features, kept).clone(), F.max_pool3d(_slices(features, pooled), kernel_size=2)
+    def encoder(self, scale: int, x: Tensor, kept: Ends) -> tuple[Tensor, Tensor]:
+        skip = _slices(self._network.encoder[scale - 1](x), kept).clone()  # a view would keep all slices
+        return skip, F.max_pool3d(skip, kernel_size=2)
 
     def coarser_scales(self, x: Tensor) -> Decoded:
         return self._network.scales_from(self.scales_in_slabs + 1, x)
 
-    def decoder(self, scale: int, skip: Tensor, features: Tensor, upsampled: Ends, kept: Ends) -> Decoded:
-        gating = _slices(features, (upsampled[0] // 2, upsampled[1] // 2))
-        fitting = _upsampled(features, skip.shape[3:], upsampled)
-        decoded, scores, attention = self._network.decode(scale, skip, fitting, gating)
-        kept_attention = {name: _slices(alpha, kept) for name, alpha in attention.items()}
-        return _slices(decoded, kept), [_slices(scores, kept)], kept_attention
+    def decoder(self, scale: int, skip: Tensor, features: Tensor, ends: DecoderEnds) -> Decoded:
+        filtered, attention = self._network.filter_skip(scale, skip, _slices(features, ends.gating))
+        upsampled = _upsampled(features, skip.shape[3:], ends.upsampled)
+        decoded, scores = self._network.decode(scale, _slices(filtered, ends.block), upsampled)
+        kept_attention = {name: _slices(_slices(alpha, ends.block), ends.kept) for name, alpha in attention.items()}
+        return _slices(decoded, ends.kept).clone(), [_slices(scores, ends.kept)], kept_attention
 
     def output(
         self, skip: Tensor, features: Tensor, upsampled: Ends, kept: Ends, scores: Sequence[tuple[Tensor, Ends]]
     ) -> Tensor:
         size = skip.shape[3:]
-        _, top, _ = self._network.decode(1, skip, _upsampled(features, size, upsampled), features)
+        _, top = self._network.decode(1, skip, _upsampled(features, size, upsampled))
         coarse = [_upsampled(part, size, ends) for part, ends in scores]
         return self._network.mix(torch.cat([_slices(top, kept), *coarse], dim=1))
 
     def join(self, slabs: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(slabs), dim=2)
+        return slabs[0] if len(slabs) == 1 else torch.cat(list(slabs), dim=2)
 
 
 def _slices(x: Tensor, ends: Ends) -> Tensor:
