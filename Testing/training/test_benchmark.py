@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -103,13 +104,13 @@ def test_a_part_tells_machine_versions_drift_of_the_rate_and_command():
 def test_tables_replace_what_stood_between_the_markers(tmp_path):
     document = tmp_path / "performance.md"
     document.write_text(DOCUMENT)
-    tables.replace_in(document, r"new \1")
-    assert document.read_text() == DOCUMENT.replace("old", r"new \1")
+    assert tables.with_tables(document, r"new \1") == DOCUMENT.replace("old", r"new \1")
     document.write_text("# Performance\n")
     with pytest.raises(ValueError, match="performance.md needs the markers"):
-        tables.replace_in(document, "new")
+        tables.with_tables(document, "new")
 
 
+@pytest.mark.slow
 def test_the_networks_are_those_of_the_paper_and_need_what_the_floor_counts():
     sizes = networks.measure([32, 32, 32])
     assert {name: size["parameters"] for name, size in sizes.items() if name in networks.PAPER} == {
@@ -174,6 +175,23 @@ def test_a_command_that_fails_ends_the_benchmark(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(["--parts", "forward,nothing"])
     assert "must be some of forward,pipeline,training, got 'nothing'" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_measured(tmp_path, capsys):
+    output, document = tmp_path / "bench.json", tmp_path / "performance.md"
+    document.write_text("# Performance\n")
+    assert main(["--output", str(output), "--docs", str(document)]) == 1
+    assert f"error: {document} needs the markers" in capsys.readouterr().err
+    for content in ("not JSON", '{"other": 1}', "[]"):
+        output.write_text(content)
+        assert main(["--output", str(output), "--docs", str(document)]) == 1
+        assert f"error: {output} was not written by the benchmark" in capsys.readouterr().err
+
+
+def test_the_process_that_starts_the_others_imports_nothing_that_computes():
+    heavy = "{'torch', 'openvino', 'SimpleITK', 'monai'}"
+    code = f"import sys, benchmark.__main__; print(sorted({heavy} & set(sys.modules)))"
+    assert processes.run([sys.executable, "-c", code]).output.strip() == "[]"
 
 
 @pytest.mark.slow

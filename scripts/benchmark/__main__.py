@@ -7,12 +7,13 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from . import forward, pipeline, training
 from .machine import SIZE, Rates, describe
-from .tables import PARTS, render, replace_in
+from .tables import PARTS, render, with_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,17 +22,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write the results; returns the exit status."""
     parsed = build_parser().parse_args(arguments)
     try:
-        report = json.loads(parsed.output.read_text(encoding="utf-8")) if parsed.output.exists() else {}
+        report = earlier(parsed.output)
+        with_tables(parsed.docs, "")  # before minutes are spent
         for part in parsed.parts:
             report[part] = measure(part, parsed)
             parsed.output.parent.mkdir(parents=True, exist_ok=True)
             parsed.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-            replace_in(parsed.docs, render(report))
+            parsed.docs.write_text(with_tables(parsed.docs, render(report)), encoding="utf-8")
     except (OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{render(report)}\n\nwritten: {parsed.output}, {parsed.docs}")
     return 0
+
+
+def earlier(output: Path) -> dict[str, Any]:
+    """What was measured before.
+
+    Raises:
+        ValueError: If the file is not the suite's.
+    """
+    report = {}
+    if output.exists():
+        with suppress(ValueError):
+            report = json.loads(output.read_text(encoding="utf-8"))
+        if not (isinstance(report, dict) and report and set(report) <= set(PARTS)):
+            raise ValueError(f"{output} was not written by the benchmark: choose another --output")
+    return report
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -26,8 +26,8 @@ def render(report: Mapping[str, Row]) -> str:
     )
 
 
-def replace_in(document: Path, text: str) -> None:
-    """Put a text between the two markers of a document.
+def with_tables(document: Path, text: str) -> str:
+    """A document with a text between its two markers.
 
     Raises:
         ValueError: If it does not have them.
@@ -36,7 +36,7 @@ def replace_in(document: Path, text: str) -> None:
     after, count = re.subn(f"(?s){BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}\n{END}", before)
     if count != 1:
         raise ValueError(f"{document} needs the markers {BEGIN} and {END}, in that order")
-    document.write_text(after, encoding="utf-8")
+    return after
 
 
 def forward_table(rows: Sequence[Row], rate: float) -> str:
