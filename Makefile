@@ -101,8 +101,10 @@ comparison: $(STAMP)  ## Compare models on synthetic and real CTs: make comparis
 	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --data-name "real slab of 40 mm, contrast" \
 		--ct $(DATA)/ct_dicom_slab/dicom --labels $(DATA)/ct_dicom_slab/labels.nii.gz --report-dir $(COMPARISON)/slab
 
-bench: $(STAMP)  ## Measure a 512 x 512 x 240 CT end to end: seconds per step and peak memory
-	PYTHONPATH=Testing $(BIN)/python scripts/benchmark.py
+# For docs/performance.md, on a machine that does nothing else; BENCH="--help" lists the options.
+BENCH ?=
+bench: $(STAMP)  ## Measure networks, whole runs and training steps for docs/performance.md, some 25 minutes
+	PYTHONPATH=scripts $(BIN)/python -m benchmark $(BENCH)
 
 clean:  ## Remove the environment, caches and demo output
 	rm -rf $(VENV) demo_output build .pytest_cache .ruff_cache .mypy_cache

@@ -15,7 +15,7 @@ from ..task.segmentation_task import SegmentationTask
 
 SECONDS_PER_CASE = {  # assumed, but for evaluate: only their order of magnitude matters beside the trainings
     "prepare": 10.0,
-    "evaluate": 30.0,  # docs/performance.md: 15 s for a CT of 512 x 512 x 240, and its surface distances
+    "evaluate": 30.0,  # 15 s for a CT of 512 x 512 x 240, and its surface distances
     "attention": 300.0,
 }
 
