@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from AttentionUNetSegmentationLib.inference import slabs
+from AttentionUNetSegmentationLib.inference import openvino_backend, slabs
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
 from AttentionUNetSegmentationLib.inference.openvino_backend import OpenVinoBackend
 from AttentionUNetSegmentationLib.inference.torch_backend import TorchBackend
@@ -82,9 +82,7 @@ def test_several_input_channels_fit_the_graphs():
     backend = BACKENDS["openvino"](network)
     with torch.inference_mode():
         expected, _ = network(x)
-    from AttentionUNetSegmentationLib.inference.openvino_backend import _Parts
-
-    parts = _Parts(backend._compiled, backend._in_slabs, backend._names, Monitor())
+    parts = openvino_backend._Parts(backend._compiled, backend._in_slabs, backend._names, Monitor())
     logits, _ = slabs.run_in_slabs(parts, x.numpy(), Monitor())
     np.testing.assert_allclose(logits, expected.numpy(), rtol=0, atol=1e-5 * float(expected.abs().max()))
 
@@ -101,3 +99,26 @@ def test_openvino_stops_in_the_middle_of_a_request():
         backend.run(np.zeros((64, 160, 160), np.float32), Monitor(None, cancel))
     small = np.zeros((16, 16, 16), np.float32)
     assert np.isfinite(backend.run(small, Monitor())[0]).all()  # what was cancelled can run again
+
+
+@pytest.mark.slow
+def test_no_openvino_request_lasts_longer_than_two_seconds(monkeypatch):
+    """So cancel is heeded within two seconds even where a request cannot be interrupted: here for a whole abdomen.
+
+    Counted in processor time of all threads together: other work on the machine does not matter, and one core suffices.
+    """
+    backend = BACKENDS["openvino"](AttentionUNet().eval())
+    seconds = []
+    infer = openvino_backend._Parts._infer
+
+    def timed(*args):
+        began = time.process_time()
+        outputs = infer(*args)
+        seconds.append(time.process_time() - began)
+        return outputs
+
+    monkeypatch.setattr(openvino_backend._Parts, "_infer", timed)
+    backend.run(np.zeros((160, 144, 192), np.float32), Monitor())
+    assert len(seconds) > 20
+    assert sum(seconds) > 1.0  # the clock counts the work
+    assert max(seconds) < 2.0
