@@ -39,7 +39,7 @@ def trained(network: UNet) -> UNet:
 
 
 def in_slabs_of(thickness, backend, image, monkeypatch):
-    monkeypatch.setattr(slabs.run_in_slabs, "__defaults__", (thickness * image[0].size,))
+    monkeypatch.setattr(slabs.run_in_slabs, "__defaults__", (thickness,))
     return backend.run(image, Monitor(), in_slabs=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..monitor import Monitor
 
 HALO = 2  # slices that two 3x3x3 convolutions see to either side
-SLAB_VOXELS = 1_000_000  # of full resolution that are computed at a time, where it is done in slabs
+SLAB_SLICES = 24  # that are computed at a time: thinner slabs compute more twice, thicker ones need more memory
 Output = tuple[np.ndarray, dict[str, np.ndarray]]
 
 

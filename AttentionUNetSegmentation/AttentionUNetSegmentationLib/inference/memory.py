@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .backends import HALO, SLAB_VOXELS
+from .backends import HALO, SLAB_SLICES
 
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
 CLASSES_ASSUMED = 4
@@ -23,7 +23,8 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     In one go the peak lies at the full-resolution decoder block: the skip connection, the upsampled features, their
     concatenation and the block's output are alive together, beside what coarser scales keep (about an eighth each).
     For the paper's widths that is 704 bytes per voxel, and 550 to 630 were measured. In slabs (``slabs.py``) the image,
-    the skip connections and the features between the scales are kept, beside that sum for one slab at full resolution.
+    the skip connections and the features between the scales are kept, beside twice that sum for one slab of full
+    resolution, as coarser scales keep memory of their own.
 
     Args:
         widths: Channels per scale.
@@ -34,8 +35,8 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     if not in_slabs:
         return int(BYTES_AT_START + 4 * _floats_per_voxel(widths) * voxels)
     kept = 1 + sum(2 * width / 8**scale for scale, width in enumerate(widths)) - widths[0]
-    slab_voxels = min(SLAB_VOXELS + 4 * HALO * voxels / shape[0], voxels)
-    return int(BYTES_AT_START + 4 * (kept * voxels + _floats_per_voxel(widths) * slab_voxels))
+    slab_voxels = voxels * min(1.0, (SLAB_SLICES + 2 * HALO) / shape[0])
+    return int(BYTES_AT_START + 4 * (kept * voxels + 2 * _floats_per_voxel(widths) * slab_voxels))
 
 
 def _floats_per_voxel(widths: Sequence[int]) -> int:

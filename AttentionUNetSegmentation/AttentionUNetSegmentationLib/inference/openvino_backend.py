@@ -16,6 +16,7 @@ from .openvino_graphs import Graphs
 from .slabs import Decoded, DecoderEnds, Ends, run_in_slabs, scales_in_slabs
 
 POLL_MS = 50
+LARGE_VOXELS = 4 << 20  # from which memory is given back before the run ends, though the next run takes it anew
 OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
@@ -48,9 +49,8 @@ class OpenVinoBackend:
 
     def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = True) -> Output:
         """See ``Backend``; cancelling interrupts the running request."""
-        parts = _Parts(self._compiled, self._in_slabs, self._names, monitor)
+        parts = _Parts(self._compiled, self._in_slabs, self._names, monitor, lean=image.size > LARGE_VOXELS)
         logits, attention = run_in_slabs(parts, image[None, None].astype(np.float32, copy=False), monitor)
-        parts.release()
         return logits[0], {name: alpha[0, 0] for name, alpha in attention.items()}
 
     def free(self) -> None:
@@ -58,15 +58,28 @@ class OpenVinoBackend:
 
 
 class _Parts:
-    """See ``slabs.Parts``. Only the part that ran last keeps its working memory."""
+    """See ``slabs.Parts``.
+
+    Args:
+        compiled: The graphs by name.
+        in_slabs: How many scales are run in slabs.
+        names: Names of the coefficient maps by scale.
+        monitor: Asked while a request runs.
+        lean: Give the working memory of a part back before the next one runs.
+    """
 
     def __init__(
-        self, compiled: Mapping[str, Any], in_slabs: int, names: Mapping[int, Sequence[str]], monitor: Monitor
+        self,
+        compiled: Mapping[str, Any],
+        in_slabs: int,
+        names: Mapping[int, Sequence[str]],
+        monitor: Monitor,
+        lean: bool = False,
     ) -> None:
         self.scales_in_slabs = in_slabs
-        self._compiled, self._names, self._monitor = compiled, names, monitor
+        self._compiled, self._names, self._monitor, self._lean = compiled, names, monitor, lean
         self._last = ""
-        self._request: Any = None
+        self._requests: dict[str, Any] = {}
 
     def encoder(self, scale: int, x: np.ndarray, kept: Ends) -> tuple[np.ndarray, np.ndarray]:
         skip, pooled = self._infer(f"encoder {scale}", [x, *_indices(kept)])
@@ -100,19 +113,15 @@ class _Parts:
     def join(self, slabs: Sequence[np.ndarray]) -> np.ndarray:
         return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)
 
-    def release(self) -> None:
-        """Give working memory back."""
-        if self._last:
-            self._request = None
+    def _infer(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if self._lean and self._last not in ("", name):
+            self._requests.clear()
             self._compiled[self._last].release_memory()
             return_freed_memory()
-            self._last = ""
-
-    def _infer(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        if name != self._last:
-            self.release()
-            self._last, self._request = name, self._compiled[name].create_infer_request()
-        request = self._request
+        self._last = name
+        if name not in self._requests:
+            self._requests[name] = self._compiled[name].create_infer_request()
+        request = self._requests[name]
         arrays = [np.ascontiguousarray(array) for array in inputs]  # held here, as OpenVINO does not copy them
         for n, array in enumerate(arrays):
             request.set_input_tensor(n, openvino.Tensor(array, shared_memory=True))

@@ -10,13 +10,12 @@ Images and features are arrays or tensors (1, C, D, H, W); scales are counted fr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..monitor import Monitor
-from .backends import HALO, SLAB_VOXELS
+from .backends import HALO, SLAB_SLICES
 
 Features = Any  # an array or a tensor
 Ends = tuple[int, int]
@@ -100,7 +99,7 @@ def scales_in_slabs(num_scales: int) -> int:
 
 
 def run_in_slabs(
-    parts: Parts, image: Features, monitor: Monitor, slab_voxels: int = SLAB_VOXELS
+    parts: Parts, image: Features, monitor: Monitor, slab_slices: int = SLAB_SLICES
 ) -> tuple[Features, Mapping[str, Features]]:
     """Run a network.
 
@@ -108,12 +107,12 @@ def run_in_slabs(
         parts: The network.
         image: (1, C, D, H, W); sizes are multiples of the network's divisor.
         monitor: Told the progress.
-        slab_voxels: About so many voxels of full resolution are finished at a time.
+        slab_slices: So many slices of a scale are finished at a time; an even number, for pooling.
 
     Returns:
         The logits, and the attention coefficients by name.
     """
-    run = _Run(parts, monitor, slab_voxels)
+    run = _Run(parts, monitor, slab_slices)
     logits, attention = run.whole(_Pieces(parts, [image]))
     return logits.joined(), {name: pieces.joined() for name, pieces in attention.items()}
 
@@ -131,10 +130,6 @@ class _Pieces:
     @property
     def depth(self) -> int:
         return self._starts[-1]
-
-    @property
-    def slice_voxels(self) -> int:
-        return math.prod(self._pieces[-1].shape[3:])
 
     def append(self, piece: Features) -> None:
         self._pieces.append(piece)
@@ -161,12 +156,12 @@ _DecodedPieces = tuple[_Pieces, list[_Pieces], dict[str, _Pieces]]
 
 
 class _Run:
-    def __init__(self, parts: Parts, monitor: Monitor, slab_voxels: int) -> None:
-        self._parts, self._monitor, self._slab_voxels = parts, monitor, slab_voxels
+    def __init__(self, parts: Parts, monitor: Monitor, slab_slices: int) -> None:
+        self._parts, self._monitor, self._slab_slices = parts, monitor, slab_slices
         self._done = 0.0
 
     def whole(self, image: _Pieces) -> tuple[_Pieces, dict[str, _Pieces]]:
-        slabs = self._slabs(1, image)
+        slabs = self._slabs(image)
         skips, pooled = self._encoded(1, image, slabs)
         features, scores, attention = self._from(2, pooled)
         logits = _Pieces(self._parts)
@@ -190,7 +185,7 @@ class _Run:
                 [_Pieces(self._parts, [part]) for part in decoded[1]],
                 {name: _Pieces(self._parts, [alpha]) for name, alpha in decoded[2].items()},
             )
-        slabs = self._slabs(scale, x)
+        slabs = self._slabs(x)
         skips, pooled = self._encoded(scale, x, slabs)
         x.drop_before(x.depth)
         below, coarser_scores, coarser_attention = self._from(scale + 1, pooled)
@@ -215,10 +210,10 @@ class _Run:
             self._advance(DECODER_SHARES[scale - 1] / len(slabs))
         return features, [scores, *coarser_scores], {**attention, **coarser_attention}
 
-    def _slabs(self, scale: int, x: _Pieces) -> list[Ends]:
-        """The slices that are finished together: about as many at each scale, and an even number, for pooling."""
-        thickness = max(2, self._slab_voxels // 4 ** (scale - 1) // x.slice_voxels // 2 * 2)
-        return [(start, min(start + thickness, x.depth)) for start in range(0, x.depth, thickness)]
+    def _slabs(self, x: _Pieces) -> list[Ends]:
+        """The slices that are finished together: as many at each scale, as coarser ones have fewer but wider voxels."""
+        step = self._slab_slices
+        return [(start, min(start + step, x.depth)) for start in range(0, x.depth, step)]
 
     def _encoded(self, scale: int, x: _Pieces, slabs: Sequence[Ends]) -> tuple[_Pieces, _Pieces]:
         """The skip connection and the pooled features."""
