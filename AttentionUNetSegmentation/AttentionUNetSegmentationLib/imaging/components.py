@@ -27,7 +27,7 @@ def keep_largest(mask: np.ndarray, count: int | None = 1) -> np.ndarray:
     kept = np.zeros_like(mask, dtype=bool)
     box = nonzero_box(mask)
     if box is not None:
-        components = _components(mask[box])
+        components = numbered_components(mask[box])
         sizes = np.bincount(components.ravel())[1:]  # falling
         parts = np.count_nonzero(sizes >= MIN_PART_SHARE * sizes[0])
         kept[box] = (components > 0) & (components <= (parts if count is None else min(count, parts)))
@@ -57,7 +57,7 @@ def split_sides(
     Returns:
         (right mask, left mask) and "", or None and the reason.
     """
-    components = _components(mask)
+    components = numbered_components(mask)
     points = np.argwhere(components > 0)
     sides_mm = grid.ras_of(points[:, ::-1])
     number = components[tuple(points.T)]
@@ -79,7 +79,7 @@ def split_sides(
     return (right, mask & ~right), ""
 
 
-def _components(mask: np.ndarray) -> np.ndarray:
-    """Component numbers, 1 for the largest; 0 outside."""
+def numbered_components(mask: np.ndarray) -> np.ndarray:
+    """Numbers of the connected components (face neighbours) of a boolean mask: 1 for the largest, 0 outside."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8))
     return sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(image), sortByObjectSize=True))
