@@ -75,6 +75,7 @@ def test_a_field_inside_the_body_without_spine_tells_nothing():
 def test_half_a_body_that_was_masked_with_air_tells_nothing():
     network_input = patient(0.0, spine=False)
     hu = network_input.hu.copy()
+    hu[phantoms.ball(network_input.grid, (35, -20, 0), 18) > 0.5] = 300.0  # as bright as bone
     hu[:, :, : column_of(network_input, 0)] = hu.min()
     assert midline_of(NetworkInput(hu, hu, network_input.grid)) is None
 

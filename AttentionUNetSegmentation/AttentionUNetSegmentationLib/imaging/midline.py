@@ -20,9 +20,8 @@ TRUNK_SHARE = 0.25  # of the body's deepest column or row, from which one counts
 CUT_SHARE = 0.25  # of the body's rows that end at the field's edge, from which that side counts as cut
 SPINE_THIRD = 1 / 3  # of the trunk's width on each side, where no spine lies
 SPINE_DEPTH = 0.45  # of the trunk's depth: a spine lies at least this far from the one flank that is seen
-WHOLE_WIDTH = 0.9  # of the trunk's depth; a trunk that is narrower was cut out of an image
-HALF_WIDTH = 0.8  # of the trunk's depth; a field that is wider reaches beyond the midline
-HALF_WIDTH_MM = 150.0  # likewise, where the field cuts the depth
+WHOLE_WIDTH = 0.8  # of the trunk's depth; what is narrower is not a whole trunk, what is wider is more than a half
+HALF_WIDTH_MM = 150.0  # no wider is a half at any rate, as the field may cut the depth
 
 
 def patient_midline_mm(hu: np.ndarray, grid: Grid, organs: np.ndarray, low_mm: float, high_mm: float) -> float | None:
@@ -30,7 +29,8 @@ def patient_midline_mm(hu: np.ndarray, grid: Grid, organs: np.ndarray, low_mm: f
 
     It is the middle of the spine: the column with the most bone in the back half of the body, away from the skin and
     from the organs found (which may be as dense as bone after contrast). Where no spine is seen, it is the middle of a
-    body that is whole. A field without spine that shows one flank lies on that flank's side altogether.
+    body that is whole. A field without spine that shows one flank lies on that flank's side altogether. A part of a body
+    with air in place of the rest tells nothing.
 
     Args:
         hu: (D, H, W) in HU on a patient-aligned grid; may be clipped from below.
@@ -53,16 +53,18 @@ def patient_midline_mm(hu: np.ndarray, grid: Grid, organs: np.ndarray, low_mm: f
     depth_mm, width_mm = (np.ptp(rows) + 1) * step_mm[1], (np.ptp(columns) + 1) * step_mm[0]
     left_seen, right_seen = _sides_seen(body)
     whole = left_seen and right_seen
+    if whole and width_mm < WHOLE_WIDTH * depth_mm:
+        return None
     margin = round((SPINE_THIRD * width_mm if whole else SPINE_DEPTH * depth_mm) / step_mm[0])
     bone = (hu > (BONE_ABOVE_HU if whole else DENSE_BONE_ABOVE_HU)) & ~organs
     bone[:, int(rows[0] + rows[-1]) // 2 + 1 :] = False
     bone[:, :, : columns[0] + margin * left_seen] = bone[:, :, columns[-1] - margin * right_seen + 1 :] = False
     column = _spine_column(bone, grid, MIN_BONE_MM2 if whole else MIN_DENSE_BONE_MM2)
-    if column is None and whole and width_mm >= WHOLE_WIDTH * depth_mm:
+    if column is None and whole:
         column = (columns[0] + columns[-1]) / 2
     if column is not None:
         return float(grid.ras_of(np.array([column, 0, 0]))[0])
-    if left_seen != right_seen and width_mm <= max(HALF_WIDTH * depth_mm, HALF_WIDTH_MM):
+    if left_seen != right_seen and width_mm <= max(WHOLE_WIDTH * depth_mm, HALF_WIDTH_MM):
         return -math.inf if right_seen else math.inf
     return None
 
