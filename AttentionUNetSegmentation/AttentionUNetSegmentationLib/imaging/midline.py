@@ -29,8 +29,8 @@ def patient_midline_mm(hu: np.ndarray, grid: Grid, organs: np.ndarray, low_mm: f
 
     It is the middle of the spine: the column with the most bone in the back half of the body, away from the skin and
     from the organs found (which may be as dense as bone after contrast). Where no spine is seen, it is the middle of a
-    body that is whole. A field without spine that shows one flank lies on that flank's side altogether. A part of a body
-    with air in place of the rest tells nothing.
+    body that is whole. A field without spine that shows one flank lies on that flank's side altogether. A part of a
+    body with air in place of the rest tells nothing.
 
     Args:
         hu: (D, H, W) in HU on a patient-aligned grid; may be clipped from below.
