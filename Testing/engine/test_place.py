@@ -103,6 +103,16 @@ def test_where_no_midline_is_seen_nothing_is_said_of_it():
     assert said(Segmentation(result.labels[box], part.ijk_to_ras, []), part) == []
 
 
+def test_ribs_in_a_narrow_field_are_no_spine_that_a_spleen_lies_right_of():
+    result, volume = patient(
+        (SPLEEN, (-60, -20, 20), 25), bright=[(300, (-90, -40, z), 14) for z in range(-80, 80, 20)]
+    )
+    box = (slice(None), slice(12, 70), slice(67, 92))  # i runs to the left: R -99 to -27
+    part = Volume(volume.voxels[box], volume.grid.crop((0, 12, 67), (60, 58, 25)).ijk_to_ras)
+    assert np.count_nonzero(result.labels[box]) > 1000
+    assert said(Segmentation(result.labels[box], part.ijk_to_ras, []), part) == []
+
+
 def test_what_lies_above_lung_is_said():
     (warning,) = said(*patient((SPLEEN, SPLEEN_AT, 30), bright=[(-800, (-80, -20, -45), 30)]))
     assert "ml lie above lung, but it lies below the diaphragm" in warning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from .resampling import Check, resample
 VIEW_SPACING_MM = 4.0
 MARGIN_MM = 50.0
 MIN_MISPLACED_ML = 2.0
+MIN_FIELD_MM = 200.0  # in a narrower one ribs may pass for a spine
 MIDLINE_TOLERANCE_MM = 10.0  # the column's middle is not the spine's to the millimetre
 LUNG_HU = (-950.0, -600.0)
 LUNG_RADIUS_VOX = 2  # what is thinner is the border of gas in the gut, or of the skin
@@ -107,7 +109,8 @@ def _beside_midline(view: View, mask: np.ndarray, label: LabelSpec, whole: bool)
     middle_mm = patient_midline_mm(
         view.hu, view.grid, view.labels > 0, float(heights_mm.min()), float(heights_mm.max())
     )
-    if middle_mm is None:
+    field_mm = view.grid.shape_kji[2] * view.grid.spacing_mm[0]
+    if middle_mm is None or (field_mm < MIN_FIELD_MM and math.isfinite(middle_mm)):
         return []
     ml = {
         "right": np.count_nonzero(right_mm > middle_mm + MIDLINE_TOLERANCE_MM) * view.grid.voxel_volume_ml,
