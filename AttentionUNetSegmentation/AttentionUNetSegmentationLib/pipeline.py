@@ -12,6 +12,8 @@ import SimpleITK as sitk
 
 from . import __version__
 from .imaging.measures import measure_attention, measure_organs
+from .imaging.pieces import drop_pieces
+from .imaging.place import place_warnings
 from .imaging.plausibility import input_warnings, result_warnings
 from .imaging.postprocessing import (
     attention_volumes,
@@ -121,11 +123,14 @@ def segment(
     _clear_beyond_scan(result, volume)
     if options.clean_up:
         drop_crumbs(result.labels, values, monitor)
+        notes += drop_pieces(result, volume, monitor)
     monitor.check()
     result.organ_measures = measure_organs(result, volume)
     monitor.check()
     result.gate_measures = measure_attention(result)
-    result.warnings = [*warnings, *prediction.reports, *notes, *result_warnings(result, spec, volume)]
+    monitor.check()
+    seen = [*result_warnings(result, spec, volume), *place_warnings(result, spec, volume, monitor.check)]
+    result.warnings = [*warnings, *prediction.reports, *notes, *seen]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)
     return result

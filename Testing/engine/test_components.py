@@ -1,21 +1,13 @@
 import numpy as np
 import pytest
 
-from AttentionUNetSegmentationLib.imaging.components import keep_largest, patient_midline_mm, split_sides
-from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput, preprocess
-from AttentionUNetSegmentationLib.volume import Volume
+from AttentionUNetSegmentationLib.imaging.components import keep_largest, split_sides
+from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput
+from AttentionUNetSegmentationLib.volume import Grid, Volume
 from support import phantoms
+from support.body_phantom import BODY_GRID, patient
 
-GRID = phantoms.grid((50, 80, 120), (2, 2, 2))
-
-
-def patient(x_mm: float = 0.0, spine: bool = True) -> NetworkInput:
-    """A body, off-centre by ``x_mm``, with a spine in its back half."""
-    body = phantoms.ball(GRID, (x_mm, 0, 0), 65)
-    masks = [(body, 40.0)]
-    if spine:
-        masks.append((np.maximum.reduce([phantoms.ball(GRID, (x_mm, -35, z), 14) for z in (-30, 0, 30)]), 280.0))
-    return preprocess(Volume(phantoms.hu_from(masks, -1000.0), GRID.ijk_to_ras), (2.0, 2.0, 2.0), phantoms.INTENSITY)
+GRID = BODY_GRID
 
 
 def kidneys(x_mm: float, *sides: float) -> np.ndarray:
@@ -44,23 +36,6 @@ def test_crumbs_are_not_parts_however_many_components_are_kept():
         assert np.count_nonzero(keep_largest(mask, count)) == 3099
 
 
-@pytest.mark.parametrize("spine", [True, False])
-@pytest.mark.parametrize("x_mm", [-40.0, 0.0, 35.0])
-def test_midline_follows_the_patient_not_the_field_of_view(x_mm, spine):
-    network_input = patient(x_mm, spine)
-    midline = patient_midline_mm(network_input, nothing(network_input), -10, 10)
-    assert midline == pytest.approx(x_mm, abs=3.0)
-
-
-def test_dense_organs_do_not_pull_the_midline():
-    network_input = patient(0.0)
-    bright = phantoms.ball(network_input.grid, (45, -30, 0), 16) > 0.5
-    hu = np.where(bright, 300.0, network_input.hu).astype(np.float32)
-    network_input = NetworkInput(hu, network_input.grid, network_input.intensity)
-    assert abs(patient_midline_mm(network_input, nothing(network_input), -10, 10)) > 20  # the bait works
-    assert patient_midline_mm(network_input, bright, -10, 10) == pytest.approx(0, abs=3)
-
-
 @pytest.mark.parametrize("x_mm", [-40.0, 0.0, 35.0])
 def test_two_kidneys_go_to_the_patients_sides(x_mm):
     mask = kidneys(x_mm, -30, 30)
@@ -74,9 +49,36 @@ def test_two_kidneys_go_to_the_patients_sides(x_mm):
 
 def test_two_parts_of_one_kidney_are_not_called_two_kidneys():
     mask = kidneys(0.0, 25) | (phantoms.ball(GRID, (45, -15, 30), 12) > 0.5)
-    result, reason = split_sides(mask, GRID, patient(), nothing(patient()))
+    (right, left), reason = split_sides(mask, GRID, patient(), nothing(patient()))
+    assert reason == ""
+    np.testing.assert_array_equal(right, mask)
+    assert not left.any()
+
+
+@pytest.mark.parametrize("turn_deg", [0, 17])
+@pytest.mark.parametrize(("low_mm", "high_mm", "side"), [(-5, 65, 0), (12, 80, 0), (-65, 5, 1), (-80, -12, 1)])
+def test_a_kidney_in_a_part_of_the_body_has_its_side(low_mm, high_mm, side, turn_deg):
+    """Half a body, with half of its spine or without it; also scanned obliquely."""
+    grid = phantoms.grid((50, 80, (high_mm - low_mm) // 2), (2, 2, 2), phantoms.rotation(0, 0, turn_deg), (0, 0, 0))
+    grid = grid.crop((0, 0, 0), grid.shape_kji)
+    matrix = grid.ijk_to_ras.copy()
+    matrix[:2, 3] += phantoms.rotation(0, 0, turn_deg)[:2, 0] * (low_mm + high_mm) / 2
+    grid = Grid(grid.shape_kji, matrix)
+    network_input = patient(grid=grid)
+    mask = phantoms.ball(grid, (30 - 60 * side, -15, 0), 10) > 0.5
+    result, reason = split_sides(mask, grid, network_input, nothing(network_input))
+    assert reason == ""
+    np.testing.assert_array_equal(result[side], mask)
+    assert not result[1 - side].any()
+
+
+def test_a_kidney_in_a_field_that_shows_no_side_is_not_split():
+    grid = phantoms.grid((20, 20, 18), (2, 2, 2), centre_ras_mm=(30, -10, 0))
+    network_input = patient(grid=grid)
+    mask = phantoms.ball(grid, (30, -10, 0), 12) > 0.5
+    result, reason = split_sides(mask, grid, network_input, nothing(network_input))
     assert result is None
-    assert "only one was found, on the patient's right" in reason
+    assert reason == "as the field shows neither the spine nor where the body ends"
 
 
 def test_a_horseshoe_kidney_is_not_split_but_said():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -162,6 +164,36 @@ def test_organs_get_their_values_and_kidneys_their_sides():
         # soft edges between organs and background pass through other organs' HU, so edges are not sharp here
         assert phantoms.dice(result.labels == organ.value, masks[organ.name]) > 0.85, organ.name
     assert not (result.labels == 1)[masks["island"]].any()
+
+
+@pytest.mark.parametrize("spine", ["whole", "half", "none"])
+def test_a_kidney_in_the_right_part_of_a_body_is_the_right_kidney(spine):
+    volume, _ = abdomen()
+    k, j, i = np.meshgrid(*map(np.arange, volume.voxels.shape), indexing="ij")
+    right, front, _ = np.moveaxis(volume.grid.ras_of(np.stack([i, j, k], axis=-1)), -1, 0)
+    hu = np.where((right / 100) ** 2 + (front / 75) ** 2 < 1, volume.voxels, -1000)
+    columns = slice(0, {"whole": 70, "half": 55, "none": 44}[spine])  # i runs to the left
+    part = Volume(np.ascontiguousarray(hu[:, :, columns]), volume.ijk_to_ras)
+    result = segment(part, Model(phantoms.spec(), OrganNetwork(ABDOMEN_HU)), Options(attention=False))
+    measures = {measure.organ.name: measure.volume_ml for measure in result.organ_measures}
+    assert measures["right kidney"] == pytest.approx(24.4, rel=0.15)
+    assert measures["left kidney"] == 0
+    assert "left kidney: not found" in result.warnings
+    assert not any("not split" in warning for warning in result.warnings)
+
+
+def test_a_piece_at_the_edge_of_the_field_is_said_not_shown():
+    volume, _ = abdomen()
+    top = Volume(
+        volume.voxels[35:], volume.grid.crop((35, 0, 0), (15, 90, 110)).ijk_to_ras
+    )  # cuts the pancreas' cap off
+    model = Model(phantoms.spec(), OrganNetwork(ABDOMEN_HU))
+    result = segment(top, model, Options(attention=False))
+    said = [warning for warning in result.warnings if warning.startswith("pancreas")]
+    assert not (result.labels == 1).any()
+    assert re.match(r"pancreas: [0-2]\.\d ml at the edge of the field are not shown, too little for an organ", said[0])
+    assert said[1] == "pancreas: not found"
+    assert (segment(top, model, Options(attention=False, clean_up=False)).labels == 1).any()
 
 
 def test_clean_up_and_split_are_optional():

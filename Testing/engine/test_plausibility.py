@@ -128,6 +128,7 @@ def test_implausible_results_are_noticed():
         "spleen: 27 ml lies outside the usual 50-500 ml (Somebody 1997)",
         "spleen: its mean of 260 HU lies outside 20-190 HU of training",
         "spleen: reaches the edge of the field of view, so its volume is incomplete",
+        "left kidney: not found",
         "kidney: 0 ml lies outside the usual 50-500 ml (Somebody 1997)",
         "kidney: reaches the edge of the field of view, so its volume is incomplete",
     ]

@@ -41,6 +41,8 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
         if not found:
             warnings.append(f"{label.name}: not found")
             continue
+        sides = [organ for organ in result.organs if organ in label.organs(split=True)] if label.sides else []
+        warnings += [f"{side.name}: not found" for side in sides if side not in [measure.organ for measure in found]]
         if label.caution:
             warnings.append(f"{label.name}: {label.caution}")
         total_ml = sum(measure.volume_ml for measure in found)
@@ -55,7 +57,7 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume) -> li
             warnings.append(
                 f"{label.name}: its mean of {mean_hu:.0f} HU lies outside {low:.0f}-{high:.0f} HU of training"
             )
-        edges = _edges_touched(result.labels, values, volume)
+        edges = edges_touched(result.labels, values, volume)
         if edges:
             warnings.append(f"{label.name}: reaches the edge of {' and of '.join(edges)}, so its volume is incomplete")
     return warnings
@@ -85,7 +87,7 @@ def _geometry_warnings(volume: Volume) -> list[str]:
     return warnings
 
 
-def _edges_touched(labels: np.ndarray, values: list[int], volume: Volume) -> list[str]:
+def edges_touched(labels: np.ndarray, values: list[int], volume: Volume) -> list[str]:
     """What ends where an organ reaches the volume's edge: the field of view, the region of interest, or both."""
     faces = {(axis, end): labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)}
     cut = [face for where, face in faces.items() if where in volume.cut_faces]

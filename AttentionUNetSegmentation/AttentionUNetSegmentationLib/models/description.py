@@ -26,6 +26,7 @@ WEIGHTS_FILE = "weights.safetensors"
 MAX_WIDTH = 4096
 MAX_NAME = 60  # of an organ, which is part of file names
 ARCHITECTURES = ("AttentionUNet", "UNet")
+PLACES = ("", "left", "right", "crosses midline")
 
 
 class ModelError(ValueError):
@@ -103,6 +104,9 @@ class LabelSpec:
         plausible_ml: Range of volumes outside which a warning is given; absent for none.
         plausible_source: Where that range comes from, shown in the warning.
         trained_hu: Range of the organ's mean HU in training, outside which a warning is given; absent for none.
+        place: Where the organ lies in the patient, one of ``PLACES``; a result elsewhere raises a warning; "" for none.
+        place_source: How that is known, shown in the warning.
+        solid: Whether it is compact tissue: fluid inside, or for one component a thin bridge, raises a warning.
         caution: A known weakness that no check of a result can see, shown whenever the organ is found.
     """
 
@@ -116,6 +120,9 @@ class LabelSpec:
     plausible_ml: tuple[float, float] | None = None
     plausible_source: str = ""
     trained_hu: tuple[float, float] | None = None
+    place: str = ""
+    place_source: str = ""
+    solid: bool = False
     caution: str = ""
 
     def __post_init__(self) -> None:
@@ -129,6 +136,8 @@ class LabelSpec:
             limits = getattr(self, name)
             if limits is not None and not limits[0] < limits[1]:
                 raise ValueError(f"label {self.name!r}: {name} must rise, got {list(limits)}")
+        if self.place not in PLACES:
+            raise ValueError(f"label {self.name!r}: place must be one of {PLACES}, got {self.place!r}")
         if self.components < 1:
             raise ValueError(f"label {self.name!r}: components must be at least 1, got {self.components}")
 

@@ -28,6 +28,9 @@ fields of the description, a JSON object (descriptions/my-model.json beside this
                    plausible_ml    optional: [40, 600], outside of which the user is warned
                    plausible_source  optional: where that range comes from
                    trained_hu      optional: range of the organ's mean HU in training, likewise
+                   place           optional: "left", "right" or "crosses midline"; a result elsewhere raises a warning
+                   place_source    optional: how that is known
+                   solid           optional: true for compact tissue, in which fluid raises a warning
                    caution         optional: a known weakness, said with every result that has the organ
                    sides           optional: {"right": {...}, "left": {...}}, each with name, value, modifier_code,
                                    modifier_meaning, for a paired organ

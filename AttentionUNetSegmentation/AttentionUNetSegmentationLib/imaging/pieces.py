@@ -1,0 +1,60 @@
+"""Pieces that are too small to be shown as an organ, above all at the edge of the field."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..monitor import Monitor
+from ..volume import Box, Segmentation, Volume
+from .components import numbered_components
+from .measures import organ_boxes
+
+MIN_ORGAN_ML = 3.0  # the smallest organ of the label maps, an atrophic kidney, has 10 ml
+MIN_PIECE_ML = 1.0  # of an organ that is larger, at the edge of the field
+
+
+def drop_pieces(result: Segmentation, volume: Volume, monitor: Monitor) -> list[str]:
+    """Clear what is too small to be shown as an organ, and say so.
+
+    That is an organ below ``MIN_ORGAN_ML`` altogether, and pieces below ``MIN_PIECE_ML`` at the volume's edge.
+
+    Args:
+        result: Its labels are changed in place.
+        volume: The CT.
+        monitor: Asked between organs.
+
+    Returns:
+        One sentence for each organ that lost 0.1 ml or more.
+    """
+    notes = []
+    boxes = organ_boxes(result)
+    for organ in result.organs:
+        monitor.check()
+        if organ.value not in boxes:
+            continue
+        part = result.labels[boxes[organ.value]]
+        components = numbered_components(part == organ.value)
+        ml = np.bincount(components.ravel()) * result.grid.voxel_volume_ml
+        ml[0] = 0
+        at_edge = np.zeros(len(ml), dtype=bool)
+        at_edge[components[_edge(volume, boxes[organ.value])]] = True
+        small = np.ones(len(ml), dtype=bool) if ml.sum() < MIN_ORGAN_ML else at_edge & (ml < MIN_PIECE_ML)
+        small[0] = False
+        part[small[components]] = 0
+        if round(ml[small].sum(), 1) > 0:
+            where = " at the edge of the field" if at_edge[small].any() else ""
+            notes.append(f"{organ.name}: {ml[small].sum():.1f} ml{where} are not shown, too little for an organ")
+    return notes
+
+
+def _edge(volume: Volume, box: Box) -> np.ndarray:
+    """Which voxels of a box lie at the edge of what was scanned or of the region of interest; boolean (K, J, I)."""
+    grid = volume.grid.crop_to(box)
+    edge = np.zeros(grid.shape_kji, dtype=bool)
+    for axis, (part, size) in enumerate(zip(box, volume.voxels.shape, strict=True)):
+        faces = np.moveaxis(edge, axis, 0)
+        faces[0] |= part.start == 0
+        faces[-1] |= part.stop == size
+    if volume.valid_region is not None:
+        edge |= ~volume.valid_region.contains(grid, margin_vox=-0.5)
+    return edge

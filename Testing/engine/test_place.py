@@ -1,0 +1,155 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from AttentionUNetSegmentationLib.imaging.place import place_warnings
+from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
+from support import phantoms
+
+GRID = phantoms.grid((60, 80, 110), (3, 3, 3), np.diag([-1.0, -1, 1]))
+LABELS = (
+    dataclasses.replace(phantoms.LABELS[0], components=2, place="crosses midline"),
+    dataclasses.replace(phantoms.LABELS[1], place="left", place_source="so in all maps", solid=True),
+    dataclasses.replace(phantoms.LABELS[2], solid=True),
+)
+PANCREAS, SPLEEN, RIGHT_KIDNEY = 1, 2, 3
+SPLEEN_AT = (-80, -20, 20)
+
+
+def patient(*organs, bright=(), grid: Grid = GRID, noise: float = 15.0) -> tuple[Segmentation, Volume]:
+    """A CT of a body with a spine and organs, balls of (value, centre, radius); ``bright`` of (HU, centre, radius)."""
+    k, j, i = np.meshgrid(*map(np.arange, grid.shape_kji), indexing="ij")
+    right, front, _ = np.moveaxis(grid.ras_of(np.stack([i, j, k], axis=-1)), -1, 0)
+    hu = np.where((right / 150) ** 2 + (front / 105) ** 2 < 1, -90.0, -1000.0)
+    hu[right**2 + (front + 50) ** 2 < 18**2] = 300
+    labels = np.zeros(grid.shape_kji, np.uint8)
+    for value, centre, radius in organs:
+        inside = phantoms.ball(grid, centre, radius) > 0.5
+        labels[inside], hu[inside] = value, 110
+    for value_hu, centre, radius in bright:
+        hu[phantoms.ball(grid, centre, radius) > 0.5] = value_hu
+    hu += np.random.default_rng(0).normal(0, noise, hu.shape)
+    return Segmentation(labels, grid.ijk_to_ras, []), Volume(hu.astype(np.float32), grid.ijk_to_ras)
+
+
+def said(result: Segmentation, volume: Volume, labels=LABELS) -> list[str]:
+    return place_warnings(result, phantoms.spec(labels), volume)
+
+
+USUAL = ((PANCREAS, (0, 30, 0), 20), (SPLEEN, SPLEEN_AT, 35), (RIGHT_KIDNEY, (60, -40, 0), 25))
+
+
+def test_organs_in_their_places_raise_no_warning():
+    assert said(*patient(*USUAL)) == []
+    assert said(*patient()) == []
+
+
+def test_nothing_is_said_where_the_model_does_not_say_where_organs_lie():
+    wrong = patient((PANCREAS, (80, 0, 0), 20), (SPLEEN, (80, -20, 20), 35), bright=[(5, (80, -20, 20), 25)])
+    assert said(*wrong, labels=phantoms.LABELS) == []
+
+
+@pytest.mark.parametrize("axes", ["LPS", "oblique", "permuted"])
+def test_a_spleen_on_the_right_is_said_in_any_orientation(axes):
+    result, volume = patient((SPLEEN, (80, -20, 20), 30))
+    if axes == "oblique":
+        result, volume = patient(
+            (SPLEEN, (80, -20, 20), 30), grid=phantoms.grid(GRID.shape_kji, (3, 3, 3), phantoms.rotation(4, 7, 12))
+        )
+    if axes == "permuted":
+        copies = zip(
+            phantoms.flipped_and_permuted(Volume(result.labels, GRID.ijk_to_ras)),
+            phantoms.flipped_and_permuted(volume),
+            strict=True,
+        )
+        labels, volume = list(copies)[3]
+        result = Segmentation(labels.voxels, labels.ijk_to_ras, [])
+    (warning,) = said(result, volume)
+    assert warning.startswith("spleen: 11")
+    assert "ml lie on the patient's right, but it lies on the left (so in all maps)" in warning
+
+
+def test_a_part_of_the_spleen_right_of_the_midline_is_said():
+    beside, bridge = said(*patient((SPLEEN, SPLEEN_AT, 35), (SPLEEN, (60, 20, 20), 20)))
+    assert re.match("spleen: 3[0-9] ml lie on the patient's right, but it lies on the left", beside)  # 33.5 ml
+    assert "thin bridge" in bridge
+
+
+def test_a_spleen_that_reaches_the_midline_is_no_reason():
+    assert said(*patient((SPLEEN, (-50, 0, 0), 55))) == []
+
+
+@pytest.mark.parametrize(("right_mm", "side"), [(-45, "left"), (50, "right")])
+def test_a_pancreas_beside_the_midline_is_said(right_mm, side):
+    (warning,) = said(*patient((PANCREAS, (right_mm, 30, 0), 25)))
+    assert warning.startswith(f"pancreas: lies on the patient's {side} only, but crosses the midline")
+
+
+def test_a_pancreas_that_the_field_cuts_may_go_on_beyond():
+    assert said(*patient((PANCREAS, (-45, 30, 85), 25))) == []
+
+
+def test_a_pancreas_near_the_midline_is_no_reason():
+    assert said(*patient((PANCREAS, (-32, 30, 0), 25))) == []
+
+
+def test_where_no_midline_is_seen_nothing_is_said_of_it():
+    result, volume = patient((SPLEEN, (80, -20, 20), 20))
+    box = (slice(20, 45), slice(30, 60), slice(15, 40))
+    part = Volume(volume.voxels[box], volume.grid.crop_to(box).ijk_to_ras)
+    assert result.labels[box].any()
+    assert said(Segmentation(result.labels[box], part.ijk_to_ras, []), part) == []
+
+
+def test_ribs_in_a_narrow_field_are_no_spine_that_a_spleen_lies_right_of():
+    result, volume = patient(
+        (SPLEEN, (-60, -20, 20), 25), bright=[(300, (-90, -40, z), 14) for z in range(-80, 80, 20)]
+    )
+    box = (slice(None), slice(12, 70), slice(67, 92))  # i runs to the left: R -99 to -27
+    part = Volume(volume.voxels[box], volume.grid.crop((0, 12, 67), (60, 58, 25)).ijk_to_ras)
+    assert np.count_nonzero(result.labels[box]) > 1000
+    assert said(Segmentation(result.labels[box], part.ijk_to_ras, []), part) == []
+
+
+def test_what_lies_above_lung_is_said():
+    (warning,) = said(*patient((SPLEEN, SPLEEN_AT, 30), bright=[(-800, (-80, -20, -45), 30)]))
+    assert "ml lie above lung, but it lies below the diaphragm" in warning
+
+
+def test_lung_above_and_gas_in_the_gut_below_are_no_reason():
+    bright = [(-800, (-80, -20, 80), 30), (-1000, (-80, -20, -45), 30), (-800, (-80, -20, -30), 6)]
+    assert said(*patient((SPLEEN, SPLEEN_AT, 25), bright=bright)) == []
+
+
+def test_fluid_in_a_solid_organ_is_said():
+    (warning,) = said(*patient((SPLEEN, SPLEEN_AT, 40), bright=[(5, (-80, -20, 0), 25)]))
+    assert re.match(
+        "spleen: [0-9]+ ml inside are as dark as fluid, the rest has 1[01][0-9] HU \\(simple fluid", warning
+    )
+
+
+def test_noise_a_small_cyst_and_fluid_alone_are_no_fluid_in_an_organ():
+    assert said(*patient((SPLEEN, SPLEEN_AT, 40), noise=60)) == []
+    assert said(*patient((SPLEEN, SPLEEN_AT, 40), bright=[(5, (-80, -20, 20), 12)])) == []
+    assert said(*patient((SPLEEN, SPLEEN_AT, 30), bright=[(5, SPLEEN_AT, 32)])) == []
+
+
+def test_an_organ_hardly_denser_than_fluid_has_none():
+    assert said(*patient((SPLEEN, SPLEEN_AT, 40), bright=[(32, SPLEEN_AT, 42), (15, (-80, -20, 0), 25)], noise=5)) == []
+
+
+def test_a_thin_bridge_to_a_second_part_is_said():
+    bridge = [(SPLEEN, (-80, front_mm, 20), 4) for front_mm in range(-10, 24, 3)]
+    result, volume = patient((SPLEEN, (-80, -30, 20), 25), (SPLEEN, (-80, 35, 20), 20), *bridge)
+    (warning,) = said(result, volume)
+    assert warning.startswith("spleen: falls into parts that a thin bridge joins")
+
+
+@pytest.mark.parametrize("shape", [(4, 60, 80), (60, 4, 80), (60, 60, 4), (4, 4, 4)])
+def test_thin_volumes_are_looked_at_too(shape):
+    grid = phantoms.grid(shape, (3, 3, 3))
+    labels = np.full(shape, SPLEEN, np.uint8)
+    volume = Volume(np.full(shape, 50.0, np.float32), grid.ijk_to_ras)
+    assert said(Segmentation(labels, grid.ijk_to_ras, []), volume) == []
