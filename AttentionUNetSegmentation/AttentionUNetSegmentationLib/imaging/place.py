@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..models.description import LabelSpec, ModelSpec
-from ..volume import Box, Grid, Segmentation, Volume, nonzero_box
+from ..volume import Box, Grid, Segmentation, Volume, nonzero_box, triple
 from .components import numbered_components
 from .midline import patient_midline_mm
 from .plausibility import edges_touched
@@ -53,7 +53,7 @@ class View:
         ends = (organs_mm.min() - MARGIN_MM, organs_mm.max() + MARGIN_MM) - grid.ijk_to_ras[2, 3]
         first, last = np.clip(np.round(ends / VIEW_SPACING_MM), 0, grid.shape_kji[0] - 1).astype(int)
         grid = grid.crop((first, 0, 0), (last + 1 - first, *grid.shape_kji[1:]))
-        hu = resample(volume.voxels, volume.grid, grid, check=check)
+        hu = resample(*_thinned(volume), grid, check=check)
         return cls(hu, _nearest(result.labels, volume.grid, grid), grid)
 
     def ml(self, mask: np.ndarray) -> float:
@@ -87,6 +87,13 @@ def place_warnings(result: Segmentation, spec: ModelSpec, volume: Volume, check:
                 texts += [*_fluid_inside(view, mask), *(_in_two_parts(view, mask) if label.components == 1 else [])]
             warnings += [f"{label.name}: {text}" for text in texts]
     return warnings
+
+
+def _thinned(volume: Volume) -> tuple[np.ndarray, Grid]:
+    """Every n-th voxel, no more than half the view's spacing apart, and where they lie."""
+    steps = [max(1, int(VIEW_SPACING_MM / 2 / spacing)) for spacing in volume.spacing_mm]  # i, j, k
+    voxels = volume.voxels[:: steps[2], :: steps[1], :: steps[0]]
+    return voxels, Grid(triple(voxels.shape), volume.ijk_to_ras @ np.diag([*steps, 1]))
 
 
 def _nearest(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
