@@ -9,7 +9,7 @@ import numpy as np
 
 from ..volume import Box, GateMeasure, Grid, OrganMeasure, Segmentation, Volume, nonzero_box, triple
 
-Places = tuple[np.ndarray, np.ndarray, np.ndarray]
+Indices = tuple[np.ndarray, np.ndarray, np.ndarray]  # k, j, i of each voxel
 POINTS_AT_A_TIME = 1 << 20  # voxels of an organ's box, to bound memory
 
 
@@ -39,13 +39,13 @@ def measure_attention(segmentation: Segmentation) -> dict[str, GateMeasure]:
     """Measure every gate; each organ voxel counts with the coefficient of the gate's voxel that it lies in."""
     counts: dict[tuple[str, str], int] = defaultdict(int)  # (gate, organ) -> voxels of the organ inside the map
     sums: dict[tuple[str, str], float] = defaultdict(float)
-    for organ, points_ras_mm in _organ_points(segmentation):
-        places: dict[bytes, Places] = {}  # the maps of a gate share their grid
+    for organ, kji in _organ_voxels(segmentation):
+        places: dict[bytes, Indices] = {}  # the maps of a gate share their grid
         for name, attention in segmentation.attention.items():
             grid = attention.grid
             key = np.append(grid.ijk_to_ras, grid.shape_kji).tobytes()
             if key not in places:
-                places[key] = _voxels_of(points_ras_mm, grid)
+                places[key] = _voxels_around(kji, segmentation.grid, grid)
             values = attention.voxels[places[key]]
             counts[name, organ] += len(values)
             sums[name, organ] += float(values.sum(dtype=np.float64))
@@ -61,8 +61,8 @@ def measure_attention(segmentation: Segmentation) -> dict[str, GateMeasure]:
     return measures
 
 
-def _organ_points(segmentation: Segmentation) -> Iterator[tuple[str, np.ndarray]]:
-    """Names of the organs found with the positions (n, 3) of their voxels in mm, a few slices at a time."""
+def _organ_voxels(segmentation: Segmentation) -> Iterator[tuple[str, Indices]]:
+    """Names of the organs found with the indices of their voxels, a few slices at a time."""
     boxes = organ_boxes(segmentation)
     for organ in segmentation.organs:
         if organ.value not in boxes:
@@ -70,17 +70,22 @@ def _organ_points(segmentation: Segmentation) -> Iterator[tuple[str, np.ndarray]
         slices, rows, columns = boxes[organ.value]
         step = max(1, POINTS_AT_A_TIME // ((rows.stop - rows.start) * (columns.stop - columns.start)))
         for start in range(slices.start, slices.stop, step):
-            part = slice(start, min(start + step, slices.stop)), rows, columns
-            kji = np.argwhere(segmentation.labels[part] == organ.value)
-            yield organ.name, segmentation.grid.crop_to(part).ras_of(kji[:, ::-1])
+            part = segmentation.labels[start : min(start + step, slices.stop), rows, columns]
+            k, j, i = np.nonzero(part == organ.value)
+            yield organ.name, (k + start, j + rows.start, i + columns.start)
 
 
-def _voxels_of(points_ras_mm: np.ndarray, grid: Grid) -> Places:
-    """Indices k, j, i of the voxels that the points (n, 3) lie in; points outside are left out."""
-    ijk = np.floor(grid.ijk_of(points_ras_mm) + 0.5).astype(int)
-    inside = ((ijk >= 0) & (ijk < grid.shape_kji[::-1])).all(axis=1)
-    i, j, k = ijk[inside].T
-    return k, j, i
+def _voxels_around(kji: Indices, source: Grid, target: Grid) -> Indices:
+    """Indices of the target's voxels that the centres of some of the source's lie in; those outside are left out."""
+    mapping = np.linalg.inv(target.ijk_to_ras) @ source.ijk_to_ras
+    k, j, i = kji
+    places, inside = [], np.ones(len(k), dtype=bool)
+    for row, size in zip(mapping[:3], target.shape_kji[::-1], strict=True):
+        index = np.floor(row[0] * i + row[1] * j + row[2] * k + (row[3] + 0.5)).astype(np.int32)
+        inside &= (index >= 0) & (index < size)
+        places.append(index)
+    third, second, first = (index[inside] for index in places)
+    return first, second, third
 
 
 def organ_boxes(segmentation: Segmentation) -> dict[int, Box]:
