@@ -314,8 +314,8 @@ def test_class_weights_must_fit_the_organs():
 def checkpoint(atlas, tmp_path_factory) -> Path:
     """What `attention-unet-train fit` leaves after two epochs of two steps."""
     folder = tmp_path_factory.mktemp("run")
-    config = Path(__file__).parents[2] / "Training/attention_unet_training/configs/synthetic_ct_3mm.yaml"
-    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.workers", "0"]
+    arguments = ["fit", "--config", "abdomen_ct.yaml", "--data.atlas", str(atlas), "--data.workers", "0"]
+    arguments += ["--data.patches.spacing_mm", "3"]
     arguments += ["--data.anatomies.cache", str(folder / "cache"), "--data.anatomies.held_out", "[b]"]
     arguments += ["--data.patches.shape_kji", "[16, 32, 32]", "--data.patches.steps_per_epoch", "2"]
     arguments += ["--data.patches.validation_patches", "1", "--model.network.widths", str(WIDTHS)]

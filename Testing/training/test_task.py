@@ -9,10 +9,10 @@ import torch
 
 from attention_unet_training.preparation.records import IGNORED
 from attention_unet_training.task import segmentation_task
+from attention_unet_training.task.dice_by_person import PREDICTED, TRUE
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
 from attention_unet_training.task.optimisation import learning_rate_factor, make_optimizer
 from attention_unet_training.task.options import NetworkOptions
-from attention_unet_training.task.dice_by_person import PREDICTED, TRUE
 from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet

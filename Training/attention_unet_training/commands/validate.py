@@ -2,7 +2,8 @@
 
 Takes the options of ``fit``; ``--model.init_from`` says whose weights: a checkpoint's (averaged ones if it has them), a
 model's folder or zip, or a model's name. So weights of an earlier stage of training can be measured on the validation
-patches of a later one. There is a row for every person, then their mean, lowest and standard deviation. Nothing is written but the label maps' cache.
+patches of a later one. There is a row for every person, then their mean, lowest and standard deviation. Nothing is
+written but the label maps' cache.
 """
 
 from __future__ import annotations

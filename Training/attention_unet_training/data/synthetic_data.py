@@ -201,9 +201,7 @@ class SyntheticCTData(pl.LightningDataModule):
         processes = self.trainer.world_size if self.trainer else 1
         per_epoch = options.steps_per_epoch * options.batch_size * processes
         return DataLoader(
-            self._patches(
-                self._train, self.training_config, options.first_seed, per_epoch, self.anatomies.weights
-            ),
+            self._patches(self._train, self.training_config, options.first_seed, per_epoch, self.anatomies.weights),
             batch_size=options.batch_size,
             sampler=shared_sampler(self, per_epoch, every_epoch_anew=True),
             num_workers=self.workers,

@@ -43,7 +43,7 @@ class DiceByPerson:
 
 
 def dice_of(counts: Tensor) -> Tensor:
-    """Dice (people, organs) of counts (people, 3, organs); NaN for an organ that none of a person's references shows."""
+    """Dice (people, organs) of counts (people, 3, organs); NaN where no reference shows the organ."""
     dice = 2 * counts[:, OVERLAP] / (counts[:, PREDICTED] + counts[:, TRUE]).clamp(min=1)
     return dice.where(counts[:, TRUE] > 0, torch.nan)
 
