@@ -100,7 +100,7 @@ def test_packed_label_maps_are_prepared_like_those_they_come_from(tmp_path):
     (tmp_path / "maps").mkdir()
     maps = write_atlas(tmp_path / "maps", ("a", "b"), spacing_mm=1.5)
     (maps / RECORD).write_text("{}")
-    pack_maps(maps, tmp_path / "maps.tar")
+    pack_maps(maps, tmp_path / "maps.tar", tmp_path / "cache")
     with tarfile.open(tmp_path / "maps.tar") as tar:
         tar.extractall(tmp_path / "packed", filter="data")
     assert (tmp_path / "packed" / RECORD).read_text() == "{}"

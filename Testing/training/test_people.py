@@ -38,17 +38,22 @@ def test_without_a_record_names_are_not_taken_apart(tmp_path):
 @pytest.mark.parametrize(
     ("held_out", "training", "message"),
     [
-        (["a"], ["a_b", "b"], "the first a_b: it shows a, as does a"),  # the organs are a's
-        (["b"], ["a", "a_b"], "the first a_b: it shows b, as does b"),  # all else is b's
-        (["a_b"], ["b"], "the first b: it shows b, as does a_b"),  # the whole map of a donor
-        (["a_b"], ["a"], "the first a: it shows a, as does a_b"),
-        (["a_b"], ["c_b"], "the first c_b: it shows b, as does a_b"),  # both are completed by b
-        (["c_d"], ["c_b", "a"], "the first c_b: it shows c, as does c_d"),  # the same organs
+        (["a"], ["a_b", "b"], "a_b shows a, as a does;"),  # the organs are a's
+        (["b"], ["a", "a_b"], "a_b shows b, as b does;"),  # all else is b's
+        (["a_b"], ["b"], "b shows b, as a_b does;"),  # the whole map of a donor
+        (["a_b"], ["a"], "a shows a, as a_b does;"),
+        (["a_b"], ["c_b"], "c_b shows b, as a_b does;"),  # both are completed by b
+        (["c_d"], ["c_b", "a"], "c_b shows c, as c_d does;"),  # the same organs
     ],
 )
 def test_people_who_are_held_out_are_refused_in_training(people, held_out, training, message):
-    with pytest.raises(ValueError, match=f"1 label maps of training show people who are held out, {message}"):
+    with pytest.raises(ValueError, match=f"training must not show people who are held out: {message}"):
         check_apart(people, held_out, training)
+
+
+def test_of_several_maps_one_is_named_and_the_others_counted(people):
+    with pytest.raises(ValueError, match="a_b shows b, as b does, and so do 1 more; hold such label maps out too"):
+        check_apart(people, ["b"], ["c_b", "a_b", "c_d"])
 
 
 def test_people_who_share_nobody_pass(people):

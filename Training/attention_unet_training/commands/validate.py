@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 from lightning.pytorch.cli import LightningArgumentParser
@@ -64,7 +63,7 @@ def table(dice_by_person: Mapping[str, Mapping[str, float]]) -> str:
     rows |= {"mean": [_over(np.mean, column) for column in columns]}
     if len(dice_by_person) > 1:
         rows["lowest"] = [_over(np.min, column) for column in columns]
-        rows["standard deviation"] = [_over(partial(np.std, ddof=1), column, fewest=2) for column in columns]
+        rows["standard deviation"] = [_over(lambda known: np.std(known, ddof=1), column, fewest=2) for column in columns]
     head = ["person", *organs, "mean"]
     lines = [head, ["---"] * len(head)]
     lines += [[name, *("" if np.isnan(value) else f"{value:.3f}" for value in row)] for name, row in rows.items()]

@@ -56,7 +56,8 @@ def check_apart(people: Mapping[str, Shown], held_out: Iterable[str], training: 
     found = {name: person for name, person in shared if person in where}
     if found:
         name, person = min(found.items())
+        others = f", and so do {len(found) - 1} more" if len(found) > 1 else ""
         raise ValueError(
-            f"{len(found)} label maps of training show people who are held out, the first {name}: it shows {person}, "
-            f"as does {where[person]}; hold them out too, or name them in data.anatomies.exclude"
+            f"training must not show people who are held out: {name} shows {person}, as {where[person]} does{others}; "
+            "hold such label maps out too, or name them in data.anatomies.exclude"
         )
