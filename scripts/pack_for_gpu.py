@@ -2,8 +2,9 @@
 
     python scripts/pack_for_gpu.py MAPS [FOLDER [CACHE]]
 
-CACHE (default runs/atlas_cache) is that of `fit`. FOLDER (default runs/gpu, at most 30 MB) gets maps.tar, the label maps at the spacing at which they are prepared anyway,
+FOLDER (default runs/gpu, at most 30 MB) gets maps.tar, the label maps at the spacing at which they are prepared anyway,
 and wheels/ with the pure Python packages that a machine with PyTorch, Lightning, SciPy and Matplotlib often lacks.
+CACHE (default runs/atlas_cache) is that of `fit`, which prepares them.
 """
 
 from __future__ import annotations

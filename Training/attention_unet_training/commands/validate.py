@@ -63,11 +63,15 @@ def table(dice_by_person: Mapping[str, Mapping[str, float]]) -> str:
     rows |= {"mean": [_over(np.mean, column) for column in columns]}
     if len(dice_by_person) > 1:
         rows["lowest"] = [_over(np.min, column) for column in columns]
-        rows["standard deviation"] = [_over(lambda known: np.std(known, ddof=1), column, fewest=2) for column in columns]
+        rows["standard deviation"] = [_over(_sample_sd, column, fewest=2) for column in columns]
     head = ["person", *organs, "mean"]
     lines = [head, ["---"] * len(head)]
     lines += [[name, *("" if np.isnan(value) else f"{value:.3f}" for value in row)] for name, row in rows.items()]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _sample_sd(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1))
 
 
 def _over(statistic: Callable[[np.ndarray], float], values: np.ndarray, fewest: int = 1) -> float:
