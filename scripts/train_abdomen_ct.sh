@@ -6,7 +6,7 @@
 # MAPS is a folder of label maps, RUNS gets a folder for each stage. STAGES is "all", or some of them ("frozen wide").
 # A stage starts from the best weights of the one before, or, where RUNS lacks these, from the weights that START names.
 # What was interrupted goes on when the same command is given again. Environment: PYTHON, START.
-set -euo pipefail
+set -eufo pipefail # no globs: [48,80,80] would be one
 [ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 maps=$1 runs=$2 chosen=$3
 shift 3
