@@ -22,7 +22,7 @@ class DiceByPerson:
     """
 
     def __init__(self, people: Sequence[str], organs: int, device: torch.device | str = "cpu") -> None:
-        self.people = tuple(dict.fromkeys(people))
+        self.people = tuple(sorted(set(people)))
         self._rows = [self.people.index(person) for person in people]
         self.counts = torch.zeros(len(self.people), 3, organs, dtype=torch.int64, device=device)
 
