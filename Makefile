@@ -12,7 +12,7 @@ IN_PARALLEL := -n 2 --dist loadfile
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench overfit model-figures comparison slicer-test screenshots clean
+.PHONY: help setup demo test test-fast lint bench overfit model model-figures comparison slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -46,6 +46,12 @@ lint: $(STAMP)  ## Run ruff and mypy
 
 overfit: $(STAMP)  ## Does training learn two cases by heart? Minutes on a CPU, not one of the tests
 	PYTHONPATH=Testing $(BIN)/python scripts/overfit.py
+
+MAPS ?=
+RUNS ?= runs/abdomen_ct
+model: $(STAMP)  ## Train the bundled model from label maps, days on a CPU; goes on where it stopped: make model MAPS=folder
+	@test -n "$(MAPS)" || { echo "Say where the label maps are: make model MAPS=folder" >&2; exit 1; }
+	PYTHON=$(BIN)/python scripts/train_abdomen_ct.sh "$(MAPS)" "$(RUNS)" all
 
 slicer-test:  ## Run the module's self-test in the real 3D Slicer: make slicer-test SLICER=/path/to/Slicer
 	@test -n "$(SLICER)" || { echo "Say where 3D Slicer is: make slicer-test SLICER=/path/to/Slicer" >&2; exit 1; }

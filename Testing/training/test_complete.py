@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands import complete as complete_command
-from attention_unet_training.synthetic_ct.atlas import load_atlas
+from attention_unet_training.data.people import check_apart, read_people
+from attention_unet_training.synthetic_ct.atlas import choose_sources, load_atlas
 from attention_unet_training.synthetic_ct.body_map import BodyMap
 from attention_unet_training.synthetic_ct.completion import CompletionConfig, complete, landmarks, smooth
 from attention_unet_training.synthetic_ct.organ_registration import RegistrationConfig, register
@@ -283,7 +284,7 @@ def test_the_command_writes_maps_pictures_and_a_record(folders, tmp_path, capsys
     assert run(folders, output, "--donors", "5") == 0
     assert f"wrote 4 completed label maps beside the whole ones to {output}" in capsys.readouterr().out
     names = ["p1_w1", "p1_w2", "p2_w1", "p2_w2"]
-    anatomies = {anatomy.name: anatomy for anatomy in load_atlas(output / "train", spacing_mm=MM)}
+    anatomies = {anatomy.name: anatomy for anatomy in load_atlas(output, spacing_mm=MM)}
     assert list(anatomies) == [*names, "w1", "w2"]
     assert {"sternum", "pancreas"} <= {name for name in STRUCTURES if voxels(anatomies["p1_w1"].labels, name).any()}
     assert sorted(path.stem for path in (output / "pictures").iterdir()) == names
@@ -296,10 +297,12 @@ def test_the_command_writes_maps_pictures_and_a_record(folders, tmp_path, capsys
 @pytest.mark.slow
 def test_people_who_are_held_out_complete_each_other_only(folders, tmp_path):
     assert run(folders, tmp_path / "out", "--held-out", "p2", "w1") == 0
-    for part, names in {"train": ["p1_w2", "w2"], "validation": ["p2_w1", "w1"]}.items():
-        assert sorted(path.name for path in (tmp_path / "out" / part).glob("*.nii.gz")) == [
-            f"{name}.nii.gz" for name in names
-        ]
+    names = [source.name for source in choose_sources(tmp_path / "out")]
+    assert names == ["p1_w2", "p2_w1", "w1", "w2"]
+    people = read_people(tmp_path / "out", names)
+    check_apart(people, ["p2_w1", "w1"], ["p1_w2", "w2"])
+    with pytest.raises(ValueError, match="w1 shows w1, as p2_w1 does"):
+        check_apart(people, ["p2_w1"], ["p1_w2", "w1", "w2"])
 
 
 @pytest.mark.slow

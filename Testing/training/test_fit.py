@@ -45,7 +45,7 @@ def test_every_config_trains_and_validates(config, dataset, tmp_path, monkeypatc
     assert config in files
     arguments = [part for name in files for part in ("--config", name)]
     arguments += ["--model.init_from", "null", "--trainer.fast_dev_run", "true", *TINY]
-    if "synthetic" in config:
+    if "abdomen_ct" in config:
         arguments += ["--data.atlas", "nowhere", "--data.patches.steps_per_epoch", "1", "--data.workers", "0"]
         monkeypatch.setattr(SyntheticCTData, "prepare_data", lambda self: None)
         monkeypatch.setattr(SyntheticCTData, "setup", lambda self, stage: None)
@@ -68,7 +68,7 @@ def patch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_every_config_builds_the_network_it_names(config, dataset):
     """With its own widths, not the tests'."""
     arguments = [part for name in commands(config) for part in ("--config", name)]
-    where = ["--data.atlas", "nowhere"] if "synthetic" in config else ["--data.dataset", str(dataset)]
+    where = ["--data.atlas", "nowhere"] if "abdomen_ct" in config else ["--data.dataset", str(dataset)]
     cli = fit_cli([*arguments, *where, "--model.init_from", "null", "--trainer.accelerator", "cpu"])
     parameters = sum(parameter.numel() for parameter in cli.model.network.parameters())
     known = {

@@ -13,8 +13,9 @@ import torch
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands.export import export
+from attention_unet_training.data.people import RECORD
 from attention_unet_training.data.sampling import EpochSampler
-from attention_unet_training.data.synthetic_data import SyntheticCTData
+from attention_unet_training.data.synthetic_data import VALIDATION_SEED, SyntheticCTData
 from attention_unet_training.data.synthetic_options import (
     AnatomyOptions,
     IntensityOptions,
@@ -104,6 +105,64 @@ def test_validation_alone_prepares_the_held_out_maps_only(atlas, tmp_path):
         task, module, verbose=False
     )
     assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]
+
+
+def completed(folder: Path, *pairs: tuple[str, str]) -> Path:
+    """Label maps of boxes named after recipient and donor, with the record that says so."""
+    write_atlas(folder, [f"{recipient}_{donor}" for recipient, donor in pairs], {"spleen": BOXES["spleen"]})
+    record = {f"{recipient}_{donor}": {"recipient": recipient, "donor": donor} for recipient, donor in pairs}
+    (folder / RECORD).write_text(json.dumps(record))
+    return folder
+
+
+def test_every_person_who_is_held_out_has_validation_patches(tmp_path):
+    maps = completed(tmp_path, ("p", "w"), ("q", "w"), ("q", "x"), ("r", "y"))
+    module = data(maps, tmp_path / "cache", held_out=("p_w", "q_w", "q_x"), validation_patches=6)
+    drawn = [module._held_out.names[n % 3] for n in range(VALIDATION_SEED, VALIDATION_SEED + 6)]
+    assert module.validation_people == tuple(name[0] for name in drawn)
+    assert sorted(module.validation_people) == [*"ppqqqq"]
+    with pytest.raises(ValueError, match="validation_patches: 1 show 1 of the 2 people who are held out"):
+        data(maps, tmp_path / "cache", held_out=("p_w", "q_w", "q_x"), validation_patches=1)
+
+
+def test_nobody_is_trained_on_who_is_held_out(tmp_path):
+    maps = completed(tmp_path, ("p", "w"), ("q", "w"), ("q", "x"), ("r", "y"))
+    for held_out in (("p_w",), ("q_x",)):
+        with pytest.raises(ValueError, match="people who are held out: q_w shows"):
+            data(maps, tmp_path / "cache", held_out=held_out)
+    assert not (tmp_path / "cache").exists()  # told before minutes are spent
+    module = data(maps, tmp_path / "cache", held_out=("p_w",), exclude=("q_w",))
+    assert module.hparams["training_ids"] == ["q_x", "r_y"]
+
+
+def test_label_maps_are_drawn_as_often_as_their_weights_say(tmp_path):
+    maps = write_atlas(tmp_path, "abcd", {"spleen": BOXES["spleen"]})
+    options = {"held_out": ("d",), "cache": tmp_path / "cache"}
+    even, uneven = (data(maps, **options, weights=weights) for weights in ({}, {"b": 0.25}))
+    numbers = range(3000)
+    assert [even.train_dataloader().dataset.turn(n) for n in numbers] == [n % 3 for n in numbers]
+    turns = [uneven.train_dataloader().dataset.turn(n) for n in numbers]
+    shares = [turns.count(number) / len(turns) for number in range(3)]
+    assert shares == pytest.approx([4 / 9, 1 / 9, 4 / 9], abs=0.03)
+    assert turns == [uneven.train_dataloader().dataset.turn(n) for n in numbers]
+    often = data(maps, **options, weights={"a": 4.0, "c": 4.0}).train_dataloader().dataset
+    assert [often.turn(n) for n in numbers] == turns  # only the ratio counts
+    assert len(set(uneven.validation_people)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": {"a": 0.0}}, "weights must be positive, a has 0.0"),
+        ({"weights": {"a": float("inf")}}, "weights must be positive, a has inf"),
+        ({"weights": {"b": 1.0}}, "held out or excluded are b"),
+        ({"weights": {"z": 1.0}}, "held_out and weights must name label maps of .*, which has no z"),
+        ({"held_out": ("z",)}, "held_out and weights must name label maps of .*, which has no z"),
+    ],
+)
+def test_unusable_names_and_weights_of_label_maps_are_refused(atlas, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        data(atlas, tmp_path, **options)
 
 
 def test_a_map_cannot_be_held_out_and_excluded():
@@ -222,8 +281,8 @@ def test_validation_dice_by_hand():
     task.validation_step((torch.zeros(1, 1, 16, 16, 16), target), 0)
     task.on_validation_epoch_end()
     assert logged["dice_a"] == pytest.approx(2 * 0.25 / 1.25)
-    assert logged["dice_b"] == 0.0
-    assert logged["dice"] == pytest.approx(0.2)
+    assert "dice_b" not in logged  # nothing shows it, so nobody can say whether it would be found
+    assert logged["dice"] == logged["dice_a"]
 
 
 def test_the_loss_falls_on_one_patch():
@@ -255,8 +314,8 @@ def test_class_weights_must_fit_the_organs():
 def checkpoint(atlas, tmp_path_factory) -> Path:
     """What `attention-unet-train fit` leaves after two epochs of two steps."""
     folder = tmp_path_factory.mktemp("run")
-    config = Path(__file__).parents[2] / "Training/attention_unet_training/configs/synthetic_ct_3mm.yaml"
-    arguments = ["fit", "--config", str(config), "--data.atlas", str(atlas), "--data.workers", "0"]
+    arguments = ["fit", "--config", "abdomen_ct.yaml", "--data.atlas", str(atlas), "--data.workers", "0"]
+    arguments += ["--data.patches.spacing_mm", "3"]
     arguments += ["--data.anatomies.cache", str(folder / "cache"), "--data.anatomies.held_out", "[b]"]
     arguments += ["--data.patches.shape_kji", "[16, 32, 32]", "--data.patches.steps_per_epoch", "2"]
     arguments += ["--data.patches.validation_patches", "1", "--model.network.widths", str(WIDTHS)]

@@ -9,6 +9,7 @@ import torch
 
 from attention_unet_training.preparation.records import IGNORED
 from attention_unet_training.task import segmentation_task
+from attention_unet_training.task.dice_by_person import PREDICTED, TRUE
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
 from attention_unet_training.task.optimisation import learning_rate_factor, make_optimizer
 from attention_unet_training.task.options import NetworkOptions
@@ -48,7 +49,9 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def step(module: SegmentationTask, data, epoch: int = 0) -> torch.Tensor:
     """One training step as the trainer does it, with the module's own hooks."""
     module.log = lambda *_, **__: None
-    module._trainer = SimpleNamespace(current_epoch=epoch, global_step=7, global_rank=0, estimated_stepping_batches=10)
+    module._trainer = SimpleNamespace(
+        current_epoch=epoch, global_step=7, global_rank=0, world_size=1, estimated_stepping_batches=10
+    )
     module._fabric = None
     optimizer = module.configure_optimizers()["optimizer"]
     module.train()
@@ -114,10 +117,10 @@ def test_cases_that_label_some_organs_train_and_are_counted_for_those():
     target = target.masked_fill(target > 1, 0)
     labelled = torch.tensor([[True, False, False], [True, True, True]])
     assert torch.isfinite(step(module, (image, target, labelled)))
-    module._counts = torch.zeros(4, 3)
+    module.on_validation_epoch_start()
     predicted = module.validation_step((image, target, labelled), 0)["prediction"]
-    assert module._counts[2, 0] == (target == 1).sum()
-    assert module._counts[1, 2] == (predicted[1] == 3).sum()
+    assert module._dice.counts[0, TRUE, 0] == (target == 1).sum()
+    assert module._dice.counts[0, PREDICTED, 2] == (predicted[1] == 3).sum()
 
 
 def test_ignored_voxels_do_not_count_in_validation():
@@ -125,11 +128,11 @@ def test_ignored_voxels_do_not_count_in_validation():
     module.log = lambda *_, **__: None
     ignored = target.clone()
     ignored[:, :, 4:] = IGNORED
-    module._counts = torch.zeros(4, 3)
+    module.on_validation_epoch_start()
     predicted = module.validation_step((image, ignored), 0)["prediction"]
     for n in range(3):
         expected = [(x[:, :, :4] == n + 1).sum().item() for x in (predicted, target)]
-        assert module._counts[1:3, n].tolist() == expected
+        assert module._dice.counts[0, [PREDICTED, TRUE], n].tolist() == expected
 
 
 def test_organs_that_no_validation_case_labels_do_not_count():

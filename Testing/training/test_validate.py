@@ -1,12 +1,14 @@
 """``attention-unet-train validate``: the Dice that fit reports for the same weights, and nothing is written."""
 
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 import torch
 
 from attention_unet_training.cli import main
+from attention_unet_training.commands.validate import table
 from support import prepared_cases
 from support.training_runs import tiny_config
 
@@ -37,17 +39,46 @@ def test_it_finds_the_dice_that_training_reported(run, capsys, tmp_path, monkeyp
     before = sorted(config.parent.rglob("*"))
     weights = ["--model.init_from", str(checkpoint), "--trainer.logger", "true"]  # a training run would log
     assert main(["validate", "--config", str(config), *weights]) == 0
-    head, rule, row = (line for line in capsys.readouterr().out.splitlines() if line.startswith("|"))
-    assert head == "| Dice | pancreas | spleen | kidney | mean |"
+    title, _, head, rule, row = capsys.readouterr().out.splitlines()[-5:]
+    assert title == f"Dice of {checkpoint}"
+    assert head == "| person | pancreas | spleen | kidney | mean |"
     assert len(re.findall("---", rule)) == 5
     name, *values = (cell.strip() for cell in row.strip("|").split("|"))
-    assert name == str(checkpoint)
+    assert name == "mean"  # of one person
     pancreas, spleen, kidney, mean = map(float, values)
     assert 0.1 < mean < 1  # sixteen epochs teach something, and the weights are not those of a fresh network
     assert mean == pytest.approx(reported(checkpoint), abs=6e-4)
     assert (pancreas + spleen + kidney) / 3 == pytest.approx(mean, abs=1.1e-3)
     assert sorted(config.parent.rglob("*")) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_a_row_for_every_person_and_how_they_spread(run, capsys):
+    weights = ["--model.init_from", str(run[1]), "--data.validation_cases", "3"]
+    assert main(["validate", "--config", str(run[0]), *weights]) == 0
+    rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
+    people = {row[0].strip(): [float(value) for value in row[1:]] for row in rows}
+    *names, mean, lowest, spread = people
+    assert len(names) == 3
+    assert (mean, lowest, spread) == ("mean", "lowest", "standard deviation")
+    for column in range(4):
+        values = [people[name][column] for name in names]
+        assert people[mean][column] == pytest.approx(sum(values) / 3, abs=1.1e-3)
+        assert people[lowest][column] == min(values)
+        assert people[spread][column] == pytest.approx(statistics.stdev(values), abs=1.1e-3)
+    for name in names:
+        assert people[name][3] == pytest.approx(sum(people[name][:3]) / 3, abs=1.1e-3)
+
+
+def test_an_organ_that_a_person_lacks_leaves_its_cell_empty_and_does_not_count():
+    rows = table({"p": {"a": 0.5, "b": 1.0}, "q": {"a": 0.25, "b": float("nan")}}).splitlines()
+    assert rows[2:] == [
+        "| p | 0.500 | 1.000 | 0.750 |",
+        "| q | 0.250 |  | 0.250 |",
+        "| mean | 0.375 | 1.000 | 0.500 |",
+        "| lowest | 0.250 | 1.000 | 0.250 |",
+        "| standard deviation | 0.177 |  | 0.354 |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from AttentionUNetSegmentationLib.atomic import write_text
 from ..staging import Output, staged
 
 TABLE_FILE, PICTURE_FILE = "curve.csv", "curve.png"
+RESUMED_FROM = "last.ckpt"
 DICE, PREFIX = "dice", "dice_"
 VALIDATED = ("val_loss", DICE)
 
@@ -69,7 +70,7 @@ class LearningCurve(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep what was measured."""
-        if _fitting(trainer):
+        if fitting(trainer):
             metrics = trainer.callback_metrics
             self._measured = {key: float(metrics[key]) for key in metrics if key in VALIDATED or key.startswith(PREFIX)}
 
@@ -84,7 +85,7 @@ class LearningCurve(pl.Callback):
         }
         self._rows = [*self._rows, row | self._measured]
         self._losses, self._measured, self._seconds, self._began = [], {}, 0.0, time.monotonic()
-        if not trainer.is_global_zero or _only_tried(trainer):
+        if not trainer.is_global_zero or only_tried(trainer):
             return
         folder = Path(trainer.default_root_dir)
         write_text(folder / TABLE_FILE, table(self._rows))
@@ -106,9 +107,9 @@ class CheckpointBeforeValidation(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write it; a run that is resumed from it begins with the validation."""
-        if _fitting(trainer) and not _only_tried(trainer):
+        if fitting(trainer) and not only_tried(trainer):
             self._saving = True
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / "last.ckpt")
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / RESUMED_FROM)
             self._saving = False
 
     def on_save_checkpoint(
@@ -174,9 +175,11 @@ def picture(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _fitting(trainer: pl.Trainer) -> bool:
+def fitting(trainer: pl.Trainer) -> bool:
+    """Whether the trainer trains, and does not only check that it could."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
-def _only_tried(trainer: pl.Trainer) -> bool:
+def only_tried(trainer: pl.Trainer) -> bool:
+    """Whether the trainer makes a step or two that leave nothing behind."""
     return bool(getattr(trainer, "fast_dev_run", False))  # set by the trainer, though its class does not say so

@@ -5,9 +5,10 @@ CT can be painted. Each such map is completed from a few whole ones: those whose
 often than the others. What any map of the few organs shows is never taken from a whole one: a person without
 gallbladder stays without. People who are held out of training complete each other only.
 
-DIR/train and DIR/validation get the completed maps and the whole ones, for `fit` and `synthesise`; DIR/pictures gets a
-picture of each, to look at before training; DIR/completed.json says who gave what, and which structures of the donor
-are mostly covered. The licences and attributions of both sources hold for the new maps.
+DIR gets the completed maps and the whole ones, for `fit` and `synthesise`; DIR/pictures gets a picture of each, to look
+at before training; DIR/completed.json says who gave what, and which structures of the donor are mostly covered. `fit`
+reads it, and refuses to train on a person who is held out. The licences and attributions of both sources hold for the
+new maps.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.volume import Volume
 
+from ..data.people import RECORD
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import choose_sources
 from ..synthetic_ct.completion import CompletionConfig, complete, shown, smooth
@@ -47,9 +49,8 @@ from ..synthetic_ct.preparation import ras_labels
 from ..synthetic_ct.structures import STRUCTURES
 
 SPACING_MM = 1.5
-RECORD = "completed.json"
-TRAIN, VALIDATION, PICTURES = "train", "validation", "pictures"
-FILES = (f"{TRAIN}/*.nii.gz", f"{VALIDATION}/*.nii.gz", f"*/{LABEL_TABLE}", f"{PICTURES}/*.png", RECORD)
+PICTURES = "pictures"
+FILES = ("*.nii.gz", LABEL_TABLE, f"{PICTURES}/*.png", RECORD)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -117,16 +118,13 @@ def complete_maps(
             raise ValueError(f"{whole} and {partial} both have a map called {twice[0]}")
         if unknown := sorted(set(held_out) - wholes.keys() - partials.keys()):
             raise ValueError(f"neither {whole} nor {partial} has a map called {unknown[0]}")
-        for folder in (TRAIN, VALIDATION, PICTURES):
-            (draft / folder).mkdir(parents=True)
-        folders = {name: draft / (VALIDATION if name in held_out else TRAIN) for name in wholes | partials}
+        (draft / PICTURES).mkdir(parents=True)
         with _workers(processes) as run:
-            record = _complete_all(wholes, partials, donors, folders, draft / PICTURES, run)
+            record = _complete_all(wholes, partials, donors, held_out, draft, run)
         if not record:
             raise RuntimeError(f"no map of {partial} can be completed")
         table = {"0": "background"} | {str(number): name for number, name in enumerate(STRUCTURES, start=1)}
-        for folder in (TRAIN, VALIDATION):
-            (draft / folder / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        (draft / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
 
@@ -135,23 +133,23 @@ def _complete_all(
     wholes: dict[str, LabelSource],
     partials: dict[str, LabelSource],
     donors_each: int,
-    folders: dict[str, Path],
-    pictures: Path,
+    held_out: Sequence[str],
+    output: Path,
     run: Callable,
 ) -> dict[str, dict[str, Any]]:
     donors = {name: _read(source) for name, source in wholes.items()}
     for name, labels in donors.items():
-        _write(folders[name] / f"{name}.nii.gz", labels)
+        _write(output / f"{name}.nii.gz", labels)
     recipients = run("Smoothing", _smoothed, {name: (source,) for name, source in partials.items()})
     own = sorted({name for labels in recipients.values() for name in shown(labels)})
-    misfits = _misfits(recipients, donors, folders)
+    misfits = _misfits(recipients, donors, held_out)
     pairs = choose_pairs(misfits, donors_each)
     for here in sorted(recipients.keys() - {here for here, _ in pairs}):
         _LOGGER.warning("%s is passed over: no whole map shows three of its organs whole", here)
     tasks = {}
     for here, there in pairs:
         name = f"{here}_{there}"
-        files = folders[here] / f"{name}.nii.gz", pictures / f"{name}.png"
+        files = output / f"{name}.nii.gz", output / PICTURES / f"{name}.png"
         tasks[here, there] = (recipients[here], donors[there], own, *files)
     return {
         f"{here}_{there}": {"recipient": here, "donor": there, "misfit": round(misfits[here, there], 3), "lost": lost}
@@ -210,14 +208,14 @@ def _smoothed(source: LabelSource) -> np.ndarray:
 
 
 def _misfits(
-    recipients: Mapping[str, np.ndarray], donors: Mapping[str, np.ndarray], folders: Mapping[str, Path]
+    recipients: Mapping[str, np.ndarray], donors: Mapping[str, np.ndarray], held_out: Sequence[str]
 ) -> dict[tuple[str, str], float]:
-    """Of each recipient and donor for the same folder."""
+    """Of each recipient and donor who are both held out, or both not."""
     here, there = (
         {name: whole_organs(labels, ORGANS, SPACING_MM) for name, labels in maps.items()}
         for maps in (recipients, donors)
     )
-    pairs = [(first, second) for first in here for second in there if folders[first] == folders[second]]
+    pairs = [(first, second) for first in here for second in there if (first in held_out) == (second in held_out)]
     return {(first, second): misfit(here[first], there[second]) for first, second in pairs}
 
 

@@ -106,6 +106,11 @@ class CasesData(pl.LightningDataModule):
             test_ids=list(fold.test if fold else ()),
         )
 
+    @property
+    def validation_people(self) -> tuple[str, ...]:
+        """The patient of each validation case."""
+        return tuple(case.patient for case in self.validation_cases)
+
     def on_after_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
         """Vary intensities of training patches, on the device that trains."""
         trainer = self.trainer

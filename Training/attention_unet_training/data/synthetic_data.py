@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -22,10 +23,12 @@ from ..synthetic_ct.atlas_cache import fill_cache
 from ..synthetic_ct.config import SyntheticCTConfig
 from ..synthetic_ct.generator import generate
 from ..synthetic_ct.preparation import PREPARED_SPACING_MM
+from .people import check_apart, read_people
 from .sampling import shared_sampler
 from .synthetic_options import AnatomyOptions, IntensityOptions, PatchOptions, VariationOptions
 
 VALIDATION_SEED = 1 << 40  # far from every training seed
+TURNS = 0x7475726E  # keeps these random numbers apart from those that make the patch of the same seed
 
 
 class SyntheticPatches(Dataset):
@@ -41,8 +44,11 @@ class SyntheticPatches(Dataset):
         first_seed: int,
         count: int,
         replicate_edges: bool = False,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._replicate_edges = replicate_edges
+        known = [(weights or {}).get(name, 1.0) for name in anatomies.names]
+        self._shares = [weight / max(known) for weight in known]
         self._anatomies, self._config, self._intensity = anatomies, config, intensity
         self._shape, self._spacing_mm = (shape_kji[0], shape_kji[1], shape_kji[2]), spacing_mm
         self._first_seed, self._count = first_seed, count
@@ -50,13 +56,23 @@ class SyntheticPatches(Dataset):
     def __len__(self) -> int:
         return self._count
 
+    def turn(self, seed: int) -> int:
+        """Number of the label map that the patch of this seed is made of.
+
+        They take turns; one of lower weight passes its turn on to any map as often as its weight asks for.
+        """
+        number, rng = self._anatomies.turn(seed), np.random.default_rng([seed, TURNS])
+        while rng.random() >= self._shares[number]:
+            number = self._anatomies.turn(int(rng.integers(1 << 40)))
+        return number
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Image (1, D, H, W) float32, scaled, and target (1, D, H, W) of class numbers.
 
         Without replicated edges D is the number of slices that the scan covers, else that of the patch.
         """
         seed = self._first_seed + index
-        anatomy = self._anatomies[self._anatomies.turn(seed)]
+        anatomy = self._anatomies[self.turn(seed)]
         sample = generate(anatomy, self._config, seed, self._shape, self._spacing_mm)
         kept = slice(None) if self._replicate_edges else slice(sample.slab.first, sample.slab.last + 1)
         image = scale_intensity(sample.image_hu[kept], self._intensity)
@@ -102,19 +118,38 @@ class SyntheticCTData(pl.LightningDataModule):
         )
         self._train: Atlas | None = None
         self._held_out: Atlas | None = None
+        self.validation_people: tuple[str, ...] = ()  # of each validation patch
 
     def prepare_data(self) -> None:
         """Prepare the label maps that the cache lacks; on one process of each machine."""
         options = self.anatomies
         only_held_out = self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING
+        if not only_held_out:
+            self._check_maps()
         include = options.held_out if only_held_out else None
         sources = choose_sources(self.atlas, include, () if only_held_out else options.exclude)
         fill_cache(sources, options.cache, PREPARED_SPACING_MM, os.cpu_count() or 1)
 
     def setup(self, stage: str) -> None:
-        """Read prepared label maps from the cache."""
+        """Read prepared label maps from the cache.
+
+        Raises:
+            ValueError: If a label map does not exist, or one of training shows a person who is held out.
+        """
         options = self.anatomies
+        if stage == "fit":
+            self._check_maps()
         self._held_out = load_atlas(self.atlas, options.cache, include=options.held_out)
+        people = read_people(self.atlas, self._held_out.names)
+        patches = self._validation_patches()
+        self.validation_people = tuple(
+            people[self._held_out.names[patches.turn(VALIDATION_SEED + n)]].person for n in range(len(patches))
+        )
+        shown, there = (len(set(them)) for them in (self.validation_people, [one.person for one in people.values()]))
+        if shown < there:
+            raise ValueError(
+                f"validation_patches: {len(patches)} show {shown} of the {there} people who are held out, ask for more."
+            )
         if stage == "fit":
             left_out = [*options.held_out, *options.exclude]
             self._train = load_atlas(self.atlas, options.cache, exclude=left_out, memory_gb=options.memory_gb)
@@ -126,8 +161,21 @@ class SyntheticCTData(pl.LightningDataModule):
                     f"{TURN_WITHOUT_ORGANS} at most"
                 )
 
+    def _check_maps(self) -> None:
+        options = self.anatomies
+        names = [source.name for source in choose_sources(self.atlas, exclude=options.exclude)]
+        if unknown := sorted({*options.held_out, *options.weights} - set(names)):
+            raise ValueError(f"held_out and weights must name label maps of {self.atlas}, which has no {unknown[0]}.")
+        training = [name for name in names if name not in options.held_out]
+        check_apart(read_people(self.atlas, names), options.held_out, training)
+
     def _patches(
-        self, anatomies: Atlas | None, config: SyntheticCTConfig, first_seed: int, count: int
+        self,
+        anatomies: Atlas | None,
+        config: SyntheticCTConfig,
+        first_seed: int,
+        count: int,
+        weights: Mapping[str, float] | None = None,
     ) -> SyntheticPatches:
         if anatomies is None:
             raise RuntimeError("setup has to read the label maps before patches are made of them")
@@ -141,7 +189,11 @@ class SyntheticCTData(pl.LightningDataModule):
             first_seed,
             count,
             options.replicate_edges,
+            weights,
         )
+
+    def _validation_patches(self) -> SyntheticPatches:
+        return self._patches(self._held_out, SyntheticCTConfig(), VALIDATION_SEED, self.patches.validation_patches)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of new patches, generated in the background."""
@@ -149,19 +201,20 @@ class SyntheticCTData(pl.LightningDataModule):
         processes = self.trainer.world_size if self.trainer else 1
         per_epoch = options.steps_per_epoch * options.batch_size * processes
         return DataLoader(
-            self._patches(self._train, self.training_config, options.first_seed, per_epoch),
+            self._patches(self._train, self.training_config, options.first_seed, per_epoch, self.anatomies.weights),
             batch_size=options.batch_size,
             sampler=shared_sampler(self, per_epoch, every_epoch_anew=True),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             worker_init_fn=_one_thread,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader:
         """The same patches every time, from the held-out maps."""
-        patches = self._patches(self._held_out, SyntheticCTConfig(), VALIDATION_SEED, self.patches.validation_patches)
+        patches = self._validation_patches()
         sampler = shared_sampler(self, len(patches), every_epoch_anew=False)
-        workers = min(1, self.workers)
+        workers = min(self.workers, len(sampler))
         return DataLoader(patches, batch_size=1, sampler=sampler, num_workers=workers, worker_init_fn=_one_thread)
 
 

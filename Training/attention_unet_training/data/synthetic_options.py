@@ -21,18 +21,25 @@ class AnatomyOptions:
     Attributes:
         held_out: Label maps used for validation only.
         exclude: Label maps that are not used at all.
+        weights: How often each label map of training is drawn, against 1 for one that is not named.
         cache: Folder for prepared maps.
         memory_gb: How much prepared maps may take in memory; of more, each is read from the cache when it is drawn.
     """
 
     held_out: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
     cache: Path = Path("runs/atlas_cache")
     memory_gb: float = MEMORY_GB
 
     def __post_init__(self) -> None:
         if both := sorted(set(self.held_out) & set(self.exclude)):
             raise ValueError(f"a label map is either held out or excluded, both are {', '.join(both)}.")
+        if unused := sorted(self.weights.keys() & {*self.held_out, *self.exclude}):
+            raise ValueError(f"weights are for label maps of training; held out or excluded are {', '.join(unused)}.")
+        for name, weight in self.weights.items():
+            if not 0 < weight < math.inf:
+                raise ValueError(f"weights must be positive, {name} has {weight}; exclude leaves a label map out.")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import SimpleITK as sitk
 from . import structures
 
 _LOGGER = logging.getLogger(__name__)
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+PACKED = ".labels.npz"  # label map and ijk_to_ras, for a machine without SimpleITK (scripts/pack_for_gpu.py)
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", PACKED)
 LABEL_TABLE = "labels.json"
 
 
@@ -76,6 +77,9 @@ def read_labels(source: LabelSource) -> tuple[np.ndarray, dict[int, str], np.nda
         unknown = sorted(name for name in source.names.values() if not structures.is_known(name))
         if unknown:
             _LOGGER.warning("%s: unknown structures are taken as background: %s", source.name, ", ".join(unknown))
+        if source.files[0].name.endswith(PACKED):
+            with np.load(source.files[0], allow_pickle=False) as archive:
+                return archive["labels"], dict(source.names), archive["ijk_to_ras"]
         image = sitk.ReadImage(str(source.files[0]))
         return sitk.GetArrayFromImage(image), dict(source.names), _ijk_to_ras(image)
     return _merge_masks(source)

@@ -19,6 +19,7 @@ from AttentionUNetSegmentationLib.inference.prediction import TILE_EDGES, plan
 
 from ..data.sampling import begin_resumed_epoch
 from ..preparation.records import IGNORED
+from .dice_by_person import DiceByPerson, dice_of, mean_over_people
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
 from .networks import build, pad_as_engine, pad_for_training, set_batch_norm_momentum
@@ -37,6 +38,7 @@ from .starting_weights import read_starting_weights, start_from
 
 Batch = Sequence[Tensor]
 MAX_WARM_UP = 0.1  # of all steps: a short run is not spent on it
+ANYBODY = ""  # whom samples show of which the data does not say it
 MAX_STEPS_LOST = 20  # in a row, as their gradients are not finite
 
 
@@ -111,7 +113,8 @@ class SegmentationTask(pl.LightningModule):
         self.loss = SegmentationLoss(
             self._loss_options.kind, weights, self._loss_options.dice_smooth, self._loss_options.cross_entropy
         )
-        self._counts = self._no_counts()
+        self._dice = DiceByPerson((ANYBODY,), len(self.organs))
+        self.dice_by_person: dict[str, dict[str, float]] = {}
         self._steps_lost = 0
 
     def _check_organs(self, active_organs: Sequence[str] | None) -> None:
@@ -190,10 +193,11 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the last epoch."""
-        self._counts = self._no_counts()
+        people = getattr(getattr(self._trainer, "datamodule", None), "validation_people", ())
+        self._dice = DiceByPerson(people or (ANYBODY,), len(self.organs), self.device)
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Any]:
-        """Count overlap, predicted and true voxels of every organ, and the cases that label it.
+        """Count overlap, predicted and true voxels of every organ.
 
         Returns:
             "prediction": class numbers (N, 1, D, H, W); "attention": the network's coefficients, on the padded grid,
@@ -205,12 +209,9 @@ class SegmentationTask(pl.LightningModule):
         loss = self.loss(logits, target, self._with_background(labelled))
         self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
         predicted = logits.argmax(dim=1, keepdim=True)
-        counted = predicted.masked_fill(target == IGNORED, 0)
-        for n in range(len(self.organs)):
-            known = torch.ones_like(target[:, 0, 0, 0, 0], dtype=torch.bool) if labelled is None else labelled[:, n]
-            in_prediction, in_target = counted[known] == n + 1, target[known] == n + 1
-            counts = ((in_prediction & in_target).sum(), in_prediction.sum(), in_target.sum(), known.sum())
-            self._counts[:, n] += torch.stack(counts)
+        # the processes take turns with the samples
+        number = index if self._trainer is None else index * self.trainer.world_size + self.global_rank
+        self._dice.add(number, predicted.masked_fill(target == IGNORED, 0), target, labelled)
         return {"prediction": predicted, "attention": attention}
 
     def _scores(self, padded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -225,16 +226,21 @@ class SegmentationTask(pl.LightningModule):
         return cast(Tensor, logits), {}
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per organ that is active and labelled, over all validation voxels, and their mean."""
-        gathered = torch.as_tensor(self.all_gather(self._counts))  # (processes, 4, organs), or (4, organs) of one
-        overlap, predicted, true, cases = gathered.view(-1, *self._counts.shape).sum(dim=0)
-        dice = 2 * overlap / (predicted + true).clamp(min=1)
-        judged = self._active.to(dice.device) & (cases > 0)
-        names = [organ for organ, is_judged in zip(self.organs, judged, strict=True) if is_judged]
-        self.log_dict(
-            {f"dice_{organ}": value for organ, value in zip(names, dice[judged], strict=True)}, sync_dist=True
-        )
-        self.log("dice", dice[judged].mean(), prog_bar=True, sync_dist=True)
+        """Log Dice per organ that is active and that references show, and their mean: means over people.
+
+        ``dice_by_person`` keeps that of every person, organ by organ.
+        """
+        counts = self._dice.counts
+        gathered = torch.as_tensor(self.all_gather(counts))  # (processes, people, 3, organs), or without the first axis
+        dice = dice_of(gathered.view(-1, *counts.shape).sum(dim=0))
+        of_organs, mean = mean_over_people(dice)
+        shown = [(n, organ) for n, organ in enumerate(self.organs) if not of_organs[n].isnan()]
+        self.dice_by_person = {
+            person: {organ: float(row[n]) for n, organ in shown}
+            for person, row in zip(self._dice.people, dice, strict=True)
+        }
+        self.log_dict({f"dice_{organ}": of_organs[n] for n, organ in shown}, sync_dist=True)
+        self.log("dice", mean, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and its learning rate by step."""
@@ -247,9 +253,6 @@ class SegmentationTask(pl.LightningModule):
         factor = learning_rate_factor(options.schedule, total, warm_up_steps, floor)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _no_counts(self) -> Tensor:
-        return torch.zeros(4, len(self.organs), device=self.device)
 
     def _frozen_now(self) -> list[torch.nn.Module]:
         epochs = self._freezing.epochs
