@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .config_body import BodyConfig, ClutterConfig, SurroundingsConfig
+from .config_body import BodyConfig, ClutterConfig, FreeFluidConfig, MesenteryConfig, SurroundingsConfig
 from .config_organs import HollowOrganConfig, MassConfig, SolidOrganConfig
 from .config_tissue import ContrastConfig, TissueConfig
 from .ranges import Range
@@ -131,6 +131,8 @@ class SyntheticCTConfig:
     hollow_organs: HollowOrganConfig = field(default_factory=HollowOrganConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
     clutter: ClutterConfig = field(default_factory=ClutterConfig)
+    mesentery: MesenteryConfig = field(default_factory=MesenteryConfig)
+    free_fluid: FreeFluidConfig = field(default_factory=FreeFluidConfig)
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
     field_of_view: FieldOfViewConfig = field(default_factory=FieldOfViewConfig)

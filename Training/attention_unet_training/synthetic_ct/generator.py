@@ -10,7 +10,7 @@ import torch
 
 from .acquisition import acquire
 from .body import paint_body
-from .clutter import paint_clutter, paint_mesenteric_trunks
+from .clutter import paint_clutter
 from .config import SyntheticCTConfig
 from .contrast import TissueValues, draw_tissue_values
 from .deformation import draw_centre_mm, source_coordinates_mm
@@ -18,6 +18,7 @@ from .field_of_view import Slab, draw_circle, draw_slab, valid_slab
 from .hollow_organs import paint_hollow_organs
 from .kidneys import paint_kidneys
 from .masses import displace_by_masses, draw_masses
+from .mesentery import paint_jejunum, paint_mesenteric_trunks
 from .painting import (
     erode_pancreas,
     paint_bones,
@@ -157,6 +158,7 @@ def _paint(
     erode_pancreas(scene, config.solid_organs)
     cavity = paint_body(scene, values, config.body)
     paint_clutter(scene, values, config.clutter, cavity)
+    paint_jejunum(scene, values, config.mesentery, cavity)
     paint_structures(scene, values)
     paint_bones(scene, values, config.tissue)
     paint_lungs(scene, config.tissue)
@@ -165,7 +167,7 @@ def _paint(
     paint_pancreas(scene, values, config.solid_organs)
     paint_hollow_organs(scene, values, config.hollow_organs)
     paint_kidneys(scene, values, config.solid_organs)
-    paint_mesenteric_trunks(scene, values, config.clutter)
+    paint_mesenteric_trunks(scene, values, config)
     paint_masses(scene, values, config.masses)
     paint_table(scene, config.surroundings)
     paint_arms(scene, values, config.surroundings)
