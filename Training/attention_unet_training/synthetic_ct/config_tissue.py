@@ -66,7 +66,7 @@ def _phases() -> Mapping[str, PhaseRanges]:
             liver_hu=Range(55, 85),
             spleen_hu=Range(75, 170),
             kidney_cortex_hu=Range(110, 240),
-            kidney_medulla_hu=Range(48, 150),
+            kidney_medulla_hu=Range(30, 150),
             pancreas_hu=Range(62, 145),
             aorta_hu=Range(170, 450),
             portal_vein_hu=Range(50, 190),
@@ -80,7 +80,7 @@ def _phases() -> Mapping[str, PhaseRanges]:
             liver_hu=Range(80, 145),
             spleen_hu=Range(88, 158),
             kidney_cortex_hu=Range(125, 245),
-            kidney_medulla_hu=Range(100, 240),
+            kidney_medulla_hu=Range(60, 240),
             pancreas_hu=Range(68, 135),
             aorta_hu=Range(105, 210),
             portal_vein_hu=Range(112, 225),
@@ -118,6 +118,8 @@ class ContrastConfig:
     soft_tissue_offset_sd_hu: float = 4.0
     steatosis_probability: float = 0.15
     steatosis_drop_hu: Range = Range(15, 60)
+    liver_like_spleen_probability: float = 0.2
+    liver_like_spleen_sd_hu: float = 7.0
     fatty_pancreas_probability: float = 0.2
     fatty_pancreas_drop_hu: Range = Range(5, 30)
     # Stomach, bowel and mesentery that have the pancreas' own value are what it is confused with.
