@@ -19,9 +19,7 @@ def painted(anatomy, **numbers):
     config = still_config(acquisition=CLEAN)
     numbers = {"jejunum_probability": 0, "vein_branch_probability": 0} | numbers
     clutter = dataclasses.replace(config.clutter, trunk_probability=1)
-    config = dataclasses.replace(
-        config, clutter=clutter, mesentery=dataclasses.replace(config.mesentery, **numbers)
-    )
+    config = dataclasses.replace(config, clutter=clutter, mesentery=dataclasses.replace(config.mesentery, **numbers))
     return generate(anatomy, config, 3, anatomy.labels.shape, 2.0, centre_mm(anatomy))
 
 

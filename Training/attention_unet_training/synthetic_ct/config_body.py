@@ -116,7 +116,7 @@ class FreeFluidConfig:
     # Fluid lies between wall and organ: liver and spleen are cut so far away from the wall.
     organ_cut_share: Range = Range(0.0, 0.6)  # of the reach
     largest_cut_mm: Mapping[str, float] = field(default_factory=lambda: {"liver": 20.0, "spleen": 8.0})
-    wall_depth_mm: float = 12.0  # wall and ribs, from the outline inwards
+    wall_depth_mm: float = 6.0  # muscle and ribs, from the outline inwards
     distension_share: Range = Range(0.0, 0.8)  # of the reach, where no bone holds the wall
     retroperitoneal_mm: float = 8.0  # around the kidneys, where no free fluid is
     spine_half_width_mm: float = 45.0
