@@ -49,7 +49,7 @@ def test_fluid_between_wall_and_organ_takes_the_label_of_liver_and_spleen_only()
     lost = plain.labels != wet.labels
     assert (wet.labels[lost] == 0).all()
     assert set(np.unique(plain.labels[lost])) <= {number_of("liver"), number_of("spleen")}
-    assert (wet.target == 2).sum() > 0.5 * (plain.target == 2).sum()
+    assert 0.65 < (wet.target == 2).sum() / (plain.target == 2).sum() < 1
 
 
 def test_a_left_lobe_touches_the_spleen_and_changes_no_target():

@@ -116,6 +116,7 @@ class FreeFluidConfig:
     # Fluid lies between wall and organ: liver and spleen are cut so far away from the wall.
     organ_cut_share: Range = Range(0.0, 0.6)  # of the reach
     largest_cut_mm: Mapping[str, float] = field(default_factory=lambda: {"liver": 20.0, "spleen": 8.0})
+    largest_cut_share: float = 0.3  # of the organ's volume
     wall_depth_mm: float = 6.0  # muscle and ribs, from the outline inwards
     distension_share: Range = Range(0.0, 0.8)  # of the reach, where no bone holds the wall
     retroperitoneal_mm: float = 8.0  # around the kidneys, where no free fluid is

@@ -38,7 +38,9 @@ def make_room_for_fluid(scene: Scene, config: FreeFluidConfig) -> FreeFluid:
         inside = scene.where(organ)
         if inside.any():
             uneven_mm = min(cut_mm, largest_mm) * (1 + 0.3 * unevenness)
-            scene.labels[inside & (scene.hull_mm > scene.hull_mm[inside].max() - uneven_mm)] = 0
+            outline_mm = scene.hull_mm[inside]
+            deepest_mm = outline_mm.quantile(1 - config.largest_cut_share)  # an organ keeps most of itself
+            scene.labels[inside & (scene.hull_mm > (outline_mm.max() - uneven_mm).clamp(min=deepest_mm))] = 0
     held = ((scene.bone_mm - 15) / 25).clamp(0, 1)
     scene.hull_mm = scene.hull_mm - reach_mm * config.distension_share.draw(randomness) * held
     reach = reach_mm * (1 + config.reach_variation * unevenness).clamp_(min=0)
