@@ -46,3 +46,31 @@ def test_vein_branches_leave_the_trunk_through_unlabelled_tissue():
     changed = np.abs(branched.image_hu - plain.image_hu) > 20
     assert changed.sum() > 30
     assert (branched.labels[changed] == 0).all()
+
+
+def pancreas_with(**numbers):
+    config = still_config(acquisition=CLEAN)
+    off = {
+        "pancreas_gradient_hu": Range(0, 0),
+        "lobulated_pancreas_probability": 0,
+        "dilated_duct_probability": 0,
+        "pancreas_fat_share": Range(0, 0),
+        "pancreas_duct_probability": 0,
+    }
+    organs = dataclasses.replace(config.solid_organs, **(off | numbers))
+    anatomy = box_anatomy()
+    sample = generate(
+        anatomy, dataclasses.replace(config, solid_organs=organs), 4, anatomy.labels.shape, 2.0, centre_mm(anatomy)
+    )
+    return sample.image_hu[sample.target == 1], sample.target
+
+
+def test_lobules_and_a_wide_duct_change_the_pancreas_but_not_its_label():
+    plain_hu, plain = pancreas_with()
+    share = Range(0.4, 0.4)
+    fatty_hu, fatty = pancreas_with(lobulated_pancreas_probability=1, lobulated_pancreas_fat_share=share)
+    duct_hu, duct = pancreas_with(dilated_duct_probability=1, pancreas_duct_hu=Range(-60, -60))
+    assert np.array_equal(plain, fatty)
+    assert np.array_equal(plain, duct)
+    assert (fatty_hu < plain_hu - 25).mean() == pytest.approx(0.4, abs=0.15)
+    assert 0.01 < (duct_hu == -60).mean() < 0.3

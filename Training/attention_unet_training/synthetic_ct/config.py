@@ -82,6 +82,9 @@ class AcquisitionConfig:
     noise_minimum_hu: float = 4.0
     noise_gamma: tuple[float, float] = (1.8, 5.0)  # shape, scale in HU
     noise_maximum_hu: float = 40.0
+    # Thin slices without much dose: the noise is drawn from this range instead.
+    strong_noise_probability: float = 0.12
+    strong_noise_hu: Range = Range(25, 50)
     noise_correlation_mm: Range = Range(0.8, 1.8)
     noise_correlated_share: Range = Range(0.4, 0.95)
     noise_modulation: float = 0.25
@@ -104,8 +107,8 @@ class FieldOfViewConfig:
     cut_top_probability: float = 0.2
     cut_bottom_probability: float = 0.2
     largest_cut_share: float = 0.4
-    thin_slab_probability: float = 0.1
-    thin_slab_mm: Range = Range(20, 80)
+    thin_slab_probability: float = 0.15
+    thin_slab_mm: Range = Range(24, 120)
     circle_probability: float = 0.2
     circle_radius_share: Range = Range(0.36, 0.56)
     circle_off_centre_share: Range = Range(-0.05, 0.05)

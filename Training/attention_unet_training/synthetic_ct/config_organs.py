@@ -36,6 +36,11 @@ class SolidOrganConfig:
     pancreas_fat_share: Range = Range(0.0, 0.25)
     pancreas_fat_depth_mm: Range = Range(3, 8)
     pancreas_fat_above_fat_hu: Range = Range(20, 90)
+    lobulated_pancreas_probability: float = 0.15  # fat between lobules throughout the organ
+    lobulated_pancreas_fat_share: Range = Range(0.15, 0.5)
+    pancreas_gradient_hu: Range = Range(0, 18)  # how much head, body and tail differ, standard deviation
+    dilated_duct_probability: float = 0.1
+    dilated_duct_half_mm: Range = Range(1.5, 3.5)
     pancreas_duct_probability: float = 0.25
     pancreas_duct_mm: Range = Range(1.0, 3.0)
     pancreas_duct_hu: Range = Range(-5, 25)
