@@ -72,7 +72,7 @@ class AcquisitionConfig:
     """What scanner and reconstruction do to the tissues."""
 
     partial_volume_sigma_vox: float = 0.35  # a box of one voxel has 0.29
-    blur_in_plane_mm: Range = Range(0.8, 2.2)  # the upper end: interpolated from voxels of 3 mm
+    blur_in_plane_mm: Range = Range(0.4, 2.2)  # the upper end: interpolated from voxels of 3 mm
     blur_through_plane_mm: Range = Range(0.7, 1.5)
     strong_blur_through_plane_mm: Range = Range(1.5, 3.0)
     strong_blur_probability: float = 0.3
@@ -85,7 +85,7 @@ class AcquisitionConfig:
     # Thin slices without much dose: the noise is drawn from this range instead.
     strong_noise_probability: float = 0.12
     strong_noise_hu: Range = Range(25, 50)
-    noise_correlation_mm: Range = Range(0.8, 1.8)
+    noise_correlation_mm: Range = Range(1.0, 2.8)
     noise_correlated_share: Range = Range(0.4, 0.95)
     noise_modulation: float = 0.25
     bias_hu: Range = Range(0, 8)
