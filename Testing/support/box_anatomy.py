@@ -44,6 +44,7 @@ CLEAN = AcquisitionConfig(
     thick_slice_probability=0,
     noise_minimum_hu=0,
     noise_maximum_hu=0,
+    strong_noise_probability=0,
     bias_hu=Range(0, 0),
     offset_sd_hu=0,
     scale=Range(1, 1),
@@ -86,7 +87,7 @@ def write_atlas(
 
 
 def still_config(**sections) -> SyntheticCTConfig:
-    """The anatomy as it is: no deformation, masses, erosion, hollow kidneys, cuts or circles."""
+    """The anatomy as it is: no deformation, masses, free fluid, erosion, hollow kidneys, cuts or circles."""
     config = SyntheticCTConfig()
     config = dataclasses.replace(
         config,
@@ -94,11 +95,16 @@ def still_config(**sections) -> SyntheticCTConfig:
         masses=dataclasses.replace(config.masses, probability=0),
         solid_organs=dataclasses.replace(
             config.solid_organs,
+            left_lobe_probability=0,
             pancreas_erosion_probability=0,
+            pancreas_gradient_hu=Range(0, 0),
+            lobulated_pancreas_probability=0,
+            dilated_duct_probability=0,
             wide_pelvis_probability=0,
             hydronephrosis_probability=0,
             sinus_depth_mm=Range(60, 60),
         ),
+        free_fluid=dataclasses.replace(config.free_fluid, probability=0),
         field_of_view=dataclasses.replace(
             config.field_of_view,
             cut_top_probability=0,

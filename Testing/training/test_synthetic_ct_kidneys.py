@@ -32,10 +32,11 @@ def kidneys_with(anatomy, contrast=None, acquisition=None, **numbers):
 
 
 def test_a_wide_pelvis_is_no_part_of_the_kidney_and_looks_like_urine(anatomy):
-    plain = kidneys_with(anatomy)
+    contrast = dataclasses.replace(ContrastConfig(), phases={"none": ContrastConfig().phases["none"]})
+    plain = kidneys_with(anatomy, contrast)
     for name, medial in (("kidney_left", 1), ("kidney_right", -1)):
         wide = kidneys_with(
-            anatomy, wide_pelvis_probability=1, pelvis_radius_mm=Range(10, 10), pelvis_medial_mm=Range(14, 14)
+            anatomy, contrast, wide_pelvis_probability=1, pelvis_radius_mm=Range(10, 10), pelvis_medial_mm=Range(14, 14)
         )
         kidney = plain.labels == number_of(name)
         taken = kidney & (wide.labels == 0)

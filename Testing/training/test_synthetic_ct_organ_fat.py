@@ -26,7 +26,6 @@ def crowded(anatomy, around, thickness_mm=12.0, **numbers):
         share_beta=(1000.0, 1.0),
         largest_share=0.999,
         lump_probability=0,
-        ascites_probability=0,
         organ_fat_probability={organ: float(organ in around) for organ in ORGANS},
         organ_fat_mm={organ: Range(thickness_mm, thickness_mm) for organ in ORGANS},
     )

@@ -52,6 +52,9 @@ def _noise_hu(scene: Scene, config: AcquisitionConfig) -> torch.Tensor:
     """Noise of which a share is correlated in plane, stronger and weaker over the field."""
     randomness = scene.randomness
     level_hu = min(config.noise_minimum_hu + randomness.gamma(*config.noise_gamma), config.noise_maximum_hu)
+    thin = randomness.branch("strong noise")
+    if thin.chance(config.strong_noise_probability):
+        level_hu = thin.uniform(config.strong_noise_hu.low, config.strong_noise_hu.high)
     share = config.noise_correlated_share.draw(randomness)
     correlation_vox = config.noise_correlation_mm.draw(randomness) / scene.spacing_mm
     white = randomness.white_noise(scene.shape)

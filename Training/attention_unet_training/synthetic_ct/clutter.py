@@ -1,4 +1,4 @@
-"""Tissue without a label in the visceral fat: soft tissue, lumps, vessels and fluid; fat around the organs."""
+"""Tissue without a label in the visceral fat: soft tissue, lumps and vessels; fat around the organs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import torch
 from .config_body import ClutterConfig
 from .contrast import TissueValues
 from .scene import Scene, gaussian_quantile
-from .structures import number_of
-from .tubes import paint_tube
 
 
 def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cavity: torch.Tensor) -> None:
-    """Paint unlabelled soft tissue, lumps as dense as the pancreas, vessels and free fluid.
+    """Paint unlabelled soft tissue, lumps as dense as the pancreas, and vessels.
 
     Around most organs lies fat, with vessels and strands in it but none of the rest.
 
@@ -34,28 +32,6 @@ def paint_clutter(scene: Scene, values: TissueValues, config: ClutterConfig, cav
         lump_hu = values.hu["pancreas"] + randomness.normal(config.lump_sd_hu)
         scene.paint(room & lumps, lump_hu, config.lump_texture_hu.draw(randomness))
     _paint_small_vessels(scene, values, config, cavity)
-    if randomness.chance(config.ascites_probability):
-        fluid = scene.noise("broad") > config.ascites_level.draw(randomness)
-        scene.paint(room & fluid, config.ascites_hu.draw(randomness), 3)
-
-
-def paint_mesenteric_trunks(scene: Scene, values: TissueValues, config: ClutterConfig) -> None:
-    """Paint the superior mesenteric vein and artery, which run down in front of aorta and vena cava.
-
-    The label maps stop at the portal and splenic veins, yet these two are the landmarks beside the pancreatic head.
-    """
-    randomness = scene.randomness
-    veins = (scene.labels == number_of("portal_vein_and_splenic_vein")).nonzero().float()
-    if len(veins) < 30 or not randomness.chance(config.trunk_probability):
-        return
-    lowest = veins[veins[:, 0] <= veins[:, 0].min() + 3].mean(0)
-    for tissue, to_left_mm in (("portal_vein", 0.0), ("aorta", config.trunk_artery_left_mm)):
-        path = [lowest + torch.tensor([6.0, 0.0, -to_left_mm]) / scene.spacing_mm]
-        for _ in range(randomness.integer(3, 6)):
-            sideways_mm = [randomness.normal(config.trunk_wander_sd_mm) for _ in range(2)]
-            step_mm = torch.tensor([-config.trunk_step_mm.draw(randomness), sideways_mm[0] + 2, sideways_mm[1]])
-            path.append(path[-1] + step_mm / scene.spacing_mm)
-        paint_tube(scene, path, config.trunk_radius_mm.draw(randomness), values.hu[tissue])
 
 
 def _paint_organ_fat(

@@ -62,6 +62,7 @@ class Condition:
             strong_blur_probability=0.0,
             noise_minimum_hu=self.noise_hu,
             noise_maximum_hu=self.noise_hu,
+            strong_noise_probability=0.0,
             streak_probability=0.0,
             metal_probability=0.0,
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .config_body import BodyConfig, ClutterConfig, SurroundingsConfig
+from .config_body import BodyConfig, ClutterConfig, FreeFluidConfig, MesenteryConfig, SurroundingsConfig
 from .config_organs import HollowOrganConfig, MassConfig, SolidOrganConfig
 from .config_tissue import ContrastConfig, TissueConfig
 from .ranges import Range
@@ -72,7 +72,7 @@ class AcquisitionConfig:
     """What scanner and reconstruction do to the tissues."""
 
     partial_volume_sigma_vox: float = 0.35  # a box of one voxel has 0.29
-    blur_in_plane_mm: Range = Range(0.8, 2.2)  # the upper end: interpolated from voxels of 3 mm
+    blur_in_plane_mm: Range = Range(0.4, 2.2)  # the upper end: interpolated from voxels of 3 mm
     blur_through_plane_mm: Range = Range(0.7, 1.5)
     strong_blur_through_plane_mm: Range = Range(1.5, 3.0)
     strong_blur_probability: float = 0.3
@@ -82,7 +82,10 @@ class AcquisitionConfig:
     noise_minimum_hu: float = 4.0
     noise_gamma: tuple[float, float] = (1.8, 5.0)  # shape, scale in HU
     noise_maximum_hu: float = 40.0
-    noise_correlation_mm: Range = Range(0.8, 1.8)
+    # Thin slices without much dose: the noise is drawn from this range instead.
+    strong_noise_probability: float = 0.12
+    strong_noise_hu: Range = Range(25, 50)
+    noise_correlation_mm: Range = Range(1.0, 2.8)
     noise_correlated_share: Range = Range(0.4, 0.95)
     noise_modulation: float = 0.25
     bias_hu: Range = Range(0, 8)
@@ -104,8 +107,8 @@ class FieldOfViewConfig:
     cut_top_probability: float = 0.2
     cut_bottom_probability: float = 0.2
     largest_cut_share: float = 0.4
-    thin_slab_probability: float = 0.1
-    thin_slab_mm: Range = Range(20, 80)
+    thin_slab_probability: float = 0.15
+    thin_slab_mm: Range = Range(24, 120)
     circle_probability: float = 0.2
     circle_radius_share: Range = Range(0.36, 0.56)
     circle_off_centre_share: Range = Range(-0.05, 0.05)
@@ -131,6 +134,8 @@ class SyntheticCTConfig:
     hollow_organs: HollowOrganConfig = field(default_factory=HollowOrganConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
     clutter: ClutterConfig = field(default_factory=ClutterConfig)
+    mesentery: MesenteryConfig = field(default_factory=MesenteryConfig)
+    free_fluid: FreeFluidConfig = field(default_factory=FreeFluidConfig)
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
     field_of_view: FieldOfViewConfig = field(default_factory=FieldOfViewConfig)

@@ -12,6 +12,8 @@ from .ranges import Range
 
 DAVIDIUK = "grades of Davidiuk et al., Eur Urol 2014;66:1165: below 10 mm, 10 to 19 mm, 20 mm and more"
 
+ASCITES = "transudates are nearly as dense as water; exudates and blood are denser and not meant here"
+
 
 @dataclass(frozen=True)
 class BodyConfig:
@@ -79,9 +81,48 @@ class ClutterConfig:
     trunk_step_mm: Range = Range(12, 25)
     trunk_wander_sd_mm: float = 4.0
     trunk_artery_left_mm: float = 17.0
-    ascites_probability: float = 0.08
-    ascites_level: Range = Range(-1, 1)
-    ascites_hu: Range = Range(0, 25)
+
+
+@dataclass(frozen=True)
+class MesenteryConfig:
+    """Jejunal loops beside the pancreas and branches of the mesenteric vein, as dense as the pancreas or nearly so."""
+
+    jejunum_probability: float = 0.5
+    jejunum_max_loops: int = 6
+    jejunum_radius_mm: Range = Range(6, 13)
+    jejunum_step_mm: Range = Range(14, 26)
+    jejunum_gap_radii: Range = Range(0.8, 2.0)  # from the surface of the pancreas to the first point of a loop
+    jejunum_of_pancreas_sd_hu: float = 8.0
+    jejunum_texture_hu: Range = Range(4, 14)
+    jejunum_filled_probability: float = 0.4
+    jejunum_content_hu: Range = Range(-5, 45)
+    jejunum_wall_mm: Range = Range(2, 4)
+    vein_branch_probability: float = 0.6
+    vein_branch_max_count: int = 6
+    vein_branch_radius_mm: Range = Range(1.2, 3.5)
+    vein_branch_sideways_mm: Range = Range(20, 60)
+
+
+@dataclass(frozen=True)
+class FreeFluidConfig:
+    """Free fluid in the peritoneal recesses and the pleural space; no organ has its label."""
+
+    probability: float = 0.12
+    # How far fluid reaches from liver, spleen and wall; drawn on a logarithmic scale, from a rim to litres.
+    reach_mm: Range = Range(3, 60)
+    reach_variation: float = 0.4
+    fluid_hu: Range = Range(0, 20, ASCITES)
+    texture_hu: float = 2.0
+    # Fluid lies between wall and organ: liver and spleen are cut so far away from the wall.
+    organ_cut_share: Range = Range(0.0, 0.6)  # of the reach
+    largest_cut_mm: Mapping[str, float] = field(default_factory=lambda: {"liver": 20.0, "spleen": 8.0})
+    largest_cut_share: float = 0.3  # of the organ's volume
+    wall_depth_mm: float = 6.0  # muscle and ribs, from the outline inwards
+    distension_share: Range = Range(0.0, 0.8)  # of the reach, where no bone holds the wall
+    retroperitoneal_mm: float = 8.0  # around the kidneys, where no free fluid is
+    spine_half_width_mm: float = 45.0
+    effusion_probability: float = 0.1
+    effusion_share: Range = Range(0.05, 0.4)  # of the height of the lungs, from the back
 
 
 @dataclass(frozen=True)

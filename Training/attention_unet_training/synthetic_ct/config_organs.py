@@ -12,7 +12,13 @@ MACARI = "widened from Macari and Balthazar, AJR 2001;176:1105 (distended small 
 
 @dataclass(frozen=True)
 class SolidOrganConfig:
-    """Inner structure of liver, spleen, pancreas and kidneys."""
+    """Inner structure of liver, spleen, pancreas and kidneys.
+
+    Kidneys: the label is the parenchyma, cortex and medulla; sinus fat, calyces and pelvis lie outside it. In the
+    maps of TotalSegmentator v2 and of BTCV the sinus is an open notch (9 to 20 % of the convex outline of each slice),
+    without closed holes, and no labelled voxel lies deeper than 15 mm. So what is labelled is painted as parenchyma,
+    and the middle is hollowed out only where fat, urine or contrast is painted, which is rare.
+    """
 
     mottled_spleen_probability: float = 0.7
     mottled_spleen_hu: Range = Range(8, 35)
@@ -21,20 +27,29 @@ class SolidOrganConfig:
     focal_lesion_hu: Range = Range(-70, 30)
     focal_lesion_level: Range = Range(1.6, 2.6)
     unenhanced_liver_vessel_drop_hu: Range = Range(0, 8)
+    left_lobe_probability: float = 0.12  # that reaches the spleen
+    left_lobe_thickness_mm: Range = Range(6, 22)
+    left_lobe_start_mm: Range = Range(-15, 15)  # in front of and above the middle of the spleen
+    left_lobe_wall_mm: float = 4.0
     pancreas_erosion_probability: float = 0.45
     pancreas_erosion_mm: Range = Range(0.5, 3.0)
     pancreas_fat_share: Range = Range(0.0, 0.25)
     pancreas_fat_depth_mm: Range = Range(3, 8)
     pancreas_fat_above_fat_hu: Range = Range(20, 90)
+    lobulated_pancreas_probability: float = 0.15  # fat between lobules throughout the organ
+    lobulated_pancreas_fat_share: Range = Range(0.15, 0.5)
+    pancreas_gradient_hu: Range = Range(0, 18)  # how much head, body and tail differ, standard deviation
+    dilated_duct_probability: float = 0.1
+    dilated_duct_half_mm: Range = Range(1.5, 3.5)
     pancreas_duct_probability: float = 0.25
     pancreas_duct_mm: Range = Range(1.0, 3.0)
     pancreas_duct_hu: Range = Range(-5, 25)
     kidney_cortex_thickness_mm: Range = Range(5, 9)
     pyramid_share: Range = Range(0.45, 0.9)
     sinus_depth_mm: Range = Range(11, 18)
-    sinus_fat_probability: float = 0.5
+    sinus_fat_probability: float = 0.1
     sinus_above_fat_hu: Range = Range(10, 60)
-    hydronephrosis_probability: float = 0.15
+    hydronephrosis_probability: float = 0.08
     hydronephrosis_depth_mm: Range = Range(7, 12)
     excreted_contrast_hu: Range = Range(150, 450)
     # A pelvis that bulges out of the hilum: no part of the organ, as in TotalSegmentator's kidneys.

@@ -62,11 +62,11 @@ def _phases() -> Mapping[str, PhaseRanges]:
             muscle_gain_hu=Range(0, 0),
         ),
         "arterial": PhaseRanges(
-            0.18,
+            0.12,
             liver_hu=Range(55, 85),
             spleen_hu=Range(75, 170),
             kidney_cortex_hu=Range(110, 240),
-            kidney_medulla_hu=Range(48, 150),
+            kidney_medulla_hu=Range(30, 150),
             pancreas_hu=Range(62, 145),
             aorta_hu=Range(170, 450),
             portal_vein_hu=Range(50, 190),
@@ -75,12 +75,26 @@ def _phases() -> Mapping[str, PhaseRanges]:
             bowel_wall_hu=Range(50, 125),
             muscle_gain_hu=Range(2, 10),
         ),
+        "late_arterial": PhaseRanges(
+            0.10,
+            liver_hu=Range(65, 110),
+            spleen_hu=Range(100, 175),
+            kidney_cortex_hu=Range(150, 260),
+            kidney_medulla_hu=Range(45, 160),
+            pancreas_hu=Range(90, 165),
+            aorta_hu=Range(180, 380),
+            portal_vein_hu=Range(90, 200),
+            vena_cava_hu=Range(60, 170),
+            heart_hu=Range(140, 280),
+            bowel_wall_hu=Range(80, 150),
+            muscle_gain_hu=Range(2, 12),
+        ),
         "portal_venous": PhaseRanges(
-            0.39,
+            0.35,
             liver_hu=Range(80, 145),
             spleen_hu=Range(88, 158),
             kidney_cortex_hu=Range(125, 245),
-            kidney_medulla_hu=Range(100, 240),
+            kidney_medulla_hu=Range(60, 240),
             pancreas_hu=Range(68, 135),
             aorta_hu=Range(105, 210),
             portal_vein_hu=Range(112, 225),
@@ -118,6 +132,8 @@ class ContrastConfig:
     soft_tissue_offset_sd_hu: float = 4.0
     steatosis_probability: float = 0.15
     steatosis_drop_hu: Range = Range(15, 60)
+    liver_like_spleen_probability: float = 0.2
+    liver_like_spleen_sd_hu: float = 7.0
     fatty_pancreas_probability: float = 0.2
     fatty_pancreas_drop_hu: Range = Range(5, 30)
     # Stomach, bowel and mesentery that have the pancreas' own value are what it is confused with.

@@ -90,6 +90,9 @@ def _phase_values(
     hu = {name: value + offset for name, value in hu.items()}
     if coupled and randomness.chance(contrast.steatosis_probability):
         hu["liver"] -= contrast.steatosis_drop_hu.draw(randomness)
+    like_spleen = randomness.branch("liver like spleen")
+    if like_spleen.chance(contrast.liver_like_spleen_probability):
+        hu["liver"] = hu["spleen"] + like_spleen.normal(contrast.liver_like_spleen_sd_hu)
     if randomness.chance(contrast.fatty_pancreas_probability):
         hu["pancreas"] -= contrast.fatty_pancreas_drop_hu.draw(randomness)
     if randomness.chance(contrast.bowel_like_pancreas_probability):

@@ -10,14 +10,17 @@ import torch
 
 from .acquisition import acquire
 from .body import paint_body
-from .clutter import paint_clutter, paint_mesenteric_trunks
+from .clutter import paint_clutter
 from .config import SyntheticCTConfig
 from .contrast import TissueValues, draw_tissue_values
 from .deformation import draw_centre_mm, source_coordinates_mm
 from .field_of_view import Slab, draw_circle, draw_slab, valid_slab
+from .free_fluid import make_room_for_fluid, paint_effusion, paint_free_fluid
 from .hollow_organs import paint_hollow_organs
 from .kidneys import paint_kidneys
+from .left_lobe import extend_left_lobe
 from .masses import displace_by_masses, draw_masses
+from .mesentery import paint_jejunum, paint_mesenteric_trunks
 from .painting import (
     erode_pancreas,
     paint_bones,
@@ -155,17 +158,22 @@ def _paint(
     )
     values = draw_tissue_values(config.contrast, config.tissue, randomness)
     erode_pancreas(scene, config.solid_organs)
+    extend_left_lobe(scene, config.solid_organs)
+    fluid = make_room_for_fluid(scene, config.free_fluid)
     cavity = paint_body(scene, values, config.body)
     paint_clutter(scene, values, config.clutter, cavity)
+    paint_jejunum(scene, values, config.mesentery, cavity)
+    paint_free_fluid(scene, fluid, config.free_fluid, cavity)
     paint_structures(scene, values)
     paint_bones(scene, values, config.tissue)
     paint_lungs(scene, config.tissue)
+    paint_effusion(scene, config.free_fluid)
     paint_liver(scene, values, config.solid_organs)
     paint_spleen(scene, values, config.solid_organs)
     paint_pancreas(scene, values, config.solid_organs)
     paint_hollow_organs(scene, values, config.hollow_organs)
     paint_kidneys(scene, values, config.solid_organs)
-    paint_mesenteric_trunks(scene, values, config.clutter)
+    paint_mesenteric_trunks(scene, values, config)
     paint_masses(scene, values, config.masses)
     paint_table(scene, config.surroundings)
     paint_arms(scene, values, config.surroundings)

@@ -1,6 +1,7 @@
 """Kidneys: cortex, medullary pyramids, sinus with fat, urine or excreted contrast, pelvis, ureter, stones, vessels.
 
-Nothing of the sinus and the collecting system belongs to the organ, as in TotalSegmentator's kidneys.
+The label is the parenchyma: cortex and medulla. Sinus and collecting system lie outside it, as in the label maps of
+TotalSegmentator v2, which leave the sinus out as an open notch (measured on the maps; its paper does not say).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 
 from . import structures
 from .config import MassConfig, SolidOrganConfig, TissueConfig
@@ -85,10 +86,12 @@ def paint_pancreas(scene: Scene, values: TissueValues, config: SolidOrganConfig)
     pancreas = scene.where("pancreas")
     if not pancreas.any():
         return
+    _vary_pancreas(scene, config, pancreas)
     share = config.pancreas_fat_share.draw(randomness)
     lobules = scene.noise("fine") > gaussian_quantile(share)
     fat = pancreas & lobules & (scene.depth_mm < config.pancreas_fat_depth_mm.draw(randomness))
     scene.paint(fat, values.hu["visceral_fat"] + config.pancreas_fat_above_fat_hu.draw(randomness))
+    _paint_lobules_and_duct(scene, values, config, pancreas)
     if randomness.chance(config.pancreas_duct_probability):
         # The duct runs where the organ is deepest.
         half_mm = config.pancreas_duct_mm.draw(randomness)
@@ -97,6 +100,34 @@ def paint_pancreas(scene: Scene, values: TissueValues, config: SolidOrganConfig)
             pancreas & (scene.depth_mm > deepest - half_mm / 2) & (scene.noise("medium").abs() < 1),
             config.pancreas_duct_hu.draw(randomness),
         )
+
+
+def _vary_pancreas(scene: Scene, config: SolidOrganConfig, pancreas: torch.Tensor) -> None:
+    """Make head, body and tail of the pancreas differ in density."""
+    randomness = scene.randomness.branch("gradient of the pancreas")
+    variation = randomness.smooth_noise(scene.shape, 45 / scene.spacing_mm)
+    scene.paint(pancreas, scene.image_hu + config.pancreas_gradient_hu.draw(randomness) * variation)
+
+
+def _paint_lobules_and_duct(
+    scene: Scene, values: TissueValues, config: SolidOrganConfig, pancreas: torch.Tensor
+) -> None:
+    """Sometimes paint fat between lobules throughout, and a wide duct along the organ's middle; both keep the label."""
+    randomness = scene.randomness.branch("diseased pancreas")
+    if randomness.chance(config.lobulated_pancreas_probability):
+        clefts = scene.noise("fine") < gaussian_quantile(1 - config.lobulated_pancreas_fat_share.draw(randomness))
+        fat_hu = values.hu["visceral_fat"] + config.pancreas_fat_above_fat_hu.draw(randomness)
+        scene.paint(pancreas & clefts, fat_hu, 5)
+    if randomness.chance(config.dilated_duct_probability):
+        # the middle is where no voxel nearby lies much deeper
+        box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in pancreas.nonzero().T)
+        depth_mm = torch.where(pancreas[box], scene.depth_mm[box], 0.0)
+        reach = 2 * round(6 / scene.spacing_mm) + 1
+        deepest_mm = functional.max_pool3d(depth_mm[None, None], reach, stride=1, padding=reach // 2)[0, 0]
+        half_mm = config.dilated_duct_half_mm.draw(randomness)
+        duct = pancreas[box] & (depth_mm > deepest_mm - half_mm) & (depth_mm > 1.5 * half_mm)
+        duct_hu = config.pancreas_duct_hu.draw(randomness)
+        scene.image_hu[box] = torch.where(duct, duct_hu, scene.image_hu[box])
 
 
 def paint_masses(scene: Scene, values: TissueValues, config: MassConfig) -> None:

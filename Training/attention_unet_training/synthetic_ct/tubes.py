@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from .scene import Scene
@@ -16,17 +18,30 @@ def paint_tube(scene: Scene, path_vox: list[torch.Tensor], radius_mm: float, val
         radius_mm: Radius of the tube.
         value_hu: Value of the tube.
     """
-    radius_vox = radius_mm / scene.spacing_mm
-    shape = torch.tensor(scene.shape)
+    for box, tube in _pieces(scene.shape, path_vox, radius_mm / scene.spacing_mm):
+        free = (scene.labels[box] == 0) & scene.inside[box] & (scene.mass_index[box] == 0)
+        scene.image_hu[box] = torch.where(tube & free, value_hu, scene.image_hu[box])
+
+
+def tube_mask(shape: tuple[int, int, int], path_vox: list[torch.Tensor], radius_vox: float) -> torch.Tensor:
+    """Return the (K, J, I) bool mask of a tube along straight pieces between corner points (k, j, i)."""
+    mask = torch.zeros(shape, dtype=torch.bool)
+    for box, tube in _pieces(shape, path_vox, radius_vox):
+        mask[box] |= tube
+    return mask
+
+
+def _pieces(
+    shape: tuple[int, int, int], path_vox: list[torch.Tensor], radius_vox: float
+) -> Iterator[tuple[tuple[slice, ...], torch.Tensor]]:
+    """Yield the box around each straight piece, cut to the volume, and the piece's mask in it."""
     for start, end in zip(path_vox[:-1], path_vox[1:], strict=True):
         low = (torch.minimum(start, end) - radius_vox).floor().clamp(min=0).long()
-        high = torch.minimum((torch.maximum(start, end) + radius_vox).ceil().long() + 1, shape)
+        high = torch.minimum((torch.maximum(start, end) + radius_vox).ceil().long() + 1, torch.tensor(shape))
         if (high <= low).any():
             continue
         box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-        free = (scene.labels[box] == 0) & scene.inside[box] & (scene.mass_index[box] == 0)
-        tube = free & (_distance_to_segment_vox(box, start, end) < radius_vox)
-        scene.image_hu[box] = torch.where(tube, value_hu, scene.image_hu[box])
+        yield box, _distance_to_segment_vox(box, start, end) < radius_vox
 
 
 def _distance_to_segment_vox(box: tuple[slice, ...], start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
