@@ -101,6 +101,19 @@ def test_openvino_stops_in_the_middle_of_a_request():
     assert np.isfinite(backend.run(small, Monitor())[0]).all()  # what was cancelled can run again
 
 
+def test_memory_given_back_early_changes_nothing(monkeypatch):
+    torch.manual_seed(0)
+    backend = BACKENDS["openvino"](trained(AttentionUNet(widths=(2, 4, 4, 4, 4))))
+    image = np.random.default_rng(0).normal(size=(48, 16, 32)).astype(np.float32)
+    logits, attention = backend.run(image, Monitor())
+    monkeypatch.setattr(openvino_backend, "LARGE_VOXELS", 0)
+    for _ in range(2):
+        lean_logits, lean_attention = backend.run(image, Monitor())
+        np.testing.assert_array_equal(lean_logits, logits)
+        for name, alpha in attention.items():
+            np.testing.assert_array_equal(lean_attention[name], alpha)
+
+
 @pytest.mark.slow
 def test_no_openvino_request_lasts_longer_than_two_seconds(monkeypatch):
     """So cancel is heeded within two seconds even where a request cannot be interrupted: here for a whole abdomen.
