@@ -108,6 +108,7 @@ def test_memory_given_back_early_changes_nothing(monkeypatch):
     logits, attention = backend.run(image, Monitor())
     monkeypatch.setattr(openvino_backend, "LARGE_VOXELS", 0)
     for _ in range(2):
+        backend.free()
         lean_logits, lean_attention = backend.run(image, Monitor())
         np.testing.assert_array_equal(lean_logits, logits)
         for name, alpha in attention.items():

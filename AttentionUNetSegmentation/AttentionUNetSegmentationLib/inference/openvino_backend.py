@@ -54,7 +54,9 @@ class OpenVinoBackend:
         return logits[0], {name: alpha[0, 0] for name, alpha in attention.items()}
 
     def free(self) -> None:
-        """See ``Backend``; nothing is kept."""
+        """See ``Backend``."""
+        for compiled in self._compiled.values():
+            compiled.release_memory()
 
 
 class _Parts:
