@@ -123,7 +123,7 @@ def segment(
     _clear_beyond_scan(result, volume)
     if options.clean_up:
         drop_crumbs(result.labels, values, monitor)
-        notes += drop_pieces(result, volume, monitor)
+        notes += drop_pieces(result, spec.labels, volume, monitor)
     monitor.check()
     result.organ_measures = measure_organs(result, volume)
     monitor.check()

@@ -1,12 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from AttentionUNetSegmentationLib.imaging.pieces import drop_pieces
+from AttentionUNetSegmentationLib.imaging.pieces import drop_pieces, smallest_ml
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
 from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
 from support import phantoms
 
 GRID = phantoms.grid((40, 50, 60), (2, 2, 2), phantoms.rotation(5, 8, 15))  # 125 voxels are 1 ml
+SPECS = [dataclasses.replace(label, plausible_ml=(20.0, 200.0)) for label in phantoms.LABELS]
 ORGANS = [organ for label in phantoms.LABELS for organ in label.organs(split=True)]
 
 
@@ -17,7 +20,7 @@ def run(boxes, **changes) -> tuple[np.ndarray, list[str]]:
         labels[tuple(slice(first, first + length) for first, length in zip(start, size, strict=True))] = value
     volume = Volume(np.zeros(GRID.shape_kji, np.int16), GRID.ijk_to_ras, **changes)
     result = Segmentation(labels, GRID.ijk_to_ras, ORGANS)
-    return result.labels, drop_pieces(result, volume, Monitor())
+    return result.labels, drop_pieces(result, SPECS, volume, Monitor())
 
 
 @pytest.mark.parametrize("start", [(0, 20, 20), (36, 20, 20), (20, 0, 20), (20, 46, 20), (20, 20, 0), (20, 20, 56)])
@@ -46,6 +49,13 @@ def test_an_organ_of_less_than_3_ml_is_none(width, shown):
     assert notes == ([] if shown else ["left kidney: 2.8 ml are not shown, too little for an organ"])
 
 
+def test_what_is_small_by_nature_is_not_lost():
+    label = phantoms.LABELS[0]
+    assert smallest_ml(label) == 0.0  # what is plausible is not known
+    assert smallest_ml(dataclasses.replace(label, plausible_ml=(2.0, 9.0))) == pytest.approx(0.4)
+    assert smallest_ml(dataclasses.replace(label, plausible_ml=(100.0, 900.0))) == 3.0
+
+
 def test_crumbs_are_cleared_without_a_word():
     labels, notes = run([(1, (0, 0, 0), (1, 2, 2))])
     assert not labels.any()
@@ -72,11 +82,11 @@ def test_flipped_and_permuted_labels_lose_the_same():
     labels[0:4, 20:24, 20:24] = labels[10:30, 10:30, 30:50] = 1
     for copy in phantoms.flipped_and_permuted(Volume(labels, GRID.ijk_to_ras)):
         result = Segmentation(copy.voxels, copy.ijk_to_ras, ORGANS)
-        assert len(drop_pieces(result, copy, Monitor())) == 1
+        assert len(drop_pieces(result, SPECS, copy, Monitor())) == 1
         assert np.count_nonzero(result.labels) == 8000
 
 
 def test_it_can_be_cancelled():
     result = Segmentation(np.zeros(GRID.shape_kji, np.uint8), GRID.ijk_to_ras, ORGANS)
     with pytest.raises(Cancelled):
-        drop_pieces(result, Volume(result.labels, GRID.ijk_to_ras), Monitor(cancel=lambda: True))
+        drop_pieces(result, SPECS, Volume(result.labels, GRID.ijk_to_ras), Monitor(cancel=lambda: True))

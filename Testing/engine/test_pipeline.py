@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -187,7 +188,8 @@ def test_a_piece_at_the_edge_of_the_field_is_said_not_shown():
     top = Volume(
         volume.voxels[35:], volume.grid.crop((35, 0, 0), (15, 90, 110)).ijk_to_ras
     )  # cuts the pancreas' cap off
-    model = Model(phantoms.spec(), OrganNetwork(ABDOMEN_HU))
+    labels = tuple(dataclasses.replace(label, plausible_ml=(20.0, 700.0)) for label in phantoms.LABELS)
+    model = Model(phantoms.spec(labels), OrganNetwork(ABDOMEN_HU))
     result = segment(top, model, Options(attention=False))
     said = [warning for warning in result.warnings if warning.startswith("pancreas")]
     assert not (result.labels == 1).any()

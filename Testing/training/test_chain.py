@@ -53,6 +53,7 @@ def commands(folder: Path) -> list[list[str]]:
     fit += ["--trainer.default_root_dir", run, "--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     fit += ["--trainer.max_epochs", "2"]
     evaluate = ["--dataset", dataset, "--split", "2-1", "--model", f"{run}/best.ckpt", "--data-name", "phantoms"]
+    evaluate += ["--raw"]  # the phantoms' organs have about 1 ml, too little for an organ
     return [
         ["prepare", str(folder / "cases.csv"), "--output", dataset, *LABEL_OPTIONS, "--split", "2/1", "--workers", "1"],
         ["fit", *fit],
@@ -123,7 +124,15 @@ def test_evaluation_counts_what_the_command_segments(folder, tmp_path):
     out = tmp_path / "out"
     assert (
         attention_unet(
-            ["segment", str(case.record.image_source), "--model", str(folder / "model"), "--output-dir", str(out)]
+            [
+                "segment",
+                str(case.record.image_source),
+                "--model",
+                str(folder / "model"),
+                "--output-dir",
+                str(out),
+                "--no-clean-up",
+            ]
         )
         == 0
     )

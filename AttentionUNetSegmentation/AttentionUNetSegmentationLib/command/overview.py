@@ -64,7 +64,7 @@ def write_overview(volume: Volume, segmentation: Segmentation, path: Path) -> No
         axes.set_title(plane, color="white", fontsize=11)
     handles = _legend_handles(segmentation)
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, top_row[0]), ncols=6, **_LEGEND_STYLE)
-    for axes, name in zip(_axes(figure, 0.01, top_row[0] - 0.02, max(3, len(gates))), gates, strict=False):
+    for name, axes in zip(gates, _axes(figure, 0.01, top_row[0] - 0.02, max(3, len(gates))), strict=False):
         _draw_ct(axes, slices["axial"])
         _draw_attention(axes, slices["axial"], segmentation.attention[name])
         alpha = segmentation.attention[name].voxels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -111,7 +112,8 @@ def labels_on_input_grid(
     found = nonzero_box((scores[1:] > scores[0]).any(axis=0))
     if found is None:
         return labels
-    around = grown(found, 1, network_grid.shape_kji)
+    seen = math.ceil(max(target.spacing_mm) / min(network_grid.spacing_mm)) + 2  # voxels, where thick slices average
+    around = grown(found, seen, network_grid.shape_kji)
     network_grid = network_grid.crop_to(around)
     margins = _class_margins(scores[:, *around], monitor)
     boxes = {
