@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import safetensors.numpy
 import torch
 
 from AttentionUNetSegmentationLib.atomic import sha256_of
@@ -117,11 +118,10 @@ def test_older_weights_are_read_and_converted_when_added(saved, tmp_path):
 
 
 def test_weights_are_what_the_safetensors_package_writes_and_reads(saved, tmp_path):
-    numpy = pytest.importorskip("safetensors.numpy", reason="the optional package safetensors is not installed")
     weights = read_weights(saved / WEIGHTS_FILE)
-    theirs = numpy.load_file(saved / WEIGHTS_FILE)
+    theirs = safetensors.numpy.load_file(saved / WEIGHTS_FILE)
     assert set(theirs) == set(weights) and all((theirs[name] == weights[name]).all() for name in weights)
-    numpy.save_file(weights, tmp_path / "theirs.safetensors", metadata={"format": "np"})
+    safetensors.numpy.save_file(weights, tmp_path / "theirs.safetensors", metadata={"format": "np"})
     ours = read_weights(tmp_path / "theirs.safetensors")
     assert set(ours) == set(weights) and all((ours[name] == weights[name]).all() for name in weights)
 
