@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from AttentionUNetSegmentationLib.imaging import place
 from AttentionUNetSegmentationLib.imaging.place import place_warnings
 from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
 from support import phantoms
@@ -153,3 +154,13 @@ def test_thin_volumes_are_looked_at_too(shape):
     labels = np.full(shape, SPLEEN, np.uint8)
     volume = Volume(np.full(shape, 50.0, np.float32), grid.ijk_to_ras)
     assert said(Segmentation(labels, grid.ijk_to_ras, []), volume) == []
+
+
+def test_thinned_voxels_keep_their_places():
+    grid = phantoms.grid((9, 20, 21), (0.8, 0.7, 2.5), phantoms.rotation(5, 8, 15), (3, -4, 5))
+    kji = np.stack(np.meshgrid(*map(np.arange, grid.shape_kji), indexing="ij"), axis=-1)
+    along_mm = grid.ras_of(kji[..., ::-1]) @ np.array([1.0, 2.0, 3.0])
+    voxels, thinned = place._thinned(Volume(along_mm, grid.ijk_to_ras))
+    assert voxels.shape == thinned.shape_kji == (9, 10, 11)
+    kji = np.stack(np.meshgrid(*map(np.arange, thinned.shape_kji), indexing="ij"), axis=-1)
+    np.testing.assert_allclose(voxels, thinned.ras_of(kji[..., ::-1]) @ np.array([1.0, 2.0, 3.0]), atol=1e-3)
