@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 STAMP := $(VENV)/.installed
 CPU_STAMP := $(VENV)/.installed-cpu
+VIEW_STAMP := $(VENV)/.installed-view
 # Two processes of one thread each; the tests of a file stay together, as they share what is slow to make.
 IN_PARALLEL := -n 2 --dist loadfile
 # 3D Slicer on Linux needs a display; without one it gets a virtual one (Debian package xvfb).
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench overfit model model-figures comparison slicer-test screenshots clean
+.PHONY: help setup demo view test test-fast test-browser lint bench overfit model model-figures comparison slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -26,19 +27,29 @@ $(CPU_STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu]'
 	@touch $@
 
+$(VIEW_STAMP): $(CPU_STAMP)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[view]'
+	@touch $@
+
 $(STAMP): $(CPU_STAMP)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu,training,slicer,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu,training,slicer,view,dev]'
 	@touch $@
 
 demo: $(CPU_STAMP)  ## Segment the bundled sample CT: organ volumes, attention maps and a picture in demo_output/
 	$(BIN)/attention-unet segment AttentionUNetSegmentation/Resources/SampleData/SyntheticAbdomenCT.nrrd \
 		--output-dir demo_output --overwrite
 
+view: $(VIEW_STAMP)  ## Open the sample CT, its organs and attention maps in a browser
+	$(BIN)/attention-unet view
+
 test: $(STAMP) lint  ## Run ruff, mypy and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-fast: $(STAMP)  ## Run the tests that are not marked slow
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow"
+
+test-browser: $(STAMP)  ## Test the views in a browser; needs Chromium, and a machine that does nothing else
+	OMP_NUM_THREADS= $(BIN)/python -m pytest Testing/page
 
 lint: $(STAMP)  ## Run ruff and mypy
 	$(BIN)/ruff check .
@@ -70,8 +81,11 @@ CARD ?= runs/model_card
 SEEDS ?= 1
 SAMPLE := AttentionUNetSegmentation/Resources/SampleData/SyntheticAbdomenCT
 ORGANS := --organ pancreas=1 --organ spleen=2
-model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md, into runs/model_card: make model-figures DATA=folder
+model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md: make model-figures DATA=folder MAPS=folder
+	@test -n "$(MAPS)" || { echo "Say where the label maps of the people held out are: MAPS=folder" >&2; exit 1; }
 	rm -rf $(CARD) && mkdir -p $(CARD)
+	$(BIN)/attention-unet-train validate --config abdomen_ct.yaml --data.atlas $(MAPS) --data.patches.validation_patches 50 \
+		--model.init_from $(MODEL) | tee $(CARD)/people.md
 	$(BIN)/attention-unet-train evaluate --model $(MODEL) --time-runs 0 $(ORGANS) --organ kidney=3,4 \
 		--ct $(DATA)/ct_abdomen_3mm/ct.nii.gz --labels $(DATA)/ct_abdomen_3mm/labels.nii.gz \
 		--data-name "real CT, 3 mm, no contrast; reference: TotalSegmentator v1" \

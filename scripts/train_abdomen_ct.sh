@@ -11,6 +11,7 @@ set -eufo pipefail # no globs: [48,80,80] would be one
 maps=$1 runs=$2 chosen=$3
 shift 3
 order="coarse fine frozen wide"
+whole='{s0001: 4, s0004: 4, s0006: 4, s0011: 4, s0327: 4, sX_mk283: 4}' # drawn more often: true veins, and chests
 [ "$chosen" != all ] || chosen=$order
 
 # Each stage: patch (z, y, x), mm, epochs of 250 steps, learning rate at first and at last, batch norm.
@@ -22,7 +23,7 @@ options_of() {
   case $1 in
     coarse) set -- '[48,80,80]' 3 10 2e-3 4e-4 train 1 ;;
     fine) set -- '[80,128,128]' 2 6 1e-3 1e-4 train 2 ;;
-    frozen) set -- '[80,128,128]' 2 40 8e-4 5e-5 frozen 3 ;;
+    frozen) set -- '[64,112,112]' 2 40 8e-4 5e-5 frozen 3 ;;
     wide) set -- '[96,160,160]' 2 4 2e-4 1e-5 frozen 4 ;;
     *) echo "$1 is no stage; there are $order" >&2; return 2 ;;
   esac
@@ -43,7 +44,7 @@ for stage in $order; do
     echo "stage $stage, from ${start:-nothing}"
     # shellcheck disable=SC2086  # the options are words
     "${PYTHON:-python3}" -m attention_unet_training.cli fit --config abdomen_ct.yaml --data.atlas "$maps" \
-      --trainer.default_root_dir "$runs/$stage" $options ${from[@]+"${from[@]}"} "$@"
+      --data.anatomies.weights "$whole" --trainer.default_root_dir "$runs/$stage" $options ${from[@]+"${from[@]}"} "$@"
     touch "$runs/$stage/finished"
   fi
   [ ! -e "$best" ] || start=$best

@@ -23,3 +23,11 @@ def tiny_model(tmp_path_factory) -> Path:
     untrained = phantoms.model()
     save_model(folder, untrained.network, untrained.spec)
     return folder
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    """An untrained model of the test's own, which it may change, as a folder."""
+    model = phantoms.model()
+    save_model(tmp_path / "model", model.network, model.spec)
+    return tmp_path / "model"

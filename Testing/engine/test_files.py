@@ -107,6 +107,43 @@ def test_straight_volumes_are_left_alone():
     assert straightened(original) is original
 
 
+def test_a_scan_sheared_out_of_all_proportion_is_refused():
+    """Straight, it would take a hundred times the memory."""
+    matrix = np.eye(4)
+    matrix[0, 2] = 60  # mm that each slice is shifted
+    with pytest.raises(ValueError, match="so far from perpendicular that no scanner made it"):
+        straightened(Volume(np.zeros((100, 40, 40), np.uint8), matrix))
+
+
+@pytest.mark.parametrize("other", ["a.tif", "a.hdf5", "a.vtk"])
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_another_format_under_the_name_is_refused(other, ending, tmp_path):
+    """Its reader would take 1 mm for a spacing that is missing, or, that of HDF5, open other files."""
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4), np.int16)), str(tmp_path / other))
+    (tmp_path / other).rename(tmp_path / f"ct{ending}")
+    with pytest.raises(ValueError, match=rf"ct{ending} (is damaged or not an image|has no voxel spacing)"):
+        read_volume(tmp_path / f"ct{ending}")
+
+
+@pytest.mark.parametrize("hidden", ["Comment = x\n\nDimSize = 1 1 8", "Comment = x\n\nDimSize = 900 900 900"])
+def test_sizes_that_only_the_reader_in_itk_sees_are_refused(hidden, tmp_path):
+    """They stand behind an empty line, which ends the header for others."""
+    said = "ObjectType = Image\nNDims = 3\nBinaryData = True\nElementSpacing = 1 1 1\nDimSize = 2 2 2\n"
+    content = f"{said}ElementType = MET_UCHAR\n{hidden}\nElementDataFile = LOCAL\n".encode() + bytes(8)
+    (tmp_path / "ct.mha").write_bytes(content)
+    with pytest.raises(ValueError, match="voxels for its reader; its header is damaged"):
+        read_volume(tmp_path / "ct.mha")
+
+
+def test_counting_what_compressed_voxels_unpack_to_ends(tmp_path):
+    """A small file can unpack to terabytes: far behind the voxels nobody looks, not even for the missing end."""
+    header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nspace: left-posterior-superior\n"
+    header += "space directions: (1,0,0) (0,1,0) (0,0,1)\nencoding: gzip\n\n"
+    (tmp_path / "ct.nrrd").write_bytes(header.encode() + gzip.compress(bytes(8 << 20))[:-100])
+    read = read_volume(tmp_path / "ct.nrrd")
+    assert read.voxels.tobytes() == bytes(8) and "the file goes on after the voxels" in read.notes[-1]
+
+
 def test_a_sheared_volume_is_never_written_as_if_it_were_straight(tmp_path):
     with pytest.raises(ValueError, match="sheared volume cannot be written"):
         write_volume(Volume(np.zeros((20, 24, 28), np.uint8), sheared_grid().ijk_to_ras), tmp_path / "x.nrrd")

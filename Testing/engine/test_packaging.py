@@ -110,8 +110,16 @@ def test_every_configuration_file_is_installed():
 
 def test_the_module_asks_for_the_openvino_that_the_command_line_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (wanted,) = project["optional-dependencies"]["cpu"]
+    groups = project["optional-dependencies"]
+    (wanted,) = groups["cpu"]
     dependencies = MODULE / "AttentionUNetSegmentationLib" / "panels" / "dependencies.py"
     assert f'OPENVINO = "{wanted}"' in dependencies.read_text(encoding="utf-8")
     requirements = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert [line for line in requirements if not line.startswith("#")] == [wanted]
+    assert wanted in groups["view"]
+
+
+def test_the_views_in_a_browser_have_the_slicer_core_that_is_tested():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    cores = {line.split(";")[0] for name in ("slicer", "view") for line in groups[name] if "slicer-core" in line}
+    assert len(cores) == 1

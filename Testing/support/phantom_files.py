@@ -167,7 +167,7 @@ def write_enhanced(path: Path, volume: Volume, frames=None, shared=True, **top) 
     cosines = [f"{x:.6f}" for x in (*matrix[:, 0] / SPACING[0], *matrix[:, 1] / SPACING[1])]
     everywhere = {
         "PlaneOrientationSequence": {"ImageOrientationPatient": cosines},
-        "PixelMeasuresSequence": {"PixelSpacing": [SPACING[1], SPACING[0]]},
+        "PixelMeasuresSequence": {"PixelSpacing": [SPACING[1], SPACING[0]], "SliceThickness": SPACING[2]},
         "PixelValueTransformationSequence": {"RescaleSlope": 1, "RescaleIntercept": -1024},
     }
     dataset.SharedFunctionalGroupsSequence = [_groups(everywhere if shared else {})]

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TINY = {
     "--data.anatomies.held_out": "[b]",
+    "--data.anatomies.weights": "{}",
     "--data.workers": "0",
     "--data.patches.shape_kji": "[48,32,32]",
     "--data.patches.steps_per_epoch": "1",

@@ -21,8 +21,10 @@ from typing import Any
 
 from .. import __version__
 from ..atomic import SCRATCH, move_into_place, scratch_folder, sha256_of
-from ..errors import sentence_on
+from ..errors import one_sentence, sentence_on
+from ..formats.dicom.results import write_dicom
 from ..formats.files import read_volume, write_segmentation, write_volume
+from ..models.description import ModelSpec
 from ..models.loading import Model
 from ..monitor import ProgressCallback
 from ..pipeline import Options, segment
@@ -138,19 +140,13 @@ def run_case(
     volume = read_volume(case.source)
     reading = time.monotonic() - began
     segmentation = segment(volume, model, options, progress)
-    report = build_report(volume, segmentation, model.spec)
     is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
     try:
         with scratch_folder(case.folder) as scratch:
-            began = time.monotonic()
-            _write_files(scratch, volume, segmentation)
-            report["files"] = sorted(path.name for path in scratch.iterdir())
-            report["sha256"] = {name: sha256_of(scratch / name) for name in report["files"]}
-            report["run"] = fingerprint
-            report["seconds_files"] = {"reading": round(reading, 3), "writing": round(time.monotonic() - began, 3)}
-            text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-            (scratch / REPORT_FILE).write_text(text, encoding="utf-8")
+            report = write_result(
+                scratch, volume, segmentation, model.spec, fingerprint, reading, case.source if case.dicom else None
+            )
             if not overwrite:
                 check_nothing_is_lost(case)  # another run may have come first
             move_into_place(scratch, case.folder, files_of_result(case.folder), REPORT_FILE)
@@ -159,6 +155,52 @@ def run_case(
         if is_new and not any(case.folder.iterdir()):
             case.folder.rmdir()
         raise
+    return report
+
+
+def write_result(
+    folder: Path,
+    volume: Volume,
+    segmentation: Segmentation,
+    spec: ModelSpec,
+    run: dict[str, Any],
+    reading: float | None = None,
+    dicom_folder: Path | None = None,
+) -> dict[str, Any]:
+    """Write everything that is kept of a run, the report last.
+
+    Args:
+        folder: An empty one.
+        volume: The CT.
+        segmentation: Its result.
+        spec: The model's description.
+        run: What determines the result: of ``run_fingerprint``, or at least the "input".
+        reading: Seconds that reading the CT took, if known.
+        dicom_folder: Where the CT's images are, if DICOM files that refer to them are to be written too. Where they
+            cannot be, a warning says why.
+
+    Returns:
+        The report.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    began = time.monotonic()
+    _write_files(folder, volume, segmentation)
+    if dicom_folder is not None:
+        try:
+            write_dicom(segmentation, dicom_folder, folder)
+        except ValueError as error:
+            logger.debug("no DICOM files", exc_info=True)
+            segmentation.warnings.append(f"no DICOM SEG and SR were written: {one_sentence(error)}")
+    report = build_report(volume, segmentation, spec)
+    report["files"] = sorted(path.name for path in folder.iterdir())
+    report["sha256"] = {name: sha256_of(folder / name) for name in report["files"]}
+    report["run"] = run
+    seconds = {} if reading is None else {"reading": round(reading, 3)}
+    report["seconds_files"] = seconds | {"writing": round(time.monotonic() - began, 3)}
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (folder / REPORT_FILE).write_text(text, encoding="utf-8")
     return report
 
 
@@ -187,7 +229,7 @@ def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any
         "engine_version": __version__,
         "model_sha256": model.spec.weights.sha256,
         "options": asdict(options),
-    }
+    } | ({"dicom": True} if case.dicom else {})
 
 
 def check_writable(folder: Path) -> None:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ RESULT_FILES = (
     "labels.nii.gz",
     "segmentation.seg.nrrd",
     "overview.png",
+    "segmentation.dcm",
+    "measurements.dcm",
     "attention_*.nrrd",
     "probability_*.nii.gz",
 )
@@ -37,12 +40,14 @@ class Case:
         source: File, or folder of DICOM files.
         folder: Where its results go.
         taken: Why the folder does not have the input's own name, if another input's result is the reason.
+        dicom: Whether to write DICOM files too, which refer to the input's images.
     """
 
     name: str
     source: Path
     folder: Path
     taken: str = ""
+    dicom: bool = False
 
 
 def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool = False) -> list[Case]:
@@ -61,8 +66,21 @@ def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool =
     """
     sources = find_sources(inputs)
     if len(sources) == 1:
-        return [Case(_stem(sources[0]), sources[0], output_dir)]
+        return [Case(case_name(sources[0]), sources[0], output_dir)]
     return _named_cases(sources, output_dir, overwrite)
+
+
+def check_dicom(cases: Sequence[Case]) -> None:
+    """Make sure that DICOM files can be written for the inputs, before anything is computed.
+
+    Raises:
+        ValueError: If not: they refer to DICOM images, so each input has to be a folder of these.
+    """
+    if find_spec("highdicom") is None:
+        raise ValueError("--dicom needs one more package: pip install 'slicer-attention-unet[dicom]'")
+    for case in cases:
+        if not case.source.is_dir():
+            raise ValueError(f"{case.source} is no DICOM folder: --dicom writes files that refer to DICOM images")
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
@@ -73,13 +91,19 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
     """
     sources: list[Path] = []
     for entry in map(Path, inputs):
-        volumes = _volumes_in(entry) if entry.is_dir() else []
+        volumes = volumes_in(entry) if entry.is_dir() else []
         if volumes and _holds_dicom(entry):
             raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name what is to be segmented")
         sources += volumes or [entry]
     if not sources:
         raise ValueError("no input was given")
     return sources
+
+
+def volumes_in(folder: Path) -> list[Path]:
+    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(path for path in _no_results(folder, names) if _is_called_like_a_volume(path.name))
 
 
 def files_of_input(source: Path) -> list[Path]:
@@ -136,12 +160,6 @@ def is_called_like_a_result(name: str) -> bool:
     return any(fnmatch.fnmatchcase(str(name), pattern) for pattern in RESULT_FILES)
 
 
-def _volumes_in(folder: Path) -> list[Path]:
-    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
-    names = [path.name for path in folder.iterdir() if path.is_file()]
-    return sorted(path for path in _no_results(folder, names) if _is_called_like_a_volume(path.name))
-
-
 def _no_results(folder: Path, names: Sequence[str]) -> list[Path]:
     results = {*files_of_result(folder), *unfinished_results(folder)}
     return [folder / name for name in names if name not in results]
@@ -172,14 +190,14 @@ def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> 
     given = {str(source.resolve()) for source in sources}
     others = {name.lower(): path for path, names in earlier.items() if path not in given for name in names}
     used = {name.lower() for path in given for name in earlier.get(path, ())} | (set() if overwrite else set(others))
-    counts = Counter(_stem(source).lower() for source in sources)
+    counts = Counter(case_name(source).lower() for source in sources)
     cases = []
     for source in sources:
         if kept := earlier.get(str(source.resolve())):
             name = kept.pop(0)
             cases.append(Case(name, source, output_dir / name))
             continue
-        short, long = _stem(source), f"{_absolute(source).parent.name}_{_stem(source)}"
+        short, long = case_name(source), f"{_absolute(source).parent.name}_{case_name(source)}"
         names = [short, long] if counts[short.lower()] == 1 else [long]
         names += [f"{long}_{number}" for number in range(2, len(sources) + len(used) + 3)]
         name = next(name for name in names if name.lower() not in used)
@@ -190,7 +208,8 @@ def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> 
     return cases
 
 
-def _stem(source: Path) -> str:
+def case_name(source: Path) -> str:
+    """What a case is called: its file or folder, without what tells the kind of file."""
     name = _absolute(source).name
     for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
         if name.lower().endswith(ending) and len(name) > len(ending):

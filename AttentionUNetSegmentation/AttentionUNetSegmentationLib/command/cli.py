@@ -1,4 +1,4 @@
-"""The ``attention-unet`` command: segment, models, info."""
+"""The ``attention-unet`` command: segment, view, models, info."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -17,6 +18,7 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import one_sentence, printable, sentence_on
 from ..models.description import ModelError
+from .view import add_view
 
 DEFAULT_MODEL = "abdomen-ct"
 logger = logging.getLogger("attention_unet")
@@ -92,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(cancelled="cancelled")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_segment(commands)
+    add_view(commands)
     _add_models(commands)
     _add_info(commands)
     return parser
@@ -114,6 +117,7 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--backend", default="auto", choices=("auto", "torch", "openvino"))
     parser.add_argument("--no-attention", action="store_true", help="do not write attention maps")
     parser.add_argument("--probabilities", action="store_true", help="write a probability map per organ")
+    parser.add_argument("--dicom", action="store_true", help="write DICOM SEG and SR too (DICOM folders only)")
     parser.add_argument("--no-clean-up", action="store_true", help="keep all connected components")
     parser.add_argument("--no-split", action="store_true", help="do not split the kidneys into right and left")
     parser.add_argument(
@@ -169,7 +173,7 @@ def _segment(parsed: argparse.Namespace) -> int:
     from ..pipeline import Options
     from . import console
     from .batch import CaseResult, check_writable, run_cases
-    from .cases import find_cases
+    from .cases import check_dicom, find_cases
 
     check_writable(parsed.output_dir)
     if choose_backend(parsed.backend, choose_device(parsed.device, parsed.backend)) == "torch":
@@ -187,6 +191,9 @@ def _segment(parsed: argparse.Namespace) -> int:
         tile=parsed.tile,
     )
     cases = find_cases(parsed.inputs, parsed.output_dir, parsed.overwrite)
+    if parsed.dicom:
+        check_dicom(cases)
+        cases = [replace(case, dicom=True) for case in cases]
     outcomes: list[CaseResult] = []
 
     def tell() -> None:

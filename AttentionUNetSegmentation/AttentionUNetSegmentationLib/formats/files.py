@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import math
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ import SimpleITK as sitk
 from ..errors import sentence_on
 from ..imaging.resampling import resample
 from ..volume import Grid, Segmentation, Volume, triple
+from . import nifti, nrrd_mha
+from .dicom.headers import files_below, read_slices
 from .dicom.series import LPS_TO_RAS, is_dicom_file, read_dicom
 from .nifti import read_nifti
 from .nrrd_mha import GZIP_MAGIC, METAIMAGE_ENDINGS, NRRD_ENDINGS, read_itk
@@ -25,7 +29,10 @@ NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = NRRD_ENDINGS + METAIMAGE_ENDINGS
 READABLE_ENDINGS = NIFTI_ENDINGS + ITK_ENDINGS
 NIFTI_HEADER_BYTES = 352
+BYTES_PER_PIXEL = 2  # of DICOM
 MAX_ROUNDING_MM = 0.1
+MAX_GROWTH = 8  # of a sheared scan when it is straightened; a gantry tilts by 30 degrees at most
+SMALL_VOXELS = 1 << 24  # where growth does not matter
 OTHER_CONTENT = {  # what files begin with that are no images, whatever they are called
     b"version https://git-lfs": "is a pointer of Git LFS; get the file itself with git lfs pull",
     b"/annex/objects": "is a pointer of git-annex; get the file itself with git annex get",
@@ -90,6 +97,25 @@ def _check_content(path: Path, name: str) -> None:
         )
 
 
+def stored_bytes(path: Path) -> int:
+    """Bytes that the voxels of a CT take once they are unpacked, as its headers say; no voxels are read.
+
+    Args:
+        path: A file, or a folder of DICOM files; of the latter, all images count.
+
+    Raises:
+        ValueError: If the header of a file is damaged.
+    """
+    name = path.name.lower()
+    if not path.is_dir():
+        return nifti.stored_bytes(path) if name.endswith(NIFTI_ENDINGS) else nrrd_mha.stored_bytes(path)
+    total = 0
+    for file in files_below(path):
+        with suppress(ValueError):  # reading leaves it out, or says what is wrong
+            total += sum(max(math.prod(image.size), 0) * BYTES_PER_PIXEL for image in read_slices(file))
+    return total
+
+
 def straightened(volume: Volume) -> Volume:
     """A volume whose axes are perpendicular: the same one, or resampled if its axes are sheared.
 
@@ -121,6 +147,8 @@ def _resampled_straight(volume: Volume) -> Volume:
     spacing = np.array([np.linalg.norm(i), j @ j_axis, k @ k_axis])
     along = grid.corners_ras_mm() @ axes
     sizes = np.round((along.max(axis=0) - along.min(axis=0)) / spacing).astype(int) + 1
+    if math.prod(map(int, sizes)) > max(MAX_GROWTH * volume.voxels.size, SMALL_VOXELS):
+        raise ValueError("its axes are so far from perpendicular that no scanner made it")
     matrix = np.eye(4)
     matrix[:3, :3] = axes * spacing
     matrix[:3, 3] = axes @ along.min(axis=0)

@@ -11,6 +11,8 @@ import logging
 import math
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ import SimpleITK as sitk
 
 from ..errors import one_sentence
 from ..volume import Grid, Triple, Volume, triple
-from .nrrd_mha import GOES_ON_NOTE, GZIP_MAGIC, MAX_RATIO, NO_AXES_NOTE, matrix_of
+from .nrrd_mha import GOES_ON_NOTE, GZIP_MAGIC, MAX_RATIO, NO_AXES_NOTE, READ_BEYOND_BYTES, matrix_of
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -30,7 +32,6 @@ logger = logging.getLogger("attention_unet")
 MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # by NIfTI's code of a length; mm if the code says nothing
 LENGTH_CODE = 7  # the bits of xyzt_units that are for lengths
 SCANNER = 1  # the code of a matrix that gives scanner coordinates
-READ_BEYOND_BYTES = 1 << 20  # of what follows the voxels, up to the checksum of a compressed file
 CONTRADICTION_MM = 0.5  # two statements of one header may place a voxel this far apart, as both are rounded
 LONGEST_QUATERNION = 1.01
 QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
@@ -47,22 +48,43 @@ def read_nifti(path: Path) -> Volume:
     """
     import nibabel
 
-    with path.open("rb") as stream:
-        is_gzip = stream.read(2) == GZIP_MAGIC
-    try:
-        with gzip.open(path) if is_gzip else path.open("rb") as stream:
-            header = _read_header(stream)
-            shape = _spatial_shape(path, header.get_data_shape(), header.get_data_dtype())
-            stored, notes = _read_voxels(stream, header, shape, path.stat().st_size * (MAX_RATIO if is_gzip else 1))
+    with _opened(path) as stream:
+        header = _read_header(stream)
+        shape = _spatial_shape(path, header.get_data_shape(), header.get_data_dtype())
+        ratio = MAX_RATIO if isinstance(stream, gzip.GzipFile) else 1
+        stored, notes = _read_voxels(stream, header, shape, path.stat().st_size * ratio)
         voxels = nibabel.volumeutils.apply_read_scaling(stored, *header.get_slope_inter())
-    except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is not a readable NIfTI file: {one_sentence(error)}") from error
-    except (EOFError, OSError, zlib.error, OverflowError) as error:
-        raise ValueError(f"{path} is damaged or truncated: {one_sentence(error)}") from error
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
     matrix, contradictions = _place(path, header, triple(stored.shape))
     return Volume(voxels, matrix, name=path.name, notes=(*notes, *contradictions))
+
+
+def stored_bytes(path: Path) -> int:
+    """Bytes of a file's voxels, unpacked: the header says it, and no more are read.
+
+    Raises:
+        ValueError: If the header is damaged.
+    """
+    with _opened(path) as stream:
+        header = _read_header(stream)
+        return math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Stream]:
+    """The file's content, unpacked; what goes wrong with it is put into a sentence."""
+    import nibabel
+
+    with path.open("rb") as start:
+        is_gzip = start.read(2) == GZIP_MAGIC
+    try:
+        with gzip.open(path) if is_gzip else path.open("rb") as stream:
+            yield stream
+    except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is not a readable NIfTI file: {one_sentence(error)}") from error
+    except (EOFError, OSError, zlib.error, OverflowError) as error:
+        raise ValueError(f"{path} is damaged or truncated: {one_sentence(error)}") from error
 
 
 def _read_header(stream: Stream) -> Nifti1Header:

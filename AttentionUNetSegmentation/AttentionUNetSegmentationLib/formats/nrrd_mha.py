@@ -31,6 +31,7 @@ UNITS = ("spaceunits", "units", "DistanceUnits")
 MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "?", "none")
 AS_STORED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 CHUNK_BYTES = 1 << 20
+READ_BEYOND_BYTES = 1 << 20  # of what follows the voxels in a compressed file, up to its checksum
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_RATIO = 1100  # zlib makes nothing smaller than one part in 1032
 SAME = {
@@ -125,7 +126,8 @@ class Header:
                 f"{self.path} has its voxels in several files or none ({name}); convert it to a single file"
             )
         try:
-            available, needed = self._available_bytes(), self._needed_bytes()
+            needed = self._needed_bytes()
+            available = self._available_bytes(needed + READ_BEYOND_BYTES)
         except (zlib.error, EOFError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path} is damaged or truncated: {one_sentence(error)}") from error
         if available < needed:
@@ -153,16 +155,16 @@ class Header:
         is_raw = self._is_gzip or self.fields.get("encoding", "raw").lower() == "raw"
         return self.is_spread or is_text or not is_raw or any(skip != "0" for skip in skips)
 
-    def _available_bytes(self) -> int:
-        """Bytes of voxels that are there, or a bound that they lie below, where ITK counts them."""
+    def _available_bytes(self, most: int) -> int:
+        """Bytes of voxels that are there, counted up to ``most``; or a bound that they lie below, where ITK counts."""
         if self._is_left_to_itk:
             files = self.path.parent.iterdir() if self.is_spread else [self.data_file]
             size = sum(path.stat().st_size for path in files if path.is_file())
             return size * (MAX_RATIO if self._is_gzip else 8)  # a digit may stand for 8 bytes
         start = 0 if self.data_file != self.path else self.end
-        return self._inflated_size(start) if self._is_gzip else self.data_file.stat().st_size - start
+        return self._inflated_size(start, most) if self._is_gzip else self.data_file.stat().st_size - start
 
-    def _inflated_size(self, start: int) -> int:
+    def _inflated_size(self, start: int, most: int) -> int:
         """Bytes that compressed voxels unpack to; of a MetaImage, as many as its reader in ITK takes."""
         length = self.data_file.stat().st_size - start
         if self.is_metaimage:
@@ -172,10 +174,20 @@ class Header:
             if said > length:
                 raise EOFError("the compressed voxels end too early")
             length = said or length
-        return _inflated_size(self.data_file, start, length)
+        return _inflated_size(self.data_file, start, length, most)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Voxels along each axis, the fastest first.
+
+        Raises:
+            KeyError: If the header does not say them.
+            ValueError: If it says no numbers.
+        """
+        return [int(length) for length in self.fields["DimSize" if self.is_metaimage else "sizes"].split()]
 
     def _needed_bytes(self) -> int:
-        lengths = [int(length) for length in self.fields["DimSize" if self.is_metaimage else "sizes"].split()]
+        lengths = self.lengths
         if min(lengths) < 1 or int(self.fields["NDims" if self.is_metaimage else "dimension"]) != len(lengths):
             raise ValueError(f"it has {' x '.join(map(str, lengths))} voxels, or another number of axes")
         kind = self.fields["ElementType" if self.is_metaimage else "type"].lower()
@@ -183,8 +195,11 @@ class Header:
         return math.prod(lengths) * size * int(self.fields.get("ElementNumberOfChannels", "1"))
 
 
-def _inflated_size(path: Path, start: int, length: int) -> int:
-    """Bytes that a part of a file, compressed by zlib or gzip, unpacks to; its checksum is checked."""
+def _inflated_size(path: Path, start: int, length: int, most: int) -> int:
+    """Bytes that a part of a file, compressed by zlib or gzip, unpacks to; its checksum is checked.
+
+    Counting ends beyond ``most``: a small file can unpack to terabytes.
+    """
     size, unpacker = 0, zlib.decompressobj(ZLIB_OR_GZIP)
     with path.open("rb") as stream:
         stream.seek(start)
@@ -192,6 +207,8 @@ def _inflated_size(path: Path, start: int, length: int) -> int:
             length -= len(part)
             while part:
                 size += len(unpacker.decompress(part, CHUNK_BYTES))  # a part may unpack to a thousand times its size
+                if size > most:
+                    return size
                 part = unpacker.unconsumed_tail
                 if unpacker.eof and unpacker.unused_data.startswith(GZIP_MAGIC):  # gzip in several members
                     part, unpacker = unpacker.unused_data, zlib.decompressobj(ZLIB_OR_GZIP)
@@ -254,14 +271,31 @@ def read_header(path: Path) -> Header:
     return Header(path, fields, position, conflict)
 
 
+def stored_bytes(path: Path) -> int:
+    """Bytes of the voxels of a NRRD or MetaImage file, unpacked, as its header says.
+
+    Raises:
+        ValueError: If the header does not say how many voxels there are.
+    """
+    try:
+        return read_header(path)._needed_bytes()
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not say how many voxels of which type it has") from error
+
+
 def read_itk(path: Path) -> Volume:
     """Read a scalar 3D NRRD or MetaImage file.
 
     Raises:
         ValueError: If the file is damaged, says what ITK does not heed, or is no scalar 3D image.
     """
-    notes = read_header(path).check()
+    header = read_header(path)
+    if not header.fields:
+        raise ValueError(f"{path} is damaged or not an image: it has no header of the format that its name says")
+    notes = header.check()
     reader = sitk.ImageFileReader()
+    # any other reader would pass over what is checked here, and that of HDF5 opens other files
+    reader.SetImageIO("MetaImageIO" if header.is_metaimage else "NrrdImageIO")
     reader.SetFileName(str(path.absolute()))  # so that no data file is looked for in the working folder
     try:
         reader.ReadImageInformation()
@@ -274,6 +308,8 @@ def read_itk(path: Path) -> Volume:
         if len(size) < 3 or any(length != 1 for length in size[3:]):
             shown = " x ".join(map(str, size))
             raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
+        if list(size) != header.lengths:  # what was checked is not what would be read
+            raise ValueError(f"{path} has {' x '.join(map(str, size))} voxels for its reader; its header is damaged")
         reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
         image = reader.Execute()
     except RuntimeError as error:

@@ -88,6 +88,8 @@ class VariationOptions:
     phase_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     mass_probability: float | None = None
     elastic_strength: float = 1.0
+    other_region_probability: float = 0.0
+    near_pancreas_probability: float | None = None
 
     def generator_config(self) -> SyntheticCTConfig:
         """The generator's numbers for training patches.
@@ -104,7 +106,13 @@ class VariationOptions:
             raise ValueError(f"elastic_strength must not be negative, got {self.elastic_strength}.")
         elastic = tuple(strength.scaled(self.elastic_strength) for strength in config.deformation.elastic_sd_mm)
         deformation = dataclasses.replace(config.deformation, elastic_sd_mm=elastic)
-        return dataclasses.replace(config, contrast=contrast, masses=masses, deformation=deformation)
+        crop = config.crop
+        if self.near_pancreas_probability is not None:
+            crop = dataclasses.replace(crop, near_pancreas_probability=self.near_pancreas_probability)
+        elsewhere = dataclasses.replace(config.other_regions, probability=self.other_region_probability)
+        return dataclasses.replace(
+            config, crop=crop, contrast=contrast, masses=masses, deformation=deformation, other_regions=elsewhere
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .config_body import BodyConfig, ClutterConfig, FreeFluidConfig, MesenteryConfig, SurroundingsConfig
+from .config_body import (
+    BodyConfig,
+    ClutterConfig,
+    FreeFluidConfig,
+    MesenteryConfig,
+    OtherRegionConfig,
+    SurroundingsConfig,
+)
 from .config_organs import HollowOrganConfig, MassConfig, SolidOrganConfig
 from .config_tissue import ContrastConfig, TissueConfig
 from .ranges import Range
@@ -80,7 +87,7 @@ class AcquisitionConfig:
     thick_slice_mm: Range = Range(3, 8)
     thick_slice_nearest_probability: float = 0.25
     noise_minimum_hu: float = 4.0
-    noise_gamma: tuple[float, float] = (1.8, 5.0)  # shape, scale in HU
+    noise_gamma: tuple[float, float] = (1.8, 3.5)  # shape, scale in HU
     noise_maximum_hu: float = 40.0
     # Thin slices without much dose: the noise is drawn from this range instead.
     strong_noise_probability: float = 0.12
@@ -137,6 +144,7 @@ class SyntheticCTConfig:
     mesentery: MesenteryConfig = field(default_factory=MesenteryConfig)
     free_fluid: FreeFluidConfig = field(default_factory=FreeFluidConfig)
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
+    other_regions: OtherRegionConfig = field(default_factory=OtherRegionConfig)
     acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
     field_of_view: FieldOfViewConfig = field(default_factory=FieldOfViewConfig)
 

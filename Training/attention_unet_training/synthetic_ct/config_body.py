@@ -145,3 +145,31 @@ class SurroundingsConfig:
     arm_height_share: Range = Range(0.3, 0.7)
     arm_flattening: Range = Range(0.85, 1.2)
     arm_marrow_hu: Range = Range(50, 200)
+
+
+@dataclass(frozen=True)
+class OtherRegionConfig:
+    """Heads and thighs, which show none of the organs: rough sizes of adults, judgement."""
+
+    probability: float = 0.0  # validation patches are to show organs
+    head_share: float = 0.5
+    off_centre_mm: tuple[float, float, float] = (80.0, 20.0, 20.0)  # z, y, x, both ways
+    wobble_mm: Range = Range(1, 5)
+    wobble_over_mm: float = 60.0
+    brain_half_mm: tuple[Range, Range, Range] = (Range(55, 70), Range(75, 92), Range(60, 73))  # z, y, x
+    skull_mm: Range = Range(4, 9)
+    scalp_mm: Range = Range(3, 8)
+    bone_hu: Range = Range(500, 1400)
+    marrow_hu: Range = Range(-80, 200)
+    brain_hu: Range = Range(28, 45)
+    liquor_hu: Range = Range(0, 14)
+    sulcus_half_width: Range = Range(0.05, 0.3)
+    face_detail_mm: float = 14.0
+    neck_radius_mm: Range = Range(45, 70)
+    vertebra_radius_mm: float = 19.0
+    vessel_radius_mm: Range = Range(2.5, 7)
+    thigh_radius_mm: Range = Range(60, 95)
+    thigh_taper: Range = Range(-0.02, 0.12)  # mm of radius per mm upwards
+    thigh_gap_mm: Range = Range(-8, 30)
+    thigh_muscle_share: Range = Range(0.6, 0.95)
+    femur_radius_mm: Range = Range(11, 17)

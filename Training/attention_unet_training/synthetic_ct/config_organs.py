@@ -19,6 +19,10 @@ class SolidOrganConfig:
     slice), closed holes are at most 0.14 % of the label, and no labelled voxel lies deeper than 15 mm. So what is
     labelled is painted as parenchyma; the middle is hollowed out only where fat, urine or contrast is painted, which
     is rare.
+
+    Pancreas: erosion takes up to half of it. Together with the deformation, a tenth of the samples have less than 0.4
+    of their map's volume, 37 % at most 50 ml and 12 % at most 30 ml. That covers old age: 72 +- 26 ml from 20 to 60
+    years, less thereafter (Saisho et al., Clin Anat 2007;20:933).
     """
 
     mottled_spleen_probability: float = 0.7
@@ -34,12 +38,12 @@ class SolidOrganConfig:
     left_lobe_wall_mm: float = 4.0
     pancreas_erosion_probability: float = 0.45
     pancreas_erosion_mm: Range = Range(0.5, 3.0)
-    pancreas_fat_share: Range = Range(0.0, 0.25)
+    pancreas_fat_share: Range = Range(0.0, 0.18)
     pancreas_fat_depth_mm: Range = Range(3, 8)
     pancreas_fat_above_fat_hu: Range = Range(20, 90)
     lobulated_pancreas_probability: float = 0.15  # fat between lobules throughout the organ
     lobulated_pancreas_fat_share: Range = Range(0.15, 0.5)
-    pancreas_gradient_hu: Range = Range(0, 18)  # how much head, body and tail differ, standard deviation
+    pancreas_gradient_hu: Range = Range(0, 12)  # how much head, body and tail differ, standard deviation
     dilated_duct_probability: float = 0.1
     dilated_duct_half_mm: Range = Range(1.5, 3.5)
     pancreas_duct_probability: float = 0.25

@@ -169,7 +169,7 @@ class TissueConfig:
     cortex_thickness_mm: Range = Range(1.6, 3.0)
     adrenal_offset_hu: Range = Range(-15, 10)
     organ_texture_hu: Range = Range(1.5, 8)
-    pancreas_texture_hu: Range = Range(4, 14)
+    pancreas_texture_hu: Range = Range(2, 10)
     muscle_texture_hu: Range = Range(4, 11)
     vessel_texture_hu: Range = Range(2, 10)
     heart_texture_hu: Range = Range(5, 22)

@@ -21,6 +21,7 @@ from .kidneys import paint_kidneys
 from .left_lobe import extend_left_lobe
 from .masses import displace_by_masses, draw_masses
 from .mesentery import paint_jejunum, paint_mesenteric_trunks
+from .other_regions import paint_other_region
 from .painting import (
     erode_pancreas,
     paint_bones,
@@ -33,7 +34,7 @@ from .painting import (
 )
 from .preparation import PreparedAnatomy
 from .randomness import Randomness
-from .scene import Scene, build_scene
+from .scene import Scene, build_scene, empty_scene
 from .structures import target_table
 from .surroundings import paint_arms, paint_table
 
@@ -73,6 +74,8 @@ def generate(
 ) -> SyntheticSample:
     """Make one training crop; the same arguments give the same bits (for a given number of torch threads).
 
+    With the probability of `OtherRegionConfig` it is a head or thighs instead, whatever the anatomy.
+
     Args:
         anatomy: The prepared label map.
         config: All numbers.
@@ -88,7 +91,11 @@ def generate(
     randomness = Randomness(seed)
     if centre_mm is None:
         centre_mm = draw_centre_mm(anatomy, config.crop, randomness, shape_kji[0] * spacing_mm)
-    scene, values, slab = _paint(anatomy, config, randomness, shape_kji, spacing_mm, centre_mm)
+    elsewhere = randomness.branch("other region")
+    if elsewhere.chance(config.other_regions.probability):
+        scene, values, slab = _paint_elsewhere(config, elsewhere, shape_kji, spacing_mm)
+    else:
+        scene, values, slab = _paint(anatomy, config, randomness, shape_kji, spacing_mm, centre_mm)
     image_hu = acquire(scene, config.acquisition)
     slab = draw_slab(slab, spacing_mm, config.field_of_view, randomness)
     circle = draw_circle(shape_kji, config.field_of_view, randomness)
@@ -178,6 +185,17 @@ def _paint(
     paint_table(scene, config.surroundings)
     paint_arms(scene, values, config.surroundings)
     return scene, values, slab
+
+
+def _paint_elsewhere(
+    config: SyntheticCTConfig, randomness: Randomness, shape_kji: tuple[int, int, int], spacing_mm: float
+) -> tuple[Scene, TissueValues, Slab]:
+    """Paint a part of the body that has none of the organs, and needs no anatomy."""
+    scene = empty_scene(shape_kji, spacing_mm, randomness)
+    values = draw_tissue_values(config.contrast, config.tissue, randomness)
+    paint_other_region(scene, values, config.other_regions)
+    paint_table(scene, config.surroundings)
+    return scene, values, Slab(0, shape_kji[0] - 1)
 
 
 def _in_plane_box(mask: torch.Tensor, margin_vox: float) -> tuple[slice, slice]:

@@ -127,3 +127,22 @@ def build_scene(
         image_hu=torch.empty(labels.shape),
         inside=torch.zeros(labels.shape, dtype=torch.bool),
     )
+
+
+def empty_scene(shape_kji: tuple[int, int, int], spacing_mm: float, randomness: Randomness) -> Scene:
+    """A scene without any structure: nothing is labelled, and all distances are infinite."""
+    far = torch.full(shape_kji, math.inf)
+    return Scene(
+        labels=torch.zeros(shape_kji, dtype=torch.int64),
+        hull_mm=far,
+        depth_mm=far,
+        bone_mm=far,
+        organ_mm=dict.fromkeys(structures.TARGET_ORGANS, far),
+        mass_index=torch.zeros(shape_kji, dtype=torch.uint8),
+        masses=[],
+        source_mm=torch.zeros((3, *shape_kji)),
+        spacing_mm=spacing_mm,
+        randomness=randomness,
+        image_hu=torch.empty(shape_kji),
+        inside=torch.zeros(shape_kji, dtype=torch.bool),
+    )

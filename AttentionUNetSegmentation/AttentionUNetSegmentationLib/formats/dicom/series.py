@@ -31,6 +31,20 @@ def read_dicom(folder: Path) -> Volume:
     Raises:
         ValueError: If there is no CT series, or its slices do not form one volume.
     """
+    scan, notes = find_scan(folder)
+    if units := sorted({entry.units for entry in scan} - HU_TYPES):
+        notes.append(f"the rescale type of the images is {', '.join(units)}, not HU")
+    _check_complete(scan)
+    voxels, matrix = _placed(scan, notes)
+    return Volume(voxels, matrix, folder.name, scan[0].modality, tuple(notes))
+
+
+def find_scan(folder: Path) -> tuple[list[Slice], list[str]]:
+    """The images of the largest CT series below a folder in the order of their places, and notes on the choice.
+
+    Raises:
+        ValueError: If there is no CT series.
+    """
     slices: list[Slice] = []
     unreadable: list[str] = []
     for path in files_below(folder):
@@ -45,15 +59,31 @@ def read_dicom(folder: Path) -> Volume:
             f"{folder} is a folder that holds no DICOM images" + (f" that can be read ({shown})" if shown else "")
         )
     scan, notes = choose_scan(slices)
-    if units := sorted({entry.units for entry in scan} - HU_TYPES):
-        notes.append(f"the rescale type of the images is {', '.join(units)}, not HU")
     if unreadable:
         notes.append(
             f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
         )
-    _check_complete(scan)
-    voxels, matrix = _placed(scan, notes)
-    return Volume(voxels, matrix, folder.name, scan[0].modality, tuple(notes))
+    return scan, notes
+
+
+def is_even(scan: list[Slice]) -> bool:
+    """Whether the slices lie at even heights, so that they are voxels as they are."""
+    heights = _heights(scan)
+    even = np.linspace(heights[0], heights[-1], len(heights))
+    return bool(np.abs(heights - even).max() <= REGULAR_TOLERANCE * np.median(np.diff(heights)))
+
+
+def stack_matrix(scan: list[Slice], count: int) -> np.ndarray:
+    """Matrix ``ijk_to_ras`` (4, 4), mm, of so many even slices from the first to the last of a scan."""
+    first, step = scan[0], (scan[-1].position - scan[0].position) / (count - 1)
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS_TO_RAS @ np.array([*(first.axes.T * first.spacing_mm).T, step]).T
+    matrix[:3, 3] = LPS_TO_RAS @ first.position
+    return matrix
+
+
+def _heights(scan: list[Slice]) -> np.ndarray:
+    return np.array([entry.position for entry in scan]) @ scan[0].normal
 
 
 def _check_complete(scan: list[Slice]) -> None:
@@ -82,12 +112,10 @@ def _check_levels(scan: list[Slice], voxels: np.ndarray) -> None:
 
 def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Voxels at even heights with their matrix; ``notes`` get what had to be interpolated."""
-    first = scan[0]
-    positions = np.array([entry.position for entry in scan])
-    heights = positions @ first.normal
+    heights = _heights(scan)
     gaps = np.diff(heights)
     gap = float(np.median(gaps))
-    _check_straight(positions, heights)
+    _check_straight(np.array([entry.position for entry in scan]), heights)
     if round(gaps.max(), 2) > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):  # headers are rounded
         after = scan[int(gaps.argmax())].path
         raise ValueError(
@@ -95,17 +123,13 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
         )
     voxels = decode(scan)
     _check_levels(scan, voxels)
-    if np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max() > REGULAR_TOLERANCE * gap:
+    if not is_even(scan):
         voxels = _at_regular_heights(voxels, heights, round((heights[-1] - heights[0]) / gap) + 1)
         notes.append(
             f"slices are missing or unevenly spaced (gaps of {gaps.min():.2f} to {gaps.max():.2f} mm); "
             f"interpolated to {(heights[-1] - heights[0]) / (len(voxels) - 1):.2f} mm"
         )
-    step = (positions[-1] - positions[0]) / (len(voxels) - 1)
-    matrix = np.eye(4)
-    matrix[:3, :3] = LPS_TO_RAS @ np.array([*(first.axes.T * first.spacing_mm).T, step]).T
-    matrix[:3, 3] = LPS_TO_RAS @ positions[0]
-    return voxels, matrix
+    return voxels, stack_matrix(scan, len(voxels))
 
 
 def _check_straight(positions: np.ndarray, heights: np.ndarray) -> None:

@@ -1,0 +1,271 @@
+"""One visitor's page: its scene, its CT, its runs. A process of its own, which only the front talks to.
+
+python -m AttentionUNetSegmentationLib.browser.session, with the settings on standard input (``control``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from trame.app import get_server
+from trame_slicer import module as trame_slicer_module
+from trame_slicer.core import LayoutManager
+from trame_slicer.rca_view import register_rca_factories
+
+from ..command.cases import case_name
+from ..errors import one_sentence
+from ..formats.files import read_volume
+from ..models.store import list_models
+from . import host, page
+from .control import Control, Settings
+from .ct import LoadedCT, put_into_scene
+from .downloads import write_download
+from .names import safe_stem
+from .page_state import put_right, start_values
+from .routes import add_routes
+from .run import Result, Runner
+from .served import list_entries, resolve
+from .shown_result import ShownResult
+from .uploads import receive
+from .views import LAYOUTS, QUAD, WINDOWS_HU, Views
+
+SAMPLE = Path(__file__).parents[2] / "Resources" / "SampleData" / "SyntheticAbdomenCT.nrrd"
+logger = logging.getLogger(__name__)
+MAX_MESSAGE_BYTES = 1 << 20  # of the page: state changes and mouse events
+
+
+class Session:
+    """Connects the page's state with the scene.
+
+    Args:
+        settings: What the front said.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.server = get_server("session", client_type="vue3")
+        self._state = self.server.state
+        self._control = Control(self._on_position, lambda: self._runner.begin(), self._on_stop)
+        self._runner = Runner(self._control, self._on_progress, self._on_result, self._on_run_end)
+        self._app = host.start(settings.folder)
+        self._views = Views(self._app, self._on_cursor)
+        self._ct: LoadedCT | None = None
+        self._is_reading = False
+        self._one_download = asyncio.Lock()
+        self._shown = ShownResult(self._state, self._views)
+        self._specs = {entry.name: entry.spec for entry in list_models() if entry.spec is not None}
+        self._state.update(start_values(self._specs, settings.upload_mb > 0))
+        self.server.enable_module(trame_slicer_module)
+        self.server.enable_module(page.SCRIPTS)
+        register_rca_factories(
+            self._app.view_manager, self.server, page.slice_overlay(self._views.letters), page.three_d_overlay, "jpeg"
+        )
+        self._layouts = LayoutManager(self._app.scene, self._app.view_manager, self.server)
+        self._layouts.register_layout_dict(LAYOUTS)
+        self._layouts.set_layout(QUAD)
+        self._page = page.build(self.server, self, self._layouts.initialize_layout_grid)
+        for view in self._app.view_manager.get_slice_views():
+            self._views.watch(view)
+        self._bind()
+
+    def run(self) -> None:
+        """Serve the page until the front stops the session."""
+        self.server.start(
+            port=self._settings.port, host="127.0.0.1", open_browser=False, show_connection_info=False, timeout=0
+        )
+
+    def choose(self, name: str) -> None:
+        """Open a CT of the served folder."""
+        root = self._settings.serve
+        if name and root is not None and not self._is_busy:
+            self._guarded(lambda: self._open_later(resolve(root, name)))
+
+    def segment(self) -> None:
+        """Segment the CT."""
+        ct = self._ct
+        if ct is None or self._is_busy:
+            return
+        if self._state.model not in list(self._specs):  # no path of the server's
+            self._state.error = "choose a model"
+            return
+        node = self._shown.result.node if self._shown.result is not None else None
+        self._state.update({"status": "", "notes": [], "percent": 0, "error": ""})
+        self._guarded(lambda: self._runner.start(ct, self._state.model, node))
+        self._state.running = self._state.busy = self._runner.is_busy
+
+    def cancel(self) -> None:
+        """Stop the run."""
+        if self._runner.is_busy:
+            self._state.status = "Cancelling ..."
+            self._runner.cancel()
+
+    def jump(self, segment_id: str) -> None:
+        """Go to an organ's centre."""
+        self._guarded(lambda: self._shown.jump(segment_id))
+
+    def show_organ(self, segment_id: str, shown: bool) -> None:
+        """Show or hide an organ in all views."""
+        self._guarded(lambda: self._shown.show_organ(segment_id, shown))
+
+    def _bind(self) -> None:
+        change = self._state.change
+        change("window", "layout", "model", "gate", "opacity", "threshold", "color")(
+            lambda **_: put_right(self._state, self._specs, self._shown.gates())
+        )
+        change("window")(lambda **_: self._guarded(lambda: self._views.set_window(self._state.window)))
+        change("layout")(lambda **_: self._guarded(lambda: self._layouts.set_layout(self._state.layout)))
+        change("gate", "opacity", "threshold", "color")(lambda **_: self._guarded(self._shown.show_attention))
+        change("error")(lambda error, **_: self._state.update({"has_error": bool(error)}))
+        change("has_error")(lambda has_error, **_: None if has_error else self._state.update({"error": ""}))
+        change("model")(lambda **_: self._state.update({"model_text": self._model_text(self._state.model)}))
+        self.server.controller.trigger("segment")(self.segment)
+        self.server.controller.trigger("cancel")(self.cancel)
+        self.server.controller.trigger("scroll")(self._views.scroll)
+        self.server.controller.on_server_bind.add(self._on_bind)
+        self.server.controller.on_server_ready.add(self._on_ready)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._is_reading or self._runner.is_busy
+
+    def _on_bind(self, web_server: Any) -> None:
+        add_routes(web_server.app, self._settings.secret, self._upload, self._download)
+
+    def _on_ready(self, **_: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._listening = loop.create_task(self._control.listen())
+        self._control.ready(self.server.port)
+        if self._settings.ct is not None or SAMPLE.is_file():
+            self._open_later(self._settings.ct or SAMPLE)
+        if self._settings.serve is not None:
+            self._list_served(self._settings.serve)
+
+    def _list_served(self, root: Path) -> None:
+        entries = list_entries(root)
+        self._state.notes = [entries.note] if entries.note else []
+        self._state.served = [
+            {"title": f"{entry.name} ({entry.size_mb:.0f} MB)", "value": entry.name} for entry in entries
+        ]
+
+    def _open_later(self, path: Path) -> None:
+        """Read a CT beside the event loop, then show it."""
+        self._is_reading = True
+        self._opening = asyncio.get_running_loop().create_task(self._open(path))
+
+    async def _open(self, path: Path) -> None:
+        name = case_name(path)
+        with self._state:
+            self._state.update({"busy": True, "loading": f"Reading {name} ...", "error": ""})
+        await asyncio.sleep(0.01)  # the page says so first
+        try:
+            volume = await asyncio.to_thread(read_volume, path)
+            with self._state:
+                self._shown.forget()
+                self._ct = put_into_scene(volume, name)
+                self._views.show(self._ct.node, self._state.window or next(iter(WINDOWS_HU)))
+                self._state.update({"ct_name": name, "notes": list(volume.notes), "status": ""})
+        except Exception as error:  # a boundary: the page shows it
+            logger.debug("the CT could not be opened", exc_info=error)
+            with self._state:
+                self._state.error = one_sentence(error).replace(f"{path}{os.sep}", "").replace(str(path), name)
+        finally:
+            self._is_reading = False
+            with self._state:
+                self._state.update({"busy": self._runner.is_busy, "loading": ""})
+
+    async def _upload(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        if self._is_busy:
+            raise ValueError("wait until the run has ended, or cancel it")
+        if not self._settings.upload_mb:
+            raise ValueError("this page takes no uploads")
+        self._is_reading = True
+        with self._state:
+            self._state.busy = True
+        try:
+            path = await receive(name, chunks, self._settings.folder, self._settings.upload_mb << 20)
+            await self._open(path)
+            await asyncio.to_thread(shutil.rmtree, path.parent, ignore_errors=True)  # the voxels are in memory
+        finally:
+            self._is_reading = False
+            with self._state:
+                self._state.busy = self._runner.is_busy
+
+    async def _download(self, name: str) -> Path:
+        async with self._one_download:  # they share files
+            return await self._file_of(name)
+
+    async def _file_of(self, name: str) -> Path:
+        result = self._shown.result
+        if name not in page.DOWNLOADS:
+            raise KeyError(name)
+        if result is None:
+            raise ValueError("there is no result yet")
+        folder = self._settings.folder / "download"
+        if name == "scene.mrb":
+            path = folder / f"{safe_stem(result.ct.name)}.mrb"
+            folder.mkdir(exist_ok=True)
+            if not self._app.scene.WriteToMRB(str(path), None, None):
+                raise RuntimeError("the scene could not be written")
+            return path
+        spec = self._specs[result.model]
+        return await asyncio.to_thread(
+            write_download, name, result.ct.volume, result.segmentation, spec, folder, result.ct.name
+        )
+
+    def _on_cursor(self, text: str) -> None:
+        self._state.cursor = text
+
+    def _on_position(self, ahead: int) -> None:
+        with self._state:
+            if ahead:
+                runs = "1 run of another visitor comes" if ahead == 1 else f"{ahead} runs of other visitors come"
+                self._state.status = f"Waiting: {runs} first."
+
+    def _on_progress(self, fraction: float, step: str) -> None:
+        with self._state:
+            self._state.update({"percent": round(100 * fraction), "status": step})
+
+    def _on_result(self, result: Result) -> None:
+        with self._state:
+            self._shown.show(result)
+
+    def _on_run_end(self, error: Exception | None) -> None:
+        with self._state:
+            self._state.running = self._state.busy = False
+            if error is not None:
+                self._state.update({"error": one_sentence(error), "status": ""})
+            elif str(self._state.status).startswith(("Cancelling", "Waiting")):
+                self._state.status = "Cancelled."
+
+    def _on_stop(self) -> None:
+        self._runner.stop()
+        shutil.rmtree(self._settings.folder, ignore_errors=True)  # the front may be gone
+        os._exit(0)  # without taking VTK's windows down one by one
+
+    def _model_text(self, name: str) -> str:
+        spec = self._specs.get(name)
+        return f"Measured: {spec.quality()}." if spec is not None else "There is no model that can be used."
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # a boundary: the page shows it
+            logger.error("an action of the page failed", exc_info=error)
+            self._state.error = one_sentence(error)
+
+
+def main() -> None:
+    """Serve one session."""
+    os.environ["WSLINK_READY_MSG"] = ""
+    os.environ["WSLINK_MAX_MSG_SIZE"] = str(MAX_MESSAGE_BYTES)
+    Session(Settings.read()).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Nobody gets in without the token where one is needed, and no other web site gets in through a visitor's browser."""
+
+import asyncio
+import logging
+
+import pytest
+
+pytest.importorskip("aiohttp", reason="the group view of pyproject.toml is not installed")
+
+from AttentionUNetSegmentationLib.browser.access import LOOPBACK_NAMES, Access
+from support.browser_front import running, visitor
+
+TOKEN = "t0ken-of-this-test"
+WITH_TOKEN = Access(0, None, TOKEN)
+WEBSOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+async def raw(front, text: bytes) -> tuple[int, str]:
+    """Send bytes as they are; returns the status and the last line of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.access.port)
+    writer.write(text)
+    answer = (await reader.read(4000)).decode()
+    writer.close()
+    return int(answer.split()[1]), answer.splitlines()[-1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1"])
+def test_this_computer_needs_no_token(address):
+    access = Access.for_address("localhost", address, 80)
+    assert (access.token, access.names) == (None, LOOPBACK_NAMES | {address, f"[{address}]"})
+
+
+def test_an_address_that_others_reach_needs_a_token_of_256_random_bits():
+    access, other = (Access.for_address("ct.example.org", "192.0.2.7", 80) for _ in range(2))
+    assert access.names == {"ct.example.org", "192.0.2.7", "[192.0.2.7]"}
+    assert len(access.token) == 43 and access.token != other.token
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_all_addresses_at_once_have_any_name_but_a_token(address):
+    access = Access.for_address(address, address, 80)
+    assert access.names is None and access.token
+
+
+def test_cookies_of_two_fronts_on_one_computer_have_different_names():
+    names = [(access.session_cookie, access.token_cookie) for access in (Access(1, None), Access(2, None))]
+    assert len({*names[0], *names[1]}) == 4
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil", "10.0.0.1"]
+)
+def test_a_foreign_name_for_this_computer_is_refused(host):
+    async def main():
+        async with running() as front, visitor(front) as client:
+            answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
+            assert answer.status == 403 and "does not have that name" in await answer.text()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}", "localhost:9"]
+)
+def test_own_names_are_answered_also_at_the_other_port_of_a_tunnel(host):
+    async def main():
+        async with running() as front, visitor(front) as client:
+            answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
+            assert (answer.status, await answer.text()) == (200, "ok")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /healthz HTTP/1.1\r\n",
+        "GET /healthz HTTP/1.0\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: user@localhost\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: \r\n",
+        "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n",
+        "CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n",
+    ],
+)
+def test_requests_that_no_browser_sends_are_refused(head):
+    async def main():
+        async with running() as front:
+            status, _ = await raw(front, head.encode() + b"\r\n")
+            assert status in (400, 405)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused(method):
+    async def main():
+        async with running() as front, visitor(front) as client:
+            answer = await client.request(method, "/upload")
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,POST")
+
+    asyncio.run(main())
+
+
+ORIGINS = ["http://evil.example", "http://127.0.0.1:1", "null", "", "http://127.0.0.1:{port}.evil.example", "file://"]
+
+
+@pytest.mark.parametrize(
+    "origin", [*ORIGINS, "https://127.0.0.1", "http://localhost:{port}", "http://[::1", "http://a:b"]
+)
+def test_other_web_sites_can_neither_post_nor_open_websockets(origin):
+    async def main():
+        async with running() as front, visitor(front) as client:
+            headers = {"Origin": origin.format(port=front.access.port)}
+            answers = [
+                await client.post("/upload", headers=headers),
+                await client.get("/ws", headers=WEBSOCKET | headers),
+            ]
+            for answer in answers:
+                assert answer.status == 403 and "Another web site" in await answer.text()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:{port}", None])
+def test_its_own_pages_and_what_is_no_browser_pass(origin):
+    async def main():
+        async with running() as front, visitor(front) as client:
+            headers = {"Origin": origin.format(port=front.access.port)} if origin else {}
+            for answer in (
+                await client.post("/", headers=headers),
+                await client.get("/ws", headers=WEBSOCKET | headers),
+            ):
+                assert answer.status == 502  # there is no session
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["ct.example.org", "ct.example.org:443"])
+def test_behind_a_proxy_that_speaks_tls_origin_and_cookie_fit(host):
+    async def main():
+        async with running(access=WITH_TOKEN) as front, visitor(front) as client:
+            headers = {"Host": host, "Origin": "https://ct.example.org", "X-Forwarded-Proto": "https"}
+            answer = await client.get(f"/?token={TOKEN}", headers=headers, allow_redirects=False)
+            assert "; Secure" in answer.headers["Set-Cookie"]
+            cookie = {"Cookie": f"{front.access.token_cookie}={TOKEN}"}
+            assert (await client.post("/upload", headers=headers | cookie)).status == 502
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("access", [None, WITH_TOKEN], ids=["this computer", "token"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_site_starts_no_session_and_its_links_lead_here_with_the_cookies(site, access):
+    async def main():
+        async with running("idle", access) as front, visitor(front) as client:
+            fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+            framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+            linked = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+            for headers in (fetched, framed):
+                assert (await client.get("/", headers=headers)).status == 403
+            assert (await client.get("/download/ct.zip", headers=linked)).status == 403
+            for page in ("/", "/index.html"):
+                answer = await client.get(page, headers=linked)
+                assert (answer.status, answer.cookies) == (200, {})
+                assert 'content="0; url=/"' in await answer.text()
+            assert front.sessions == {}
+
+    asyncio.run(main())
+
+
+def test_the_token_lets_in_once_and_leaves_the_address(caplog):
+    caplog.set_level(logging.DEBUG)
+
+    async def main():
+        async with running("idle", access=WITH_TOKEN) as front, visitor(front) as client:
+            for target in (
+                "/",
+                "/upload",
+                "/?token=",
+                "/?token=wrong",
+                f"/?token={TOKEN}x",
+                "/?token=%ED%A0%80%C3%BC%00",
+            ):
+                answer = await client.get(target)
+                assert answer.status == 401 and "token that attention-unet view printed" in await answer.text()
+            assert (await client.get("/ws", headers=WEBSOCKET)).status == 401
+            assert (await client.post("/upload")).status == 401
+            assert (await client.get("/healthz")).status == 200
+            assert front.sessions == {}
+            answer = await client.get(f"/?token={TOKEN}", allow_redirects=False)
+            assert (answer.status, answer.headers["Location"]) == (303, "/")
+            cookie = answer.headers["Set-Cookie"]
+            assert (
+                cookie.startswith(front.access.token_cookie) and "; HttpOnly" in cookie and "SameSite=Strict" in cookie
+            )
+            assert (await client.get("/upload")).status == 502
+            assert (await client.get("/?token=wrong")).status == 401  # also for one who is in already
+            for head in ("G@T {} HTTP/1.1", "GET {} HTTP/9.9", "GET {}", "GET {} HTTP/1.1\r\nno header"):
+                status, _ = await raw(front, f"{head.format(f'/?token={TOKEN}')}\r\n\r\n".encode())
+                assert status == 400
+
+    asyncio.run(main())
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("value", ["wrong", "", "\u00fc", TOKEN.upper(), TOKEN[:-1]])
+def test_a_wrong_cookie_is_no_token(value):
+    async def main():
+        async with running(access=WITH_TOKEN) as front, visitor(front) as client:
+            answer = await client.get("/", headers={"Cookie": f"{front.access.token_cookie}={value}"})
+            assert answer.status == 401
+
+    asyncio.run(main())
+
+
+def test_every_answer_keeps_out_of_frames_caches_and_other_sites():
+    async def main():
+        async with running("idle") as front, visitor(front) as client:
+            for target in ("/", "/healthz", "/nothing"):
+                headers = (await client.get(target)).headers
+                assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+                assert headers["Referrer-Policy"] == "no-referrer"
+                assert headers["X-Content-Type-Options"] == "nosniff"
+                assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+                assert headers["Cache-Control"] == "no-store"
+
+    asyncio.run(main())
