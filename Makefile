@@ -32,7 +32,7 @@ $(VIEW_STAMP): $(CPU_STAMP)
 	@touch $@
 
 $(STAMP): $(CPU_STAMP)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu,training,slicer,view,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[cpu,cohort,training,slicer,view,dev]'
 	@touch $@
 
 demo: $(CPU_STAMP)  ## Segment the bundled sample CT: organ volumes, attention maps and a picture in demo_output/

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the headless Slicer host's ``slicer``, ``qt`` and ``slicer_session``.
+"""Fixtures for all tests: a tiny model, and the headless Slicer host's ``slicer``, ``qt`` and ``slicer_session``.
 
 Tests in page/ need a browser and a machine that does nothing else; they run by themselves: make test-browser.
 """
@@ -6,6 +6,9 @@ Tests in page/ need a browser and a machine that does nothing else; they run by 
 from pathlib import Path
 
 import pytest
+
+from AttentionUNetSegmentationLib.models.loading import save_model
+from support import phantoms
 
 pytest_plugins = ["slicer_host.pytest_plugin"]
 PAGE = Path(__file__).parent / "page"
@@ -15,3 +18,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave the tests of the page out unless they are named."""
     named = any(Path(argument.split("::")[0]).resolve().is_relative_to(PAGE) for argument in config.args)
     return True if collection_path == PAGE and not named else None
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """An untrained model, as a folder."""
+    folder = tmp_path_factory.mktemp("model")
+    untrained = phantoms.model()
+    save_model(folder, untrained.network, untrained.spec)
+    return folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -146,6 +146,7 @@ class Volume:
         modality: DICOM modality ("CT", "MR", "PT" ...), empty if unknown.
         notes: What was done or noticed on reading, one sentence each.
         valid_region: Where voxels were measured, if not everywhere: a straightened scan repeats its edges beyond.
+        series: Of a DICOM folder, every series there and whether it was used (``scans.describe_series``).
         cut_faces: Where a region of interest ends inside the scan: (axis of KJI, 0 or -1) for first or last slice.
 
     Raises:
@@ -158,6 +159,7 @@ class Volume:
     modality: str = ""
     notes: tuple[str, ...] = ()
     valid_region: Grid | None = None
+    series: tuple[dict[str, Any], ...] = ()
     cut_faces: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:

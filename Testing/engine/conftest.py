@@ -1,4 +1,4 @@
-"""A tiny model and a model folder of the test's own."""
+"""A model folder and a model of the test's own."""
 
 from pathlib import Path
 
@@ -14,15 +14,6 @@ def own_model_folder(tmp_path, monkeypatch) -> Path:
     """The folder that added models go to."""
     monkeypatch.setenv(MODEL_FOLDER_VARIABLE, str(tmp_path / "models"))
     return tmp_path / "models"
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory) -> Path:
-    """An untrained model, as a folder."""
-    folder = tmp_path_factory.mktemp("model")
-    untrained = phantoms.model()
-    save_model(folder, untrained.network, untrained.spec)
-    return folder
 
 
 @pytest.fixture

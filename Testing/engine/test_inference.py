@@ -9,6 +9,7 @@ from AttentionUNetSegmentationLib.inference import devices, memory
 from AttentionUNetSegmentationLib.inference import prediction as inference
 from AttentionUNetSegmentationLib.inference.devices import choose_backend, choose_device
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet
+from AttentionUNetSegmentationLib.inference.openvino_backend import thread_limit
 from AttentionUNetSegmentationLib.inference.prediction import Attempt, plan, predict
 from AttentionUNetSegmentationLib.inference.torch_backend import TorchBackend
 from AttentionUNetSegmentationLib.monitor import Cancelled, Monitor
@@ -237,3 +238,9 @@ def test_devices_and_backends_are_checked(monkeypatch):
         choose_backend("auto", "cpu")
     assert choose_device("auto", "openvino") == "cpu"
     assert choose_device("cpu:0") == "cpu"
+
+
+@pytest.mark.parametrize(("told", "limit"), [("3", {"INFERENCE_NUM_THREADS": 3}), ("", {}), ("0", {}), ("4,2", {})])
+def test_openvino_takes_as_many_threads_as_the_environment_allows(monkeypatch, told, limit):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert thread_limit() == limit

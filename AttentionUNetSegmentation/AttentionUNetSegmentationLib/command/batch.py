@@ -88,7 +88,7 @@ def run_cases(
         begin: Called with the number of a case, from 1, before it runs; gives the function to report progress to.
     """
     for number, case in enumerate(cases, start=1):
-        yield _result_of(case, model, options, overwrite, begin(number, case))
+        yield result_of(case, model, options, overwrite, begin(number, case))
 
 
 def is_done(case: Case, model: Model, options: Options) -> bool:
@@ -107,13 +107,13 @@ def check_nothing_is_lost(case: Case) -> None:
     """
     advice = "choose another output folder, or replace it with --overwrite"
     report = read_report(case.folder)
-    if report and report["run"]["input"] != str(case.source.resolve()):
+    if report and report["run"]["input"] != case.input_id:
         raise ValueError(f"{case.folder} holds the result of another input, {report['run']['input']}: {advice}")
     for name, written in (report.get("sha256") or {}).items():
         path = case.folder / name
         if is_called_like_a_result(name) and path.is_file() and sha256_of(path) != written:
             raise ValueError(f"{path} was changed since it was written: {advice}")
-    ours = {*files_of_result(case.folder), *unfinished_results(case.folder, case.source)}
+    ours = {*files_of_result(case.folder), *unfinished_results(case.folder, case.input_id)}
     found = {path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name)}
     if foreign := sorted(found - ours):
         raise ValueError(f"{case.folder} holds {foreign[0]}, which is no result of a complete run: {advice}")
@@ -150,7 +150,7 @@ def run_case(
             if not overwrite:
                 check_nothing_is_lost(case)  # another run may have come first
             move_into_place(scratch, case.folder, files_of_result(case.folder), REPORT_FILE)
-        _remove_abandoned(case.folder)
+        remove_abandoned(case.folder)
     except BaseException:
         if is_new and not any(case.folder.iterdir()):
             case.folder.rmdir()
@@ -204,7 +204,10 @@ def write_result(
     return report
 
 
-def _result_of(case: Case, model: Model, options: Options, overwrite: bool, progress: ProgressCallback) -> CaseResult:
+def result_of(
+    case: Case, model: Model, options: Options, overwrite: bool, progress: ProgressCallback | None = None
+) -> CaseResult:
+    """Run a case unless its result is there; what is wrong with it ends up in the result."""
     try:
         if not overwrite and is_done(case, model, options):
             return CaseResult(case, skipped=True)
@@ -224,7 +227,7 @@ def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any
     states = [(os.path.relpath(path, case.source.parent), path.stat()) for path in files]
     listing = "\n".join(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
     return {
-        "input": str(case.source.resolve()),
+        "input": case.input_id,
         "state": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
         "engine_version": __version__,
         "model_sha256": model.spec.weights.sha256,
@@ -264,9 +267,9 @@ def _write_files(folder: Path, volume: Volume, segmentation: Segmentation) -> No
     write_overview(volume, segmentation, folder / "overview.png")
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_abandoned(folder: Path, older_than_seconds: float = ABANDONED_SECONDS) -> None:
     """Delete scratch folders of runs that were killed; what they were about to replace has been replaced by now."""
     for scratch in folder.glob(f"{SCRATCH}*"):
         with suppress(FileNotFoundError):  # another run's, which has ended
-            if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
+            if time.time() - scratch.stat().st_mtime >= older_than_seconds:
                 shutil.rmtree(scratch, ignore_errors=True)

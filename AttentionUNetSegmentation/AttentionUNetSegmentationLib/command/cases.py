@@ -41,6 +41,7 @@ class Case:
         folder: Where its results go.
         taken: Why the folder does not have the input's own name, if another input's result is the reason.
         dicom: Whether to write DICOM files too, which refer to the input's images.
+        called: What the report calls the input, if not by its path: one in a cohort keeps its name on any computer.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Case:
     folder: Path
     taken: str = ""
     dicom: bool = False
+    called: str = ""
+
+    @property
+    def input_id(self) -> str:
+        """What a report knows the input by."""
+        return self.called or str(self.source.resolve())
 
 
 def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool = False) -> list[Case]:
@@ -76,11 +83,20 @@ def check_dicom(cases: Sequence[Case]) -> None:
     Raises:
         ValueError: If not: they refer to DICOM images, so each input has to be a folder of these.
     """
-    if find_spec("highdicom") is None:
-        raise ValueError("--dicom needs one more package: pip install 'slicer-attention-unet[dicom]'")
+    check_highdicom()
     for case in cases:
         if not case.source.is_dir():
             raise ValueError(f"{case.source} is no DICOM folder: --dicom writes files that refer to DICOM images")
+
+
+def check_highdicom() -> None:
+    """Make sure that what writes DICOM files is installed.
+
+    Raises:
+        ValueError: If not.
+    """
+    if find_spec("highdicom") is None:
+        raise ValueError("--dicom needs one more package: pip install 'slicer-attention-unet[dicom]'")
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
@@ -139,18 +155,18 @@ def files_of_result(folder: Path) -> list[str]:
     return [REPORT_FILE, *(name for name in report["files"] if is_called_like_a_result(name))] if report else []
 
 
-def unfinished_results(folder: Path, source: Path | None = None) -> set[str]:
+def unfinished_results(folder: Path, input_id: str = "") -> set[str]:
     """Names of files that a run which was killed may have left in a folder, while it moved them there.
 
     Args:
         folder: Where the results go.
-        source: The input of that run; any if not given.
+        input_id: What that run's report knows its input by; any if not given.
     """
     scratches = [scratch for found in folder.glob(f"{SCRATCH}*") for scratch in (found, found / BACKUP)]
     return {
         name
         for scratch in scratches
-        if source is None or read_report(scratch).get("run", {}).get("input") == str(source.resolve())
+        if not input_id or read_report(scratch).get("run", {}).get("input") == input_id
         for name in files_of_result(scratch)
     }
 

@@ -1,4 +1,4 @@
-"""The ``attention-unet`` command: segment, view, models, info."""
+"""The ``attention-unet`` command: segment, cohort, view, models, info."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import one_sentence, printable, sentence_on
 from ..models.description import ModelError
+from .cohort import add_cohort
+from .run_options import add_run_options, options_of
 from .view import add_view
 
-DEFAULT_MODEL = "abdomen-ct"
 logger = logging.getLogger("attention_unet")
 
 
@@ -94,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(cancelled="cancelled")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_segment(commands)
+    add_cohort(commands)
     add_view(commands)
     _add_models(commands)
     _add_info(commands)
@@ -112,24 +114,7 @@ def _add_segment(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="one input writes into DIR, several into DIR/<case>/",
     )
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="name or path of a model (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    parser.add_argument("--backend", default="auto", choices=("auto", "torch", "openvino"))
-    parser.add_argument("--no-attention", action="store_true", help="do not write attention maps")
-    parser.add_argument("--probabilities", action="store_true", help="write a probability map per organ")
-    parser.add_argument("--dicom", action="store_true", help="write DICOM SEG and SR too (DICOM folders only)")
-    parser.add_argument("--no-clean-up", action="store_true", help="keep all connected components")
-    parser.add_argument("--no-split", action="store_true", help="do not split the kidneys into right and left")
-    parser.add_argument(
-        "--tile",
-        type=_tile_edge,
-        nargs="?",
-        const=192,
-        metavar="N",
-        help="run in tiles of at most N voxels per axis, a multiple of 16 (%(const)s if not given)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="segment again what is done already")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    add_run_options(parser)
     parser.add_argument(
         "--json", action="store_true", help="print the reports as JSON on standard output, nothing else"
     )
@@ -159,18 +144,10 @@ def _add_info(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_info)
 
 
-def _tile_edge(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
-    if value < 16 or value % 16:
-        raise argparse.ArgumentTypeError(f"must be a positive multiple of 16, got {text!r}")
-    return value
-
-
 def _segment(parsed: argparse.Namespace) -> int:
     from ..inference.devices import choose_backend, choose_device
     from ..models.loading import load_model
     from ..models.store import find_model
-    from ..pipeline import Options
     from . import console
     from .batch import CaseResult, check_writable, run_cases
     from .cases import check_dicom, find_cases
@@ -181,15 +158,7 @@ def _segment(parsed: argparse.Namespace) -> int:
 
         take_large_pages()
     model = load_model(find_model(parsed.model))
-    options = Options(
-        device=parsed.device,
-        backend=parsed.backend,
-        attention=not parsed.no_attention,
-        probabilities=parsed.probabilities,
-        clean_up=not parsed.no_clean_up,
-        split_sides=not parsed.no_split,
-        tile=parsed.tile,
-    )
+    options = options_of(parsed)
     cases = find_cases(parsed.inputs, parsed.output_dir, parsed.overwrite)
     if parsed.dicom:
         check_dicom(cases)

@@ -27,7 +27,8 @@ def build_report(volume: Volume, segmentation: Segmentation, spec: ModelSpec) ->
             "spacing_mm": [round(length, 5) for length in grid.spacing_mm],
             "ijk_to_ras": grid.ijk_to_ras.tolist(),
             "voxels_sha256": hashlib.sha256(np.ascontiguousarray(volume.voxels).data).hexdigest(),
-        },
+        }
+        | ({"series": list(volume.series)} if volume.series else {}),
         "organs": [_organ_entry(measure) for measure in segmentation.organ_measures],
         "attention": {
             name: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ from .slabs import Decoded, DecoderEnds, Ends, run_in_slabs, scales_in_slabs
 POLL_MS = 50
 LARGE_VOXELS = 4 << 20  # from which memory is given back before the run ends, though the next run takes it anew
 OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+THREADS_VARIABLE = "OMP_NUM_THREADS"  # what limits PyTorch and NumPy limits OpenVINO too
 
 
 class OpenVinoBackend:
@@ -35,13 +37,13 @@ class OpenVinoBackend:
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
         graphs = Graphs(weights)
-        core = openvino.Core()
+        core, options = openvino.Core(), OPTIONS | thread_limit()
         self._in_slabs = scales_in_slabs(graphs.num_scales)
         self._names = {scale: graphs.attention_names(scale) for scale in range(2, graphs.num_scales)}
         models = {"coarser": graphs.coarser_scales(self._in_slabs + 1), "output": graphs.output()}
         models |= {f"encoder {scale}": graphs.encoder(scale) for scale in range(1, self._in_slabs + 1)}
         models |= {f"decoder {scale}": graphs.decoder(scale) for scale in range(2, self._in_slabs + 1)}
-        self._compiled = {name: core.compile_model(model, "CPU", OPTIONS) for name, model in models.items()}
+        self._compiled = {name: core.compile_model(model, "CPU", options) for name, model in models.items()}
         for compiled in self._compiled.values():
             precision = compiled.get_property("INFERENCE_PRECISION_HINT")
             if precision != openvino.Type.f32:
@@ -57,6 +59,12 @@ class OpenVinoBackend:
         """See ``Backend``."""
         for compiled in self._compiled.values():
             compiled.release_memory()
+
+
+def thread_limit() -> dict[str, int]:
+    """OpenVINO's option for as many threads as the environment allows; none if it says nothing."""
+    threads = os.environ.get(THREADS_VARIABLE, "")
+    return {"INFERENCE_NUM_THREADS": int(threads)} if threads.isdigit() and int(threads) else {}
 
 
 class _Parts:

@@ -124,6 +124,16 @@ def read_slices(path: Path) -> list[Slice]:
         return [_slice(path, n, header, count) for n, header in enumerate(headers)]
 
 
+def study_uid(path: Path) -> str:
+    """The UID of the study that a DICOM file says it is of; empty if it does not say."""
+    import pydicom
+
+    with damage_named(path):
+        _check_not_deflated(path)
+        tags = ["StudyInstanceUID"]
+        return _Header([pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)]).text(*tags)
+
+
 def _check_not_deflated(path: Path) -> None:
     """Refuse a file that is compressed as a whole: pydicom would unpack it whatever it unpacks to."""
     from pydicom import filereader, uid

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +17,13 @@ FEW_IMAGES = 4  # a scan has more; series of so few come from anonymisers that g
 PHASE_OVERLAP = 0.5  # of the shorter one's range, by which scans have to overlap to be phases of one place
 
 
-def choose_scan(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
-    """The images of the largest CT in the order of their places, and what is to be said of the choice.
+def choose_scan(slices: list[Slice], notes: list[str]) -> list[Slice]:
+    """The images of the largest CT in the order of their places; ``notes`` get what is to be said of the choice.
 
     Raises:
         ValueError: If there is no CT, or it is not clear which images form one.
     """
-    images, notes = _ct_images(slices), []
+    images = _ct_images(slices)
     names = {entry.name for entry in images} - {""}
     if len(names) > 1:
         notes.append(f"the images come with {len(names)} patient names but one ID; they may be of several patients")
@@ -45,7 +46,41 @@ def choose_scan(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
     if (total := len(stacks) - 1 + len(phases)) > 1:
         described = f" ({scan[0].description})" if scan[0].description else ""
         notes.append(f"{total} CT stacks in the folder; took the largest, {len(scan)} images{described}")
-    return sorted(scan, key=lambda entry: float(entry.position @ scan[0].normal)), notes
+    return sorted(scan, key=lambda entry: float(entry.position @ scan[0].normal))
+
+
+def describe_series(slices: list[Slice], scan: list[Slice]) -> list[dict[str, Any]]:
+    """Every series among images, for tables: its UID, modality, description, images, and why it was not used.
+
+    Args:
+        slices: Images of any number of series.
+        scan: Those that were used; none if no scan can be read.
+    """
+    used = {entry.path for entry in scan}
+    series: dict[str, list[Slice]] = defaultdict(list)
+    for entry in slices:
+        series[entry.series].append(entry)
+    return [
+        {
+            "series_uid": uid,
+            "modality": images[0].modality,
+            "description": images[0].description,
+            "images": len(images),
+            "used": (is_used := any(entry.path in used for entry in images)),
+            "reason": "" if is_used else _why_unused(images, bool(scan)),
+        }
+        for uid, images in series.items()
+    ]
+
+
+def _why_unused(images: list[Slice], has_scan: bool) -> str:
+    if all(entry.modality != "CT" for entry in images):
+        return f"of modality {images[0].modality or 'unknown'}, not CT"
+    if all(entry.is_scout for entry in images):
+        return "a scout"
+    if not any(entry.is_placed for entry in images):
+        return "images lack position, orientation or pixel spacing"
+    return "another CT series of the folder is larger" if has_scan else "no scan can be read from it"
 
 
 def _ct_images(slices: list[Slice]) -> list[Slice]:

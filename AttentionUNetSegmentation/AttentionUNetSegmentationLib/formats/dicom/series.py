@@ -7,6 +7,7 @@ uneven gaps and gantry tilt are noticed.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ...errors import printable
 from ...volume import Volume
 from .headers import Slice, files_below, is_dicom_file, read_slices
 from .pixels import decode
-from .scans import choose_scan
+from .scans import choose_scan, describe_series
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_HOLE_SLICES = 2.1  # a hole of one missing slice is bridged ...
@@ -31,20 +32,36 @@ def read_dicom(folder: Path) -> Volume:
     Raises:
         ValueError: If there is no CT series, or its slices do not form one volume.
     """
-    scan, notes = find_scan(folder)
+    slices, notes = _images_below(folder)
+    scan = choose_scan(slices, notes)
     if units := sorted({entry.units for entry in scan} - HU_TYPES):
         notes.append(f"the rescale type of the images is {', '.join(units)}, not HU")
     _check_complete(scan)
     voxels, matrix = _placed(scan, notes)
-    return Volume(voxels, matrix, folder.name, scan[0].modality, tuple(notes))
+    series = tuple(describe_series(slices, scan))
+    return Volume(voxels, matrix, folder.name, scan[0].modality, tuple(notes), series=series)
 
 
-def find_scan(folder: Path) -> tuple[list[Slice], list[str]]:
-    """The images of the largest CT series below a folder in the order of their places, and notes on the choice.
+def find_scan(folder: Path) -> list[Slice]:
+    """The images of the largest CT series below a folder, in the order of their places.
 
     Raises:
         ValueError: If there is no CT series.
     """
+    return choose_scan(*_images_below(folder))
+
+
+def list_series(folder: Path) -> list[dict[str, Any]]:
+    """The series below a folder of which no scan can be read (``describe_series``).
+
+    Raises:
+        ValueError: If there are no images.
+    """
+    return describe_series(_images_below(folder)[0], [])
+
+
+def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
+    """All images below a folder, and notes on what cannot be read."""
     slices: list[Slice] = []
     unreadable: list[str] = []
     for path in files_below(folder):
@@ -58,12 +75,12 @@ def find_scan(folder: Path) -> tuple[list[Slice], list[str]]:
         raise ValueError(
             f"{folder} is a folder that holds no DICOM images" + (f" that can be read ({shown})" if shown else "")
         )
-    scan, notes = choose_scan(slices)
-    if unreadable:
-        notes.append(
-            f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
-        )
-    return scan, notes
+    if not unreadable:
+        return slices, []
+    left_out = (
+        f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
+    )
+    return slices, [left_out]
 
 
 def is_even(scan: list[Slice]) -> bool:

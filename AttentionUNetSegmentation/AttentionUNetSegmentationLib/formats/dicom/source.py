@@ -35,7 +35,7 @@ def source_images(folder: Path, grid: Grid) -> tuple[list[Dataset], list[int]]:
     """
     import pydicom
 
-    scan, _ = find_scan(folder)
+    scan = find_scan(folder)
     if not is_even(scan):
         raise ValueError("slices are missing or unevenly spaced, so the result lies between the images")
     if not Grid((len(scan), *scan[0].size[::-1]), stack_matrix(scan, len(scan))).same_as(grid, ROUNDING_MM):

@@ -1,0 +1,121 @@
+"""``attention-unet cohort``: many CTs, on all of a computer or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import disk_usage
+from typing import TYPE_CHECKING
+
+from ..errors import printable
+from .run_options import add_run_options, options_of
+
+if TYPE_CHECKING:
+    from ..cohort.driver import Ended
+    from .cases import Case
+
+NEEDED = ("ray", "pyarrow", "jinja2")
+INSTALL = "attention-unet cohort needs more packages: pip install 'slicer-attention-unet[cohort]'"
+LOW_BYTES = 256 << 20  # of free disk, by which a case that failed is one of many that will
+
+
+def add_cohort(commands: argparse._SubParsersAction) -> None:
+    """Enter the subcommand."""
+    parser = commands.add_parser(
+        "cohort",
+        help="segment a cohort of CTs with many processes, on one computer or a cluster",
+        description="Segment every CT of a folder tree or a table, and write tables and a report. Started again, it "
+        "goes on where it stopped.",
+    )
+    parser.add_argument(
+        "input",
+        type=Path,
+        metavar="INPUT",
+        help='folder tree of CTs (NIfTI, NRRD, MHA, DICOM studies); or CSV or Parquet table with a column "source"',
+    )
+    parser.add_argument(
+        "--output-dir", required=True, type=Path, metavar="DIR", help="gets cases/, tables/, report.html"
+    )
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes (default: 3 per GPU, or by cores)")
+    parser.add_argument("--threads", type=_count, metavar="N", help="cores for each worker (default: up to 4)")
+    parser.add_argument(
+        "--address", default="", metavar="HOST:PORT", help='of a running Ray cluster; "auto": of this computer\'s'
+    )
+    add_run_options(parser)
+    parser.set_defaults(run=_cohort, cancelled="cancelled; the same command goes on where it stopped")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100_000):
+        raise argparse.ArgumentTypeError(f"must be from 1 to 100000, got {text!r}")
+    return int(text)
+
+
+def _cohort(parsed: argparse.Namespace) -> int:
+    if os.name == "nt":
+        raise RuntimeError("attention-unet cohort runs on Linux and macOS; attention-unet segment takes folders too")
+    if any(find_spec(name) is None for name in NEEDED):
+        raise RuntimeError(INSTALL)
+    from ..cohort.inputs import find_cohort
+    from ..cohort.ledger import Ledger
+    from ..cohort.report_page import write_report
+    from ..cohort.tables import write_tables
+    from .batch import check_writable
+    from .cases import check_highdicom
+    from .cohort_progress import showing
+    from .console import say
+
+    check_writable(parsed.output_dir)
+    if parsed.dicom:
+        check_highdicom()
+    cases = find_cohort(parsed.input, parsed.output_dir, parsed.dicom)
+    with closing(Ledger(parsed.output_dir)) as ledger, showing(len(cases), parsed.quiet) as show:
+        for ended in _ended_cases(parsed, cases):
+            ledger.enter(ended)
+            show(ended)
+            if ended.outcome.result.error:
+                _check_space(parsed.output_dir)
+        write_tables(ledger.records(), parsed.output_dir / "tables")
+        write_report(ledger.records(), parsed.output_dir, printable(parsed.input.resolve().name))
+    failed = ledger.counts["failed"]
+    if not parsed.quiet:
+        counts = f"{ledger.counts['done']} done, {ledger.counts['skipped']} done already, {failed} failed"
+        say(f"{counts}\nreport: {parsed.output_dir / 'report.html'}\ntables: {parsed.output_dir / 'tables'}")
+    return 1 if failed else 0
+
+
+def _ended_cases(parsed: argparse.Namespace, cases: Sequence[Case]) -> Iterator[Ended]:
+    """Run the cases on this computer, or on the cluster."""
+    from ..cohort.connection import connected
+    from ..cohort.driver import Driver
+    from ..cohort.plan import plan_workers, takes_gpus
+    from ..cohort.worker import Settings
+    from ..models.loading import load_model
+    from ..models.store import find_model, list_models
+
+    is_installed = parsed.model in {entry.name for entry in list_models()}
+    model = parsed.model if is_installed else str(find_model(parsed.model).absolute())
+    sha256 = load_model(model).spec.weights.sha256
+    asked_for = parsed.workers * parsed.threads if parsed.workers and parsed.threads else 0
+    with connected(parsed.address, max(asked_for, os.cpu_count() or 1)) as resources:
+        plan = plan_workers(
+            cores=int(resources.get("CPU", 1)),
+            gpus=int(resources.get("GPU", 0)) if takes_gpus(parsed.device, parsed.backend) else 0,
+            workers=parsed.workers,
+            threads=parsed.threads,
+        )
+        settings = Settings(model, sha256, options_of(parsed), parsed.overwrite, plan.threads)
+        with closing(Driver(settings, plan.gpus_each).run(cases, plan.workers)) as ended_cases:
+            yield from ended_cases
+
+
+def _check_space(folder: Path) -> None:
+    """End the cohort if the disk is full, rather than let every case fail."""
+    if (free := disk_usage(folder).free) < LOW_BYTES:
+        raise OSError(
+            f"{folder} has {free >> 20} MB left, so the cohort stops: make room, and the same command goes on"
+        )

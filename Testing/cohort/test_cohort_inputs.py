@@ -1,0 +1,153 @@
+"""Which cases a tree or a table holds, and what they are called."""
+
+import os
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from AttentionUNetSegmentationLib.cohort.inputs import find_cohort
+from AttentionUNetSegmentationLib.formats.files import write_volume
+from support import phantom_files
+
+
+def names(root: Path, output: Path | None = None) -> list[str]:
+    return [case.name for case in find_cohort(root, output or root.parent / "out")]
+
+
+def touch(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+def write_series(folder: Path, study: str = "1.2", series: str = "1.2.3") -> None:
+    """A DICOM series of two slices."""
+    phantom_files.write_slices(folder, phantom_files.scan((2, 8, 8)), series=series)
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        image.StudyInstanceUID = study
+        image.save_as(path)
+
+
+def test_a_case_is_called_by_its_path_without_ending(tmp_path):
+    touch(tmp_path / "in", "b/ct.nii.gz", "a.1/scan.NRRD", "top.mha", "b/notes.txt", "b/.hidden.nii")
+    cases = find_cohort(tmp_path / "in", tmp_path / "out")
+    assert [(case.name, case.called) for case in cases] == [
+        ("a.1/scan", "a.1/scan.NRRD"),
+        ("b/ct", "b/ct.nii.gz"),
+        ("top", "top.mha"),
+    ]
+    assert cases[0].source == tmp_path / "in" / "a.1" / "scan.NRRD"
+    assert cases[0].folder == tmp_path / "out" / "cases" / "a.1" / "scan"
+    assert cases[0].input_id == "a.1/scan.NRRD"
+
+
+def test_a_study_is_one_case_and_its_folder_names_it(tmp_path):
+    write_series(tmp_path / "in" / "p1" / "study" / "s1")
+    write_series(tmp_path / "in" / "p1" / "study" / "s2", series="1.2.4")
+    write_series(tmp_path / "in" / "p2" / "images", study="1.3", series="1.3.1")
+    assert names(tmp_path / "in") == ["p1/study", "p2/images"]
+
+
+def test_where_studies_share_a_folder_each_series_is_a_case(tmp_path):
+    for series, study in (("s1", "1.2"), ("s2", "1.2"), ("s3", "1.9")):
+        write_series(tmp_path / "in" / "p" / series, study, f"{study}.{series[1]}")
+    assert names(tmp_path / "in") == ["p/s1", "p/s2", "p/s3"]
+
+
+def test_a_tree_that_is_one_study_is_called_like_its_folder(tmp_path):
+    write_series(tmp_path / "Study7")
+    assert names(tmp_path / "Study7") == ["Study7"]
+
+
+def test_a_damaged_dicom_file_is_a_case_that_will_say_so(tmp_path):
+    (tmp_path / "in" / "p").mkdir(parents=True)
+    (tmp_path / "in" / "p" / "image").write_bytes(b"\x08\x00" + b"\xff" * 300)
+    assert names(tmp_path / "in") == ["p"]
+
+
+def test_dicom_files_are_written_for_dicom_only(tmp_path):
+    write_series(tmp_path / "in" / "p")
+    touch(tmp_path / "in", "ct.nii")
+    assert {case.name: case.dicom for case in find_cohort(tmp_path / "in", tmp_path / "out", dicom=True)} == {
+        "ct": False,
+        "p": True,
+    }
+
+
+def test_results_of_an_earlier_run_in_the_tree_are_no_cases(tmp_path, tiny_model):
+    from AttentionUNetSegmentationLib.command.cli import main
+
+    (tmp_path / "in").mkdir()
+    write_volume(phantom_files.scan(), tmp_path / "in" / "ct.nii.gz")
+    arguments = ["--output-dir", str(tmp_path / "in" / "ct"), "--model", str(tiny_model), "--quiet"]
+    assert main(["segment", str(tmp_path / "in" / "ct.nii.gz"), *arguments]) == 0
+    assert names(tmp_path / "in") == ["ct"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "sentence"),
+    [
+        (["a/CT.nii", "a/ct.nrrd"], "would both be case a/ct"),
+        (["notes.txt"], "holds no CT"),
+    ],
+)
+def test_a_tree_that_is_no_cohort_is_refused(tmp_path, paths, sentence):
+    touch(tmp_path / "in", *paths)
+    with pytest.raises(ValueError, match=sentence):
+        names(tmp_path / "in")
+
+
+def test_output_within_the_input_is_refused(tmp_path):
+    touch(tmp_path / "in", "ct.nii")
+    with pytest.raises(ValueError, match="lies within"):
+        names(tmp_path / "in", tmp_path / "in" / "out")
+
+
+def test_a_folder_that_is_linked_to_counts_once(tmp_path):
+    touch(tmp_path / "in", "a/ct.nii")
+    os.symlink(tmp_path / "in" / "a", tmp_path / "in" / "b")
+    assert names(tmp_path / "in") == ["a/ct"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_names_paths_and_perhaps_cases(tmp_path, ending):
+    rows = [{"source": "x/ct.nii.gz", "case": ""}, {"source": str(tmp_path / "far.nrrd"), "case": "far away"}]
+    table = tmp_path / f"cohort.{ending}"
+    if ending == "csv":
+        table.write_text("source,case\n" + "".join(f"{row['source']},{row['case']}\n" for row in rows), "utf-8-sig")
+    else:
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    cases = find_cohort(table, tmp_path / "out")
+    assert [(case.name, case.source) for case in cases] == [
+        ("far away", tmp_path / "far.nrrd"),
+        ("x/ct", tmp_path / "x" / "ct.nii.gz"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("path\nct.nii\n", 'needs a column "source"'),
+        ("source\n../ct.nii\n", "leads out of its folder"),
+        ("source\n/data/ct.nii\n", "leads out of its folder"),
+        ("source,case\nct.nii,../../home\n", "no name for a folder"),
+        ("source,case\nct.nii,/home\n", "no name for a folder"),
+        ("source\n", "holds no CT"),
+    ],
+)
+def test_a_table_that_is_no_cohort_is_refused(tmp_path, text, sentence):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        find_cohort(tmp_path / "t.csv", tmp_path / "out")
+
+
+def test_what_is_neither_folder_nor_table_is_refused(tmp_path):
+    touch(tmp_path, "ct.nii.gz")
+    for name, sentence in (("ct.nii.gz", "neither a folder nor a table"), ("missing", "does not exist")):
+        with pytest.raises(ValueError, match=sentence):
+            find_cohort(tmp_path / name, tmp_path / "out")
