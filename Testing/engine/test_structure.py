@@ -37,6 +37,7 @@ FOLDERS = {
     "pipeline": Rule("inference models imaging", "SimpleITK"),
     "formats": Rule("imaging", "SimpleITK", "nibabel pydicom highdicom"),
     "command": Rule("inference models imaging pipeline formats browser", "", "rich matplotlib"),
+    "cohort": Rule("inference models imaging pipeline formats command", "SimpleITK ray", "pyarrow jinja2"),
     "scene": Rule("inference models imaging pipeline", "slicer vtk", "SampleData"),
     "browser": Rule(
         "inference models imaging pipeline formats command scene", "aiohttp yarl slicer vtk trame trame_slicer"

@@ -1,0 +1,1 @@
+"""``attention-unet cohort``: thousands of CTs on a workstation or a cluster, with Ray."""
