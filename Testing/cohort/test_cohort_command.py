@@ -30,7 +30,7 @@ def command(tmp_path, tiny_model):
 
 
 def statuses(tmp_path) -> dict[str, str]:
-    with (tmp_path / "out" / "tables" / "cases.csv").open(encoding="utf-8", newline="") as stream:
+    with (tmp_path / "out" / "tables" / "cases.csv").open(encoding="utf-8-sig", newline="") as stream:
         return {row["case"]: row["status"] for row in csv.DictReader(stream)}
 
 
@@ -42,7 +42,7 @@ def test_a_cohort_is_segmented_and_gone_on_with(tmp_path, command, capsys):
     assert str(tmp_path / "in" / "broken.nrrd") in told.err
     expected = {"broken": "failed", "p1/ct": "done", "p2/ct": "done", "p3/ct": "done"}
     assert statuses(tmp_path) == expected
-    with (tmp_path / "out" / "tables" / "organs.csv").open(encoding="utf-8", newline="") as stream:
+    with (tmp_path / "out" / "tables" / "organs.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
         report = json.loads((tmp_path / "out" / "cases" / row["case"] / "report.json").read_text())
