@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -49,6 +52,35 @@ class KillInValidation(pl.Callback):
     def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: object) -> None:
         if trainer.current_epoch == self.epoch:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Recorded(pl.Callback):
+    """Writes what each process sees, a line of JSON for every training batch, and the weights it ends with."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        _, batch, index = arguments
+        samples = [digest(image) for image in batch[0]]
+        with (self.folder / f"seen_{trainer.global_rank}.jsonl").open("a") as stream:
+            stream.write(json.dumps([trainer.current_epoch, index, samples]) + "\n")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.save(pl_module.state_dict(), self.folder / f"weights_{trainer.global_rank}.pt")
+
+
+class Spoilt(pl.Callback):
+    """Makes one batch of the last process NaN."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.epoch, self.batch = epoch, batch
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        _, batch, index = arguments
+        last = trainer.global_rank == trainer.world_size - 1
+        if last and (trainer.current_epoch, index) == (self.epoch, self.batch):
+            batch[0].fill_(torch.nan)
 
 
 MODEL = {
@@ -95,16 +127,23 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
     return path
 
 
-def run_in_a_process(arguments: Sequence[str], timeout_s: float = 300) -> subprocess.CompletedProcess:
-    """``attention-unet-train ARGUMENTS`` with as many threads as this process has."""
+def run_in_a_process(
+    arguments: Sequence[str], timeout_s: float = 300, launcher: Sequence[str] = ()
+) -> subprocess.CompletedProcess:
+    """``attention-unet-train ARGUMENTS`` with as many threads as this process has, started by Python or a launcher."""
     threads = str(torch.get_num_threads())
     # the process imports what this one does: the packages may lie elsewhere than where they are installed
     path = os.pathsep.join(filter(None, [str(TESTING), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "attention_unet_training.cli", *arguments]
+    command = [sys.executable, *launcher, "-m", "attention_unet_training.cli", *arguments]
     return subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", timeout=timeout_s, check=False
     )
+
+
+def digest(image: torch.Tensor) -> str:
+    """What an image is known by."""
+    return hashlib.sha256(image.numpy().tobytes()).hexdigest()
 
 
 def weights(checkpoint: Path, key: str = "state_dict") -> dict[str, torch.Tensor]:

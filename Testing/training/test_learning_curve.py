@@ -6,6 +6,9 @@ import io
 import pytest
 
 from attention_unet_training.callbacks.learning_curve import duration, line, picture, table
+from attention_unet_training.cli import main
+from support import prepared_cases
+from support.training_runs import tiny_config
 
 FIRST = {"epoch": 1, "step": 10, "loss": 0.5, "learning_rate": 1e-3, "seconds": 90.0}
 MEASURED = {"val_loss": 0.4, "dice_spleen": 0.8, "dice_kidney": 0.6, "dice": 0.7}
@@ -38,3 +41,17 @@ def test_the_picture_has_a_curve_for_every_organ_and_both_losses():
     assert dice.lines[0].get_xydata().tolist() == [[2, 0.8]]
     assert loss.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.25]]
     assert not len(picture([FIRST]).axes[0].lines)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_loss_is_the_same_however_many_batches_make_a_step(tmp_path):
+    dataset = prepared_cases.write_dataset(tmp_path / "dataset", 3)
+    model = {"optimisation": {"learning_rate": 1e-12}, "batch_norm": {"mode": "frozen"}}
+    losses = []
+    for batches in (1, 2):
+        folder = tmp_path / str(batches)
+        config = tiny_config(folder, dataset, 1, model=model, trainer={"accumulate_grad_batches": batches})
+        assert main(["fit", "--config", str(config)]) == 0
+        (row,) = csv.DictReader(io.StringIO((folder / "curve.csv").read_text()))
+        losses.append(float(row["loss"]))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)

@@ -7,11 +7,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -69,6 +70,22 @@ class FitCLI(LightningCLI):
         for callback in trainer.callbacks if isinstance(trainer.callbacks, list) else []:
             if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
                 callback.init_args.dirpath = trainer.default_root_dir
+
+    def instantiate_trainer(self, **options: Any) -> pl.Trainer:
+        """Make the trainer.
+
+        Raises:
+            ValueError: If torchrun starts other processes than the trainer expects: each of them could then train by
+                itself, into the files of all.
+        """
+        trainer = super().instantiate_trainer(**options)
+        started = TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else trainer.world_size
+        if started != trainer.world_size:
+            raise ValueError(
+                f"torchrun starts {started} processes, the trainer expects {trainer.world_size}: set --trainer.devices "
+                "to the processes of a node, and --trainer.num_nodes"
+            )
+        return trainer
 
 
 def make_cli(arguments: list[str], name: str, description: str | None, kind: type[FitCLI] = FitCLI) -> FitCLI:

@@ -21,7 +21,8 @@ from .figure import draw_figure
 class AttentionFigures(pl.Callback):
     """Draws CT slices with contours of reference and prediction, and every gate's coefficients.
 
-    The figures go to TensorBoard if it is the logger, and as PNG to ``figures/epoch_<n>.png`` in the log folder.
+    The figures go to TensorBoard if it is the logger, and as PNG to ``figures/epoch_<n>.png`` in the log folder. Of
+    several processes the one that validates the case draws it; only the first one has a TensorBoard to write to.
 
     Args:
         case: Number of the validation case (or patch).
@@ -43,8 +44,9 @@ class AttentionFigures(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the case from what the validation step returned."""
-        wanted = batch_idx == self.case and trainer.current_epoch % self.every_n_epochs == 0
-        if not wanted or trainer.sanity_checking or not trainer.is_global_zero:
+        number = batch_idx * trainer.world_size + trainer.global_rank  # the processes take turns with the cases
+        wanted = number == self.case and trainer.current_epoch % self.every_n_epochs == 0
+        if not wanted or trainer.sanity_checking:
             return
         if not isinstance(outputs, Mapping):
             raise TypeError(f"the validation step must return prediction and attention, got {type(outputs).__name__}")

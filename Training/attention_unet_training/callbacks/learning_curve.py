@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..staging import Output, staged
 
 TABLE_FILE, PICTURE_FILE = "curve.csv", "curve.png"
 RESUMED_FROM = "last.ckpt"
-DICE, PREFIX = "dice", "dice_"
+LOSS, DICE, PREFIX = "loss", "dice", "dice_"
 VALIDATED = ("val_loss", DICE)
 
 Row = dict[str, float]
@@ -64,9 +64,8 @@ class LearningCurve(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the step's loss."""
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        self._losses.append(float(loss))
+        """Keep the step's loss, which is the mean over all processes."""
+        self._losses.append(float(trainer.callback_metrics[LOSS]))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep what was measured."""

@@ -113,7 +113,7 @@ class SegmentationTask(pl.LightningModule):
         self.loss = SegmentationLoss(
             self._loss_options.kind, weights, self._loss_options.dice_smooth, self._loss_options.cross_entropy
         )
-        self._dice = DiceByPerson((ANYBODY,), len(self.organs))
+        self._dice, self._loss_and_samples = DiceByPerson((ANYBODY,), len(self.organs)), torch.zeros(2)
         self.dice_by_person: dict[str, dict[str, float]] = {}
         self._steps_lost = 0
 
@@ -157,7 +157,7 @@ class SegmentationTask(pl.LightningModule):
         image, target, labelled = self._parts(batch)
         padded = pad_for_training(image, self.network)
         loss = self._loss_of(padded, target, labelled)
-        self.log("loss", loss, prog_bar=True, batch_size=len(image))
+        self.log("loss", loss, prog_bar=True, batch_size=len(image), sync_dist=True)
         return loss
 
     def _loss_of(self, padded: Tensor, target: Tensor, labelled: Tensor | None) -> Tensor:
@@ -168,7 +168,7 @@ class SegmentationTask(pl.LightningModule):
         scores = [_without_padding(score, target) for score in scores]
         main = self.loss(self.network.mix(torch.cat(scores, dim=1)), target, self._with_background(labelled))
         auxiliary = sum(self.loss(score, target, self._with_background(labelled)) for score in scores) / len(scores)
-        self.log("loss_mixed", main)
+        self.log("loss_mixed", main, sync_dist=True)
         return main + self._loss_options.auxiliary_weight * auxiliary
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -195,6 +195,7 @@ class SegmentationTask(pl.LightningModule):
         """Forget the counts of the last epoch."""
         people = getattr(getattr(self._trainer, "datamodule", None), "validation_people", ())
         self._dice = DiceByPerson(people or (ANYBODY,), len(self.organs), self.device)
+        self._loss_and_samples = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Any]:
         """Count overlap, predicted and true voxels of every organ.
@@ -207,7 +208,7 @@ class SegmentationTask(pl.LightningModule):
         logits, attention = self._scores(pad_as_engine(image, self.network))
         logits = _without_padding(logits, target)
         loss = self.loss(logits, target, self._with_background(labelled))
-        self.log("val_loss", loss, batch_size=len(image), sync_dist=True)
+        self._loss_and_samples += torch.stack([loss * len(image), torch.full_like(loss, len(image))])
         predicted = logits.argmax(dim=1, keepdim=True)
         # the processes take turns with the samples
         number = index if self._trainer is None else index * self.trainer.world_size + self.global_rank
@@ -226,13 +227,14 @@ class SegmentationTask(pl.LightningModule):
         return cast(Tensor, logits), {}
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice per organ that is active and that references show, and their mean: means over people.
+        """Log the loss, Dice per organ that is active and that references show, and their mean: means over people.
 
         ``dice_by_person`` keeps that of every person, organ by organ.
         """
-        counts = self._dice.counts
-        gathered = torch.as_tensor(self.all_gather(counts))  # (processes, people, 3, organs), or without the first axis
-        dice = dice_of(gathered.view(-1, *counts.shape).sum(dim=0))
+        loss, samples = self._over_processes(self._loss_and_samples)
+        # not by Lightning's own mean: where processes have unequal shares, it rounds the number of samples (2.6)
+        self.log("val_loss", loss / samples, sync_dist=True)
+        dice = dice_of(self._over_processes(self._dice.counts))
         of_organs, mean = mean_over_people(dice)
         shown = [(n, organ) for n, organ in enumerate(self.organs) if not of_organs[n].isnan()]
         self.dice_by_person = {
@@ -241,6 +243,11 @@ class SegmentationTask(pl.LightningModule):
         }
         self.log_dict({f"dice_{organ}": of_organs[n] for n, organ in shown}, sync_dist=True)
         self.log("dice", mean, prog_bar=True, sync_dist=True)
+
+    def _over_processes(self, own: Tensor) -> Tensor:
+        """The sum of every process's tensor."""
+        gathered = torch.as_tensor(self.all_gather(own))  # (processes, ...), or without the first axis
+        return gathered.view(-1, *own.shape).sum(dim=0)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and its learning rate by step."""
