@@ -56,6 +56,19 @@ def test_where_studies_share_a_folder_each_series_is_a_case(tmp_path):
     assert names(tmp_path / "in") == ["p/s1", "p/s2", "p/s3"]
 
 
+def test_a_study_that_was_exported_twice_is_two_cases(tmp_path):
+    for copy in ("first", "second"):
+        write_series(tmp_path / "in" / copy / "s1")
+        write_series(tmp_path / "in" / copy / "s2", series="1.2.4")
+    assert names(tmp_path / "in") == ["first", "second"]
+
+
+def test_patients_whose_studies_got_one_uid_are_told_apart(tmp_path):
+    for patient in ("p1", "p2"):
+        phantom_files.write_slices(tmp_path / "in" / patient, phantom_files.scan((2, 8, 8)), patient=patient)
+    assert names(tmp_path / "in") == ["p1", "p2"]
+
+
 def test_a_tree_that_is_one_study_is_called_like_its_folder(tmp_path):
     write_series(tmp_path / "Study7")
     assert names(tmp_path / "Study7") == ["Study7"]

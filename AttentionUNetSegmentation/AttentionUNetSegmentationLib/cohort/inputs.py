@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..command.cases import Case, case_name, volumes_in
-from ..formats.dicom.headers import files_below, is_dicom_file, study_uid
+from ..formats.dicom.headers import files_below, is_dicom_file, study_of
 
 CASES = "cases"  # the folder, within the output, of the cases' own folders
 TABLE_ENDINGS = (".csv", ".parquet")
@@ -21,9 +20,9 @@ TABLE_ENDINGS = (".csv", ".parquet")
 def find_cohort(source: Path, output_dir: Path, dicom: bool = False) -> list[Case]:
     """The cases of a cohort, sorted by name.
 
-    In a tree, each NIfTI, NRRD or MHA file is a case, and so is each DICOM study: the folder that holds it and no
-    other, or, where studies share one, the folder of each series. A case is named by its path in the tree, without
-    ending.
+    In a tree, each NIfTI, NRRD or MHA file is a case. So is each DICOM study whose series lie in a folder each, side by
+    side in one that holds nothing else; any other folder of DICOM files is a case by itself. A case is named by its
+    path in the tree, without ending.
 
     Args:
         source: A folder, or a CSV or Parquet table with a column "source", paths relative to the table's folder, and
@@ -56,25 +55,25 @@ def find_cohort(source: Path, output_dir: Path, dicom: bool = False) -> list[Cas
 
 
 def _inputs_below(root: Path) -> Iterator[Path]:
-    studies: dict[str, list[Path]] = defaultdict(list)
+    studies: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for folder, files in groupby(files_below(root), key=lambda path: path.parent):
         yield from volumes_in(folder)
         if (study := _study_in(files)) is not None:
-            studies[study or str(folder)].append(folder)
-    dicom_folders = [folder for folders in studies.values() for folder in folders]
-    below = Counter(place for folder in dicom_folders for place in (folder, *folder.parents))
-    for folders in studies.values():
-        common = Path(os.path.commonpath(folders))
-        yield from [common] if below[common] == len(folders) else folders
+            studies[folder.parent, study].append(folder)
+    dicom_folders = {folder for folders in studies.values() for folder in folders}
+    below = Counter(place for folder in dicom_folders for place in folder.parents)
+    for (parent, study), folders in studies.items():
+        is_study = study and len(folders) > 1 and below[parent] == len(folders) and parent not in dicom_folders
+        yield from [parent] if is_study else folders
 
 
 def _study_in(files: Iterable[Path]) -> str | None:
-    """The UID of the study of the first DICOM image among files, empty if it says none; None without any."""
+    """Which study the first DICOM image among files is of, empty if it does not say; None without any."""
     for path in files:
         with suppress(OSError):  # the case says what is wrong with it
             if path.name.upper() != "DICOMDIR" and is_dicom_file(path):
                 try:
-                    return study_uid(path)
+                    return study_of(path)
                 except ValueError:
                     return ""
     return None

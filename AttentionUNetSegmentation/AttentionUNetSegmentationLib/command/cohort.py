@@ -84,7 +84,8 @@ def _cohort(parsed: argparse.Namespace) -> int:
     failed = ledger.counts["failed"]
     if not parsed.quiet:
         counts = f"{ledger.counts['done']} done, {ledger.counts['skipped']} done already, {failed} failed"
-        say(f"{counts}\nreport: {parsed.output_dir / 'report.html'}\ntables: {parsed.output_dir / 'tables'}")
+        for line in (counts, f"report: {parsed.output_dir / 'report.html'}", f"tables: {parsed.output_dir / 'tables'}"):
+            say(line)
     return 1 if failed else 0
 
 

@@ -124,14 +124,15 @@ def read_slices(path: Path) -> list[Slice]:
         return [_slice(path, n, header, count) for n, header in enumerate(headers)]
 
 
-def study_uid(path: Path) -> str:
-    """The UID of the study that a DICOM file says it is of; empty if it does not say."""
+def study_of(path: Path) -> str:
+    """What a DICOM file calls its study and patient; empty if it does not name the study."""
     import pydicom
 
     with damage_named(path):
         _check_not_deflated(path)
-        tags = ["StudyInstanceUID"]
-        return _Header([pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)]).text(*tags)
+        tags = ["StudyInstanceUID", "PatientID"]
+        header = _Header([pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)])
+        return (study := header.text(tags[0])) and f"{study} {header.text(tags[1])}"
 
 
 def _check_not_deflated(path: Path) -> None:
