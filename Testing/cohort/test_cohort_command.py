@@ -87,7 +87,7 @@ def test_a_full_disk_ends_the_cohort(tmp_path, command, monkeypatch, capsys):
     (tmp_path / "in" / "a_broken.nrrd").write_text("hello")
     monkeypatch.setattr(cohort, "disk_usage", lambda _: namedtuple("Usage", "free")(5 << 20))
     assert main(command) == 1
-    assert f"{tmp_path / 'out'} has 5 MB left, so the cohort stops" in capsys.readouterr().err
+    assert f"the disk of {tmp_path / 'out'} is full" in capsys.readouterr().err
     assert [line["case"] for line in ledger(tmp_path)] == ["a_broken"]
 
 

@@ -46,9 +46,10 @@ class Driver:
         self._starting: dict[Any, Any] = {}  # workers by what they will answer
         self._running: dict[Any, tuple[Any, Case]] = {}
         self._failed_starts = 0
+        self._stopped = False
 
     def run(self, cases: Sequence[Case], workers: int) -> Generator[Ended, None, None]:
-        """Run cases; yields each as it ends. No case begins once the iterator is closed.
+        """Run cases; yields each as it ends. Closing the iterator ends those that run.
 
         Raises:
             RuntimeError: If workers cannot start.
@@ -59,8 +60,8 @@ class Driver:
         for _ in range(min(workers, len(cases))):
             self._start_worker()
         try:
-            while waiting or self._running:
-                while waiting and idle:
+            while self._running or (waiting and not self._stopped):
+                while waiting and idle and not self._stopped:
                     worker, case = idle.pop(), waiting.popleft()
                     attempts[case.name] += 1
                     self._running[worker.run.remote(case)] = worker, case
@@ -75,7 +76,7 @@ class Driver:
                 except RayError as death:
                     ray.kill(worker)  # an error that nothing foresaw leaves it alive
                     self._start_worker()
-                    if attempts[case.name] < MAX_ATTEMPTS:
+                    if attempts[case.name] < MAX_ATTEMPTS and not self._stopped:
                         waiting.append(case)
                         continue
                     outcome = Outcome(CaseResult(case, error=_sentence_on_death(case, death)))
@@ -83,6 +84,10 @@ class Driver:
         finally:
             for worker in [*idle, *self._starting.values(), *(worker for worker, _ in self._running.values())]:
                 ray.kill(worker)
+
+    def stop(self) -> None:
+        """Let no more cases begin."""
+        self._stopped = True
 
     def _start_worker(self) -> None:
         worker: Any = self._actor.remote(self._settings)

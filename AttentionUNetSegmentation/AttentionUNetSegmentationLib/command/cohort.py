@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("ray", "pyarrow", "jinja2")
 INSTALL = "attention-unet cohort needs more packages: pip install 'slicer-attention-unet[cohort]'"
-LOW_BYTES = 256 << 20  # of free disk, by which a case that failed is one of many that will
+LOW_BYTES = 64 << 20  # of free disk; less counts as full when a case fails
 
 
 def add_cohort(commands: argparse._SubParsersAction) -> None:
@@ -77,8 +77,8 @@ def _cohort(parsed: argparse.Namespace) -> int:
         for ended in _ended_cases(parsed, cases):
             ledger.enter(ended)
             show(ended)
-            if ended.outcome.result.error:
-                _check_space(parsed.output_dir)
+        if ledger.counts.total() < len(cases):
+            raise OSError(f"the disk of {parsed.output_dir} is full: make room, and the same command goes on")
         write_tables(ledger.records(), parsed.output_dir / "tables")
         write_report(ledger.records(), parsed.output_dir, printable(parsed.input.resolve().name))
     failed = ledger.counts["failed"]
@@ -110,13 +110,9 @@ def _ended_cases(parsed: argparse.Namespace, cases: Sequence[Case]) -> Iterator[
             threads=parsed.threads,
         )
         settings = Settings(model, sha256, options_of(parsed), parsed.overwrite, plan.threads)
-        with closing(Driver(settings, plan.gpus_each).run(cases, plan.workers)) as ended_cases:
-            yield from ended_cases
-
-
-def _check_space(folder: Path) -> None:
-    """End the cohort if the disk is full, rather than let every case fail."""
-    if (free := disk_usage(folder).free) < LOW_BYTES:
-        raise OSError(
-            f"{folder} has {free >> 20} MB left, so the cohort stops: make room, and the same command goes on"
-        )
+        driver = Driver(settings, plan.gpus_each)
+        with closing(driver.run(cases, plan.workers)) as ended_cases:
+            for ended in ended_cases:
+                if ended.outcome.result.error and disk_usage(parsed.output_dir).free < LOW_BYTES:
+                    driver.stop()  # the others would fail like this one
+                yield ended
