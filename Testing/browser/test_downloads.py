@@ -2,20 +2,23 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
-from AttentionUNetSegmentationLib.browser.downloads import write_results, write_zip
+from AttentionUNetSegmentationLib.browser.downloads import write_download, write_results, write_zip
 from AttentionUNetSegmentationLib.command import batch
 from AttentionUNetSegmentationLib.command.cases import Case, find_sources
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 from support import phantoms
-from support.phantom_files import scan
+from support.dicom_objects import by_highdicom, made_up
+from support.phantom_files import scan, write_slices
 
 FILES = ["labels.nii.gz", "overview.png", "report.json", "segmentation.seg.nrrd"]
 OF_THE_RUN = {"run", "seconds_files", "sha256"}
@@ -121,3 +124,52 @@ def test_an_archive_that_cannot_be_made_leaves_the_old_one(tmp_path):
         write_zip([tmp_path / "a.mrb", tmp_path / "gone.mrb"], tmp_path / "a.zip", "ct.nii")
     assert (tmp_path / "a.zip").read_bytes() == before
     assert names(tmp_path) == ["a.mrb", "a.zip"]
+
+
+@pytest.fixture(scope="module")
+def dicom(tmp_path_factory) -> tuple[Path, Volume, Segmentation]:
+    """A DICOM folder, the CT in it, and a made-up result."""
+    folder = tmp_path_factory.mktemp("dicom") / "series"
+    write_slices(folder, scan())
+    return folder, read_volume(folder), made_up(folder)
+
+
+def test_dicom_files_come_with_a_dicom_ct(dicom, tmp_path):
+    folder, volume, segmentation = dicom
+    arguments = (volume, segmentation, phantoms.model().spec, tmp_path / "page", "series", folder)
+    archive = write_download("dicom.zip", *arguments)
+    assert archive.name == "series_dicom.zip"
+    with zipfile.ZipFile(archive) as opened:
+        assert sorted(opened.namelist()) == ["series/measurements.dcm", "series/segmentation.dcm"]
+        opened.extractall(tmp_path)
+    found = {name: mask.sum() for name, (mask, _) in by_highdicom(tmp_path / "series" / "segmentation.dcm").items()}
+    assert found == {m.organ.name: m.voxels for m in segmentation.organ_measures if m.voxels}
+    with zipfile.ZipFile(write_download("all.zip", *arguments)) as opened:
+        assert {"series/segmentation.dcm", "series/labels.nii.gz"} < set(opened.namelist())
+
+
+def test_where_there_can_be_no_dicom_files_the_reason_is_told(dicom, tmp_path):
+    folder, volume, segmentation = dicom
+    nothing = Segmentation(
+        np.zeros_like(segmentation.labels), volume.ijk_to_ras, segmentation.organs, provenance=segmentation.provenance
+    )
+    arguments = (volume, nothing, phantoms.model().spec, tmp_path / "page", "series")
+    with pytest.raises(ValueError, match="^there are no DICOM files: no organ was found$"):
+        write_download("dicom.zip", *arguments, folder)
+    with pytest.raises(ValueError, match="^this CT is not DICOM"):
+        write_download("dicom.zip", *arguments)
+    with zipfile.ZipFile(write_download("all.zip", *arguments, folder)) as opened:
+        assert "series/labels.nii.gz" in opened.namelist()
+
+
+def test_the_reason_names_no_path_of_the_server(dicom, tmp_path):
+    folder, volume, segmentation = dicom
+    bare = tmp_path / "upload-1" / "series"
+    shutil.copytree(folder, bare)
+    for path in bare.iterdir():
+        image = pydicom.dcmread(path)
+        del image.StudyInstanceUID
+        image.save_as(path)
+    with pytest.raises(ValueError, match="StudyInstanceUID") as told:
+        write_download("dicom.zip", volume, segmentation, phantoms.model().spec, tmp_path / "page", "series", bare)
+    assert str(tmp_path) not in str(told.value)

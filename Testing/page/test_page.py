@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -200,8 +201,12 @@ def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     page.page.locator("#served").click(force=True)
     page.page.locator(".v-overlay .v-list-item", has_text="ball").click()
     page.wait_for(lambda: page.text("#ct-name") == "ball")
-    page.page.set_input_files("#upload", ct)
-    page.wait_for(lambda: page.text("#ct-name") == "part_of_a_CT")
+    archive = shutil.make_archive(str(tmp_path / "series"), "zip", folder / "a series")
+    is_dicom = "() => window.trame.state.get('is_dicom')"
+    for file, name, dicom in ((archive, "series", True), (ct, "part_of_a_CT", False)):
+        page.page.set_input_files("#upload", file)
+        page.wait_for(lambda name=name: page.text("#ct-name") == name)
+        assert page.page.evaluate(is_dicom) is dicom
     page.settle()
     assert page.picture("axial").std() > 20
 

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,10 +64,10 @@ def run(options: Sequence[str], scratch: str) -> tuple[float, float]:
     command = [*COMMAND, *options, "--output-dir", str(output), "--backend", "openvino", "--quiet"]
     began, peak_bytes = time.perf_counter(), 0
     with subprocess.Popen(command, env=os.environ | ONE_THREAD) as process:
-        ended = threading.Event()
-        threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
-        while not ended.wait(SAMPLE_SECONDS):
+        while process.poll() is None:
             peak_bytes = max(peak_bytes, memory_of(process.pid))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(SAMPLE_SECONDS)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
     return time.perf_counter() - began, peak_bytes / 1e9

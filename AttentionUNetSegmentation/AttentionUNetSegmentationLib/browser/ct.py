@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import slicer
 
@@ -18,14 +19,16 @@ class LoadedCT:
         volume: What the engine segments: the same that ``attention-unet segment`` reads.
         node: What the views show.
         name: For the page and for downloads, without an ending.
+        dicom: The folder of its images, if it is DICOM.
     """
 
     volume: Volume
     node: slicer.vtkMRMLScalarVolumeNode
     name: str
+    dicom: Path | None = None
 
 
-def put_into_scene(volume: Volume, name: str) -> LoadedCT:
+def put_into_scene(volume: Volume, name: str, dicom: Path | None = None) -> LoadedCT:
     """Empty the scene but for its views, and put a CT into it."""
     for kind in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode"):
         for node in slicer.util.getNodesByClass(kind):
@@ -35,4 +38,4 @@ def put_into_scene(volume: Volume, name: str) -> LoadedCT:
     matrix = matrix_to_vtk(volume.ijk_to_ras)
     node = slicer.util.addVolumeFromArray(volume.voxels, ijkToRAS=matrix, name=name)
     node.CreateDefaultDisplayNodes()
-    return LoadedCT(volume, node, name)
+    return LoadedCT(volume, node, name, dicom)

@@ -31,6 +31,7 @@ DOWNLOADS = {
     "attention.zip": "Attention maps (.zip)",
     "report.json": "Report with all figures (.json)",
     "scene.mrb": "Scene for 3D Slicer (.mrb)",
+    "dicom.zip": "DICOM SEG and SR (.zip)",
 }
 
 
@@ -297,4 +298,5 @@ def _add_downloads() -> None:
                 )
             with v3.VList(density="compact"):
                 for name, title in DOWNLOADS.items():
-                    v3.VListItem(title=title, href=f"download/{name}", raw_attrs=["download"])
+                    shown = {"v_if": ("is_dicom",)} if name == "dicom.zip" else {}
+                    v3.VListItem(title=title, href=f"download/{name}", raw_attrs=["download"], **shown)

@@ -32,7 +32,7 @@ from .routes import add_routes
 from .run import Result, Runner
 from .served import list_entries, resolve
 from .shown_result import ShownResult
-from .uploads import receive
+from .uploads import UPLOAD, receive
 from .views import LAYOUTS, QUAD, WINDOWS_HU, Views
 
 SAMPLE = Path(__file__).parents[2] / "Resources" / "SampleData" / "SyntheticAbdomenCT.nrrd"
@@ -167,9 +167,11 @@ class Session:
             volume = await asyncio.to_thread(read_volume, path)
             with self._state:
                 self._shown.forget()
-                self._ct = put_into_scene(volume, name)
+                self._ct = put_into_scene(volume, name, path if path.is_dir() else None)
                 self._views.show(self._ct.node, self._state.window or next(iter(WINDOWS_HU)))
-                self._state.update({"ct_name": name, "notes": list(volume.notes), "status": ""})
+                self._state.update(
+                    {"ct_name": name, "notes": list(volume.notes), "status": "", "is_dicom": path.is_dir()}
+                )
         except Exception as error:  # a boundary: the page shows it
             logger.debug("the CT could not be opened", exc_info=error)
             with self._state:
@@ -190,11 +192,17 @@ class Session:
         try:
             path = await receive(name, chunks, self._settings.folder, self._settings.upload_mb << 20)
             await self._open(path)
-            await asyncio.to_thread(shutil.rmtree, path.parent, ignore_errors=True)  # the voxels are in memory
+            kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
+            await asyncio.to_thread(self._forget_uploads, kept)
         finally:
             self._is_reading = False
             with self._state:
                 self._state.busy = self._runner.is_busy
+
+    def _forget_uploads(self, kept: Path | None) -> None:
+        for place in self._settings.folder.glob(f"{UPLOAD}*"):
+            if kept is None or place != kept.parent:
+                shutil.rmtree(place, ignore_errors=True)  # the voxels are in memory
 
     async def _download(self, name: str) -> Path:
         async with self._one_download:  # they share files
@@ -215,7 +223,14 @@ class Session:
             return path
         spec = self._specs[result.model]
         return await asyncio.to_thread(
-            write_download, name, result.ct.volume, result.segmentation, spec, folder, result.ct.name
+            write_download,
+            name,
+            result.ct.volume,
+            result.segmentation,
+            spec,
+            folder,
+            result.ct.name,
+            result.ct.dicom,
         )
 
     def _on_cursor(self, text: str) -> None:

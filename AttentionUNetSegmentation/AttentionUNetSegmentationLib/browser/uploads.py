@@ -19,6 +19,7 @@ from .detached import data_file
 from .names import DETACHED_ENDINGS, SINGLE_ENDINGS, ending_of, last_part, safe_stem, shown
 
 ARCHIVE = ".zip"
+UPLOAD = "upload-"  # what the folder of an upload is called, at first
 
 
 async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit_bytes: int) -> Path:
@@ -46,7 +47,7 @@ async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit_b
     if not ending:
         kinds = ", ".join(SINGLE_ENDINGS)
         raise ValueError(f"{said} is of no kind that can be uploaded: {kinds}, or a {ARCHIVE} of DICOM files")
-    place = Path(tempfile.mkdtemp(prefix="upload-", dir=folder))
+    place = Path(tempfile.mkdtemp(prefix=UPLOAD, dir=folder))
     try:
         source = place / f"{safe_stem(name)}{ending}"
         await _store(said, chunks, source, limit_bytes)
