@@ -13,6 +13,7 @@ from AttentionUNetSegmentationLib.cohort.findings import attention_shares, organ
 from AttentionUNetSegmentationLib.cohort.kinds import kinds_of
 from AttentionUNetSegmentationLib.cohort.report_page import TEMPLATES, write_report
 from AttentionUNetSegmentationLib.cohort.spread import robust_z, spread_of
+from AttentionUNetSegmentationLib.cohort.tables import write_tables
 from support.cohort_records import done, failed, series
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,7 +155,7 @@ def test_the_page_says_what_ran_what_was_measured_and_what_to_look_at(tmp_path):
     text = Page(tmp_path / "report.html").text
     for said in (
         "8 cases done 2 failed 1 with outliers 1 with organs not found 2 with warnings",
-        "8 cases with model test-model 1, engine 0.1.0, on cpu with openvino.",
+        "8 cases with model test-model 1, engine 0.1.0, on CPU, OpenVINO.",
         "Measured of this model: no figures were measured.",
         "Research use only, not for diagnosis.",
         "Segmented 2026-01-02.",
@@ -176,6 +177,7 @@ def test_nothing_a_case_is_called_or_says_becomes_html_or_leads_astray(tmp_path)
     (folder / "overview.png").write_bytes(b"")
     gone = series("1", False, f"of modality {NASTY}\udcff\u202e")
     records = [done(NASTY, {"spleen": None}, [NASTY]), failed(f"{NASTY}2", f"{NASTY} broke", series=[gone])]
+    write_tables(records, tmp_path / "tables")
     write_report(records, tmp_path, NASTY)
     for path in (tmp_path / "report.html", tmp_path / "contact_sheets" / "001.html"):
         page = Page(path)

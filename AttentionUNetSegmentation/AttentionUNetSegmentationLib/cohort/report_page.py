@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ..atomic import move_into_place, scratch_folder
 from ..command.report import DISCLAIMER
+from ..devices import backend_name, device_name
 from ..errors import printable
 from .findings import attention_shares, missing_by_case, organ_findings, outliers_by_case
 from .kinds import EXAMPLES, kinds_of
@@ -104,9 +105,9 @@ def _contents(records: list[Record], measured: list[Record]) -> Mapping[str, Any
 def _run(report: dict[str, Any]) -> tuple[str, ...]:
     """Model, its version and measured figures, the engine's version, device and backend."""
     provenance = report["provenance"]
-    names = ("engine_version", "device", "backend")
-    figures = report["model_quality"]
-    return (provenance["model"], provenance["model_version"], figures, *(str(provenance[name]) for name in names))
+    shown = device_name(provenance["device"]), backend_name(provenance["backend"])
+    names = ("model", "model_version")
+    return (*(provenance[name] for name in names), report["model_quality"], provenance["engine_version"], *shown)
 
 
 def _shown(value: object) -> object:
