@@ -95,13 +95,22 @@ def test_a_full_disk_ends_the_cohort(tmp_path, command, monkeypatch, capsys):
     ("change", "sentence"),
     [
         (["--model", "no-such-model"], "there is no model 'no-such-model'"),
-        (["--address", "127.0.0.1:1"], "no Ray cluster at 127.0.0.1:1"),
+        (["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
+        (["--device", "cuda:0"], "give --device cuda"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_computed(tmp_path, command, capsys, change, sentence):
     assert main([*command, *change]) == 1
     assert re.search(sentence, capsys.readouterr().err)
     assert not (tmp_path / "out" / "cases").exists()
+
+
+def test_what_no_cohort_wrote_is_not_replaced(tmp_path, command, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("mine")
+    assert main(command) == 1
+    assert f"{tmp_path / 'out'} holds report.html, which no cohort wrote" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.html").read_text() == "mine"
 
 
 def test_missing_packages_are_named(command, monkeypatch, capsys):

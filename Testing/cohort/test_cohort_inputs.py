@@ -34,13 +34,13 @@ def test_a_case_is_called_by_its_path_without_ending(tmp_path):
     touch(tmp_path / "in", "b/ct.nii.gz", "a.1/scan.NRRD", "top.mha", "b/notes.txt", "b/.hidden.nii")
     cases = find_cohort(tmp_path / "in", tmp_path / "out")
     assert [(case.name, case.called) for case in cases] == [
-        ("a.1/scan", "a.1/scan.NRRD"),
-        ("b/ct", "b/ct.nii.gz"),
-        ("top", "top.mha"),
+        ("a.1/scan", "in/a.1/scan.NRRD"),
+        ("b/ct", "in/b/ct.nii.gz"),
+        ("top", "in/top.mha"),
     ]
     assert cases[0].source == tmp_path / "in" / "a.1" / "scan.NRRD"
     assert cases[0].folder == tmp_path / "out" / "cases" / "a.1" / "scan"
-    assert cases[0].input_id == "a.1/scan.NRRD"
+    assert cases[0].input_id == "in/a.1/scan.NRRD"
 
 
 def test_a_study_is_one_case_and_its_folder_names_it(tmp_path):
@@ -78,6 +78,27 @@ def test_a_damaged_dicom_file_is_a_case_that_will_say_so(tmp_path):
     (tmp_path / "in" / "p").mkdir(parents=True)
     (tmp_path / "in" / "p" / "image").write_bytes(b"\x08\x00" + b"\xff" * 300)
     assert names(tmp_path / "in") == ["p"]
+
+
+def test_what_lies_below_dicom_images_belongs_to_them(tmp_path):
+    write_series(tmp_path / "in" / "p")
+    write_series(tmp_path / "in" / "p" / "more", series="1.2.4")
+    write_series(tmp_path / "in" / "q", study="1.3", series="1.3.1")
+    assert names(tmp_path / "in") == ["p", "q"]
+
+
+def test_hidden_folders_are_left_out_and_dead_links_are_cases_that_fail(tmp_path):
+    touch(tmp_path / "in", ".Trash/ct.nii", "a/.writing-x/ct.nii", "a/ct.nii")
+    os.symlink(tmp_path / "gone.nii.gz", tmp_path / "in" / "lost.nii.gz")
+    assert names(tmp_path / "in") == ["a/ct", "lost"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_must_not_be_read_is_named(tmp_path):
+    touch(tmp_path / "in", "a/ct.nii", "closed/ct.nii")
+    (tmp_path / "in" / "closed").chmod(0)
+    with pytest.raises(PermissionError, match="closed"):
+        names(tmp_path / "in")
 
 
 def test_dicom_files_are_written_for_dicom_only(tmp_path):
@@ -145,18 +166,34 @@ def test_a_table_names_paths_and_perhaps_cases(tmp_path, ending):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("path\nct.nii\n", 'needs a column "source"'),
-        ("source\n../ct.nii\n", "leads out of its folder"),
-        ("source\n/data/ct.nii\n", "leads out of its folder"),
-        ("source,case\nct.nii,../../home\n", "no name for a folder"),
-        ("source,case\nct.nii,/home\n", "no name for a folder"),
+        ("path\nct.nii\n", r't.csv, row 1 has no "source": the table has "path"'),
+        ("source;case\nct.nii;a\n", r'the table has "source;case"'),
+        ("source\nct.nii\n../ct.nii\n", 'row 2: "../ct.nii" leads out of the table\'s folder'),
+        ("source\n/data/ct.nii\n", "leads out of the table's folder"),
+        ("source,case\nct.nii,../../home\n", "is no name for a case"),
+        ("source,case\nct.nii,/home\n", "is no name for a case"),
+        ("source,case\na.nii,x\nb.nii,./x\n", "would both be case x"),
+        ('source\n"a.nii\n', "t.csv is no CSV in UTF-8"),
+        ("source\nm\udcfcller.nii\n", "t.csv is no CSV in UTF-8"),
         ("source\n", "holds no CT"),
     ],
 )
 def test_a_table_that_is_no_cohort_is_refused(tmp_path, text, sentence):
-    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=sentence):
         find_cohort(tmp_path / "t.csv", tmp_path / "out")
+
+
+def test_a_parquet_table_with_numbers_for_names_is_refused(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"source": ["a.nii"], "case": [0]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"row 1, column case must be text, got 0"):
+        find_cohort(tmp_path / "t.parquet", tmp_path / "out")
+    (tmp_path / "t.parquet").write_text("hello")
+    with pytest.raises(ValueError, match=r"t.parquet is no Parquet"):
+        find_cohort(tmp_path / "t.parquet", tmp_path / "out")
 
 
 def test_what_is_neither_folder_nor_table_is_refused(tmp_path):

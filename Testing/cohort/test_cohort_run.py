@@ -24,8 +24,8 @@ from support.dying_workers import DeadOnArrival, DyingWorker
 def ray_here():
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for workers that tests define
-        with connected("", 2) as resources:
-            assert resources["CPU"] == 2
+        with connected("", 2) as nodes:
+            assert [node.cores for node in nodes] == [2]
             yield
 
 
@@ -70,9 +70,19 @@ def test_another_mount_of_the_same_files_is_the_same_cohort(ray_here, cohort, se
     run(cohort, settings)
     moved = cohort / "elsewhere"
     moved.mkdir()
-    for name in ("in", "out"):
-        (cohort / name).rename(moved / name)
+    for folder in ("in", "out"):
+        (cohort / folder).rename(moved / folder)
     assert all(ended.outcome.result.skipped for ended in run(moved, settings).values())
+
+
+def test_another_cohort_with_the_same_names_replaces_nothing(ray_here, cohort, settings):
+    run(cohort, settings)
+    before = (cohort / "out" / "cases" / "a" / "report.json").read_bytes()
+    (cohort / "in").rename(cohort / "other")
+    cases = find_cohort(cohort / "other", cohort / "out")
+    errors = [ended.outcome.result.error for ended in Driver(settings).run(cases, 1)]
+    assert all("holds the result of another input, in/" in error for error in errors)
+    assert (cohort / "out" / "cases" / "a" / "report.json").read_bytes() == before
 
 
 def test_a_case_that_kills_its_worker_costs_only_itself(ray_here, cohort, settings, monkeypatch):
@@ -130,11 +140,28 @@ def test_the_ledger_tells_how_each_case_ended(ray_here, cohort, settings):
     assert list(records) == ["a", "b", "bad", "study"]
     written = json.loads((cohort / "out" / "cases" / "a" / "report.json").read_text())
     assert records["a"]["report"] == written
-    assert records["a"]["source"] == written["run"]["input"] == "a.nii.gz"
+    assert records["a"]["source"] == written["run"]["input"] == "in/a.nii.gz"
     assert records["bad"]["report"] is None and "bad.nii.gz" in records["bad"]["error"]
     used = {row["series_uid"]: (row["images"], row["used"], row["reason"]) for row in records["study"]["series"]}
     assert used == {
         "1.2.3": (24, True, ""),
         "1.2.4": (2, False, "another CT series of the folder is larger"),
     }
+    with (cohort / "out" / "ledger.jsonl").open("a") as stream:
+        stream.write('{"time": ')  # as a full disk leaves it
+    (cohort / "out" / "tables" / ".writing-x").mkdir(parents=True)
     Ledger(cohort / "out").close()
+    assert (cohort / "out" / "ledger.jsonl").read_text().endswith('{"time": \n')
+    assert not list((cohort / "out" / "tables").iterdir())
+
+
+def test_a_result_that_cannot_be_seen_from_here_is_no_result(ray_here, cohort, settings):
+    ended = run(cohort, settings)
+    ledger = Ledger(cohort / "out")
+    shutil.rmtree(cohort / "out" / "cases" / "a")
+    for entry in ended.values():
+        ledger.enter(entry)
+    ledger.close()
+    assert ledger.counts == {"done": 1, "failed": 1}
+    (record, _) = ledger.records()
+    assert (record["status"], record["report"]) == ("failed", None) and "has no report" in record["error"]

@@ -12,20 +12,22 @@ from typing import Any
 
 import ray
 
+from .plan import Node
+
 OBJECT_STORE_BYTES = 100 << 20  # little passes through it; Ray's default is a third of the memory
 CONNECT_SECONDS = 10.0
 
 
 @contextmanager
-def connected(address: str, cpus: int) -> Iterator[dict[str, float]]:
-    """Connect to Ray; yields what there is ("CPU", "GPU").
+def connected(address: str, cpus: int) -> Iterator[list[Node]]:
+    """Connect to Ray; yields the computers.
 
     Args:
         address: Of a cluster (host:port), "auto" for the one that this computer belongs to; empty for this computer.
         cpus: Cores that workers on this computer may take.
 
     Raises:
-        ConnectionError: If there is no cluster at the address.
+        ConnectionError: If there is no cluster at the address, or Ray cannot start here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers unless told otherwise
     here: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
@@ -34,10 +36,13 @@ def connected(address: str, cpus: int) -> Iterator[dict[str, float]]:
         _check_reachable(address)
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else here))
     except OSError as error:
-        raise ConnectionError(f"no Ray cluster at {address}: {error}") from error
+        hint = "; a cluster with a token needs RAY_AUTH_MODE=token" if address else ""
+        what = f"no Ray cluster answers at {address}" if address else "Ray cannot start here"
+        raise ConnectionError(f"{what}: {error}{hint}") from error
     signal.signal(signal.SIGTERM, terminating)  # Ray puts its own in place
     try:
-        yield ray.cluster_resources()
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield [Node(int(resources.get("CPU", 0)), int(resources.get("GPU", 0))) for resources in alive]
     finally:
         ray.shutdown()
 

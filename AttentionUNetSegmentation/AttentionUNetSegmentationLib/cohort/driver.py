@@ -16,7 +16,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from ..command.batch import CaseResult
 from ..command.cases import Case
-from ..errors import one_sentence, printable
+from ..errors import one_sentence, printable, sentence_on
 from .worker import Outcome, Settings, Worker
 
 MAX_ATTEMPTS = 3
@@ -118,5 +118,7 @@ class Driver:
 
 
 def _sentence_on_death(case: Case, death: RayError) -> str:
+    if isinstance(death, RayTaskError):
+        return sentence_on(case.source, death.cause)
     why = "memory ran out" if isinstance(death, OutOfMemoryError) else "it was killed, or a library failed"
     return f"{printable(case.source)}: the process that ran it died, {MAX_ATTEMPTS} times ({why})"

@@ -1,16 +1,15 @@
-"""A folder tree, or a table of paths -> the cases of a cohort, each with a name of its own that does not change."""
+"""A folder tree, or a table of paths -> the cases of a cohort, each with a name of its own."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..command.cases import Case, case_name, volumes_in
+from ..command.cases import Case, case_name, is_called_like_a_volume, volumes_in
 from ..formats.dicom.headers import files_below, is_dicom_file, study_of
 
 CASES = "cases"  # the folder, within the output, of the cases' own folders
@@ -21,8 +20,8 @@ def find_cohort(source: Path, output_dir: Path, dicom: bool = False) -> list[Cas
     """The cases of a cohort, sorted by name.
 
     In a tree, each NIfTI, NRRD or MHA file is a case. So is each DICOM study whose series lie in a folder each, side by
-    side in one that holds nothing else; any other folder of DICOM files is a case by itself. A case is named by its
-    path in the tree, without ending.
+    side and without other DICOM files in the folder above; any other folder of DICOM files is a case with all that lies
+    below. A case is named by its path in the tree, without ending. Folders whose names begin with a dot are left out.
 
     Args:
         source: A folder, or a CSV or Parquet table with a column "source", paths relative to the table's folder, and
@@ -32,13 +31,14 @@ def find_cohort(source: Path, output_dir: Path, dicom: bool = False) -> list[Cas
 
     Raises:
         ValueError: If there are no cases, two would have the same name, or the output lies within the input.
+        OSError: If a folder of the tree must not be read.
     """
     if not source.exists():
         raise ValueError(f"{source} does not exist")
     if source.is_dir():
         if output_dir.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"the output folder {output_dir} lies within {source}: choose one outside")
-        named = [(_name_in_tree(path, source), path, _relative(path, source)) for path in _inputs_below(source)]
+        named = [_named_in_tree(path, source) for path in _inputs_below(source)]
     else:
         named = list(_inputs_of_table(source))
     if not named:
@@ -56,62 +56,80 @@ def find_cohort(source: Path, output_dir: Path, dicom: bool = False) -> list[Cas
 
 def _inputs_below(root: Path) -> Iterator[Path]:
     studies: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for folder, files in groupby(files_below(root), key=lambda path: path.parent):
+    for folder, found in groupby(files_below(root), key=lambda path: path.parent):
+        files = list(found)
+        if any(part.startswith(".") for part in folder.relative_to(root).parts):
+            continue
         yield from volumes_in(folder)
+        yield from (path for path in files if is_called_like_a_volume(path.name) and not path.exists())  # dead links
         if (study := _study_in(files)) is not None:
             studies[folder.parent, study].append(folder)
     dicom_folders = {folder for folders in studies.values() for folder in folders}
     below = Counter(place for folder in dicom_folders for place in folder.parents)
     for (parent, study), folders in studies.items():
-        is_study = study and len(folders) > 1 and below[parent] == len(folders) and parent not in dicom_folders
+        if not dicom_folders.isdisjoint((parent, *parent.parents)):
+            continue  # what lies above is read with all that is below
+        is_study = study and len(folders) > 1 and below[parent] == len(folders)
         yield from [parent] if is_study else folders
 
 
 def _study_in(files: Iterable[Path]) -> str | None:
-    """Which study the first DICOM image among files is of, empty if it does not say; None without any."""
+    """Which study the first DICOM image among files is of, empty if it cannot be told; None without any."""
     for path in files:
-        with suppress(OSError):  # the case says what is wrong with it
-            if path.name.upper() != "DICOMDIR" and is_dicom_file(path):
-                try:
-                    return study_of(path)
-                except ValueError:
-                    return ""
+        try:
+            if path.exists() and path.name.upper() != "DICOMDIR" and is_dicom_file(path):
+                return study_of(path)
+        except (OSError, ValueError):
+            return ""  # the case says what is wrong with it
     return None
 
 
-def _relative(path: Path, root: Path) -> str:
-    relative = path.relative_to(root).as_posix()
-    return root.resolve().name if relative == "." else relative
+def _named_in_tree(path: Path, root: Path) -> tuple[str, Path, str]:
+    """Name of the case, input, and what the report calls it: the tree's own name keeps results of two trees apart."""
+    top, relative = root.resolve().name, PurePosixPath(path.relative_to(root).as_posix())
+    if not relative.name:
+        return top, path, top
+    return _without_ending(relative, path), path, f"{top}/{relative}"
 
 
-def _name_in_tree(path: Path, root: Path) -> str:
-    name = PurePosixPath(_relative(path, root))
-    return (name if path.is_dir() else name.with_name(case_name(path))).as_posix()
+def _without_ending(name: PurePosixPath, path: Path) -> str:
+    return (name if path.is_dir() else name.with_name(case_name(Path(name.name)))).as_posix()
 
 
 def _inputs_of_table(table: Path) -> Iterator[tuple[str, Path, str]]:
-    for row in _read_table(table):
-        source, name = str(row.get("source") or ""), str(row.get("case") or "")
+    for number, row in enumerate(_read_table(table), start=1):
+        where = f"{table}, row {number}"
+        source, given = (_text(row.get(column), f"{where}, column {column}") for column in ("source", "case"))
         if not source:
-            raise ValueError(f'{table} needs a column "source" with a path in every row, and may have a column "case"')
-        path = table.absolute().parent / source
-        parts = PurePosixPath(name or source)
+            columns = ", ".join(f'"{column}"' for column in row)
+            raise ValueError(
+                f'{where} has no "source": the table has {columns}; it needs "source", paths, and maybe "case"'
+            )
+        path = table.parent / source
+        parts = PurePosixPath(given or source)
         if parts.is_absolute() or ".." in parts.parts or not parts.name or "\\" in str(parts):
-            what = f"the case name {name!r}" if name else f"the path {source!r} leads out of its folder and"
-            raise ValueError(f'{table}: {what} is no name for a folder of results: give one in the column "case"')
-        yield name or _ending_removed(parts), path, source
+            what = f'"{given}" is no name for a case' if given else f'"{source}" leads out of the table\'s folder'
+            raise ValueError(f'{where}: {what}; give one like "site/patient" in the column "case"')
+        called = source if Path(source).is_absolute() else f"{table.resolve().parent.name}/{source}"
+        yield parts.as_posix() if given else _without_ending(parts, path), path, called
 
 
-def _ending_removed(path: PurePosixPath) -> str:
-    return path.with_name(case_name(Path(path.name))).as_posix()
+def _text(value: object, where: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise ValueError(f"{where} must be text, got {value!r}")
 
 
 def _read_table(table: Path) -> list[dict[str, Any]]:
-    if table.suffix.lower() == ".csv":
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.DictReader(stream))
-    if table.suffix.lower() == ".parquet":
+    if table.suffix.lower() not in TABLE_ENDINGS:
+        raise ValueError(f"{table} is neither a folder nor a table ({', '.join(TABLE_ENDINGS)})")
+    try:
+        if table.suffix.lower() == ".csv":
+            with table.open(encoding="utf-8-sig", newline="") as stream:
+                return list(csv.DictReader(stream, strict=True))
         from pyarrow import parquet
 
         return parquet.read_table(table).to_pylist()
-    raise ValueError(f"{table} is neither a folder nor a table ({', '.join(TABLE_ENDINGS)})")
+    except (ValueError, csv.Error) as error:  # pyarrow's errors are ValueErrors
+        kind = "CSV in UTF-8" if table.suffix.lower() == ".csv" else "Parquet"
+        raise ValueError(f"{table} is no {kind}: {error}") from error

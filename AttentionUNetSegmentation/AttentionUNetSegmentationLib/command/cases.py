@@ -119,7 +119,7 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
 def volumes_in(folder: Path) -> list[Path]:
     """The volumes that lie directly in a folder, but for those that a report there names as its results."""
     names = [path.name for path in folder.iterdir() if path.is_file()]
-    return sorted(path for path in _no_results(folder, names) if _is_called_like_a_volume(path.name))
+    return sorted(path for path in _no_results(folder, names) if is_called_like_a_volume(path.name))
 
 
 def files_of_input(source: Path) -> list[Path]:
@@ -193,7 +193,8 @@ def _holds_dicom(folder: Path) -> bool:
     return False
 
 
-def _is_called_like_a_volume(name: str) -> bool:
+def is_called_like_a_volume(name: str) -> bool:
+    """Whether a file of this name could be a CT."""
     return not name.startswith(".") and name.lower().endswith(READABLE_ENDINGS)
 
 

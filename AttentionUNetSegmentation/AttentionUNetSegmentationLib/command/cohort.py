@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import disk_usage
@@ -61,7 +62,7 @@ def _cohort(parsed: argparse.Namespace) -> int:
     if any(find_spec(name) is None for name in NEEDED):
         raise RuntimeError(INSTALL)
     from ..cohort.inputs import find_cohort
-    from ..cohort.ledger import Ledger
+    from ..cohort.ledger import TABLES, Ledger, check_output
     from ..cohort.report_page import write_report
     from ..cohort.tables import write_tables
     from .batch import check_writable
@@ -69,24 +70,31 @@ def _cohort(parsed: argparse.Namespace) -> int:
     from .cohort_progress import showing
     from .console import say
 
-    check_writable(parsed.output_dir)
+    source, output = parsed.input.absolute(), parsed.output_dir.absolute()  # workers may have another current folder
+    check_writable(output)
+    check_output(output)
     if parsed.dicom:
         check_highdicom()
-    cases = find_cohort(parsed.input, parsed.output_dir, parsed.dicom)
-    with closing(Ledger(parsed.output_dir)) as ledger, showing(len(cases), parsed.quiet) as show:
+    cases = find_cohort(source, output, parsed.dicom)
+    with closing(Ledger(output)) as ledger, showing(len(cases), parsed.quiet) as show:
         for ended in _ended_cases(parsed, cases):
             ledger.enter(ended)
             show(ended)
         if ledger.counts.total() < len(cases):
-            raise OSError(f"the disk of {parsed.output_dir} is full: make room, and the same command goes on")
-        write_tables(ledger.records(), parsed.output_dir / "tables")
-        write_report(ledger.records(), parsed.output_dir, printable(parsed.input.resolve().name))
+            raise OSError(f"the disk of {output} is full: make room, and the same command goes on")
+        write_tables(ledger.records(), output / TABLES)
+        write_report(ledger.records(), output, printable(source.resolve().name))
     failed = ledger.counts["failed"]
     if not parsed.quiet:
         counts = f"{ledger.counts['done']} done, {ledger.counts['skipped']} done already, {failed} failed"
-        for line in (counts, f"report: {parsed.output_dir / 'report.html'}", f"tables: {parsed.output_dir / 'tables'}"):
+        for line in (counts, f"report: {parsed.output_dir / 'report.html'}", f"tables: {parsed.output_dir / TABLES}"):
             say(line)
     return 1 if failed else 0
+
+
+def _cores() -> int:
+    """CPU cores that this process may take: a share of a cluster's computer is not all of it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ended_cases(parsed: argparse.Namespace, cases: Sequence[Case]) -> Iterator[Ended]:
@@ -101,14 +109,11 @@ def _ended_cases(parsed: argparse.Namespace, cases: Sequence[Case]) -> Iterator[
     is_installed = parsed.model in {entry.name for entry in list_models()}
     model = parsed.model if is_installed else str(find_model(parsed.model).absolute())
     sha256 = load_model(model).spec.weights.sha256
-    asked_for = parsed.workers * parsed.threads if parsed.workers and parsed.threads else 0
-    with connected(parsed.address, max(asked_for, os.cpu_count() or 1)) as resources:
-        plan = plan_workers(
-            cores=int(resources.get("CPU", 1)),
-            gpus=int(resources.get("GPU", 0)) if takes_gpus(parsed.device, parsed.backend) else 0,
-            workers=parsed.workers,
-            threads=parsed.threads,
-        )
+    gpus = takes_gpus(parsed.device, parsed.backend)
+    asked_for = (parsed.workers or 1) * (parsed.threads or 1)
+    with connected(parsed.address, max(asked_for, _cores())) as found:
+        nodes = found if gpus else [replace(node, gpus=0) for node in found]
+        plan = plan_workers(nodes, parsed.workers, parsed.threads)
         settings = Settings(model, sha256, options_of(parsed), parsed.overwrite, plan.threads)
         driver = Driver(settings, plan.gpus_each)
         with closing(driver.run(cases, plan.workers)) as ended_cases:

@@ -79,9 +79,17 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files below a folder, each folder once, also where it is linked to; and links that lead nowhere."""
+    """The files below a folder, each folder once, also where it is linked to; and links that lead nowhere.
+
+    Raises:
+        OSError: If a folder must not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     seen = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         if (place := os.path.realpath(where)) in seen:
             folders.clear()
             continue
