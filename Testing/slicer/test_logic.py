@@ -168,7 +168,7 @@ def test_a_model_deleted_after_it_was_loaded_is_missed(slicer, logic, copied_mod
     small = slicer.util.addVolumeFromArray((np.arange(4096) % 300).astype(np.int16).reshape(16, 16, 16), name="tiny")
     logic.segment(small, model="copied", device="cpu")
     before = scene_nodes()
-    (copied_model / "weights.pt").unlink()
+    (copied_model / "weights.safetensors").unlink()
     with pytest.raises(ValueError, match="the model has no weights"):
         logic.segment(small, model="copied", device="cpu")
     shutil.rmtree(copied_model)

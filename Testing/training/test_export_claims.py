@@ -124,7 +124,7 @@ def load_options(checkpoint):
 
 def test_the_bundled_models_description_is_not_taken_for_another(tmp_path, measured):
     checkpoint = write_checkpoint(tmp_path / "best.ckpt", tiny_network(), **REAL)
-    with pytest.raises(ValueError, match=r"abdomen-ct 0.8.0 is another model, in .*; give this one another name"):
+    with pytest.raises(ValueError, match=r"abdomen-ct 0.9.0 is another model, in .*; give this one another name"):
         export(checkpoint, tmp_path / "model", DESCRIPTIONS / "abdomen-ct.json", measured)
     assert not (tmp_path / "model").exists()
 
@@ -149,8 +149,8 @@ CAUTION = BUNDLED["labels"][0]["caution"]
         {"training_data": "Maps."},
         *({"labels": with_labels(caution=text)} for text in (CAUTION, f"{CAUTION}.", CAUTION.replace("0.47", "0.470"))),
         {"labels": with_labels(caution="Often wrong: DICE .47")},
-        {"labels": with_labels(caution="Often wrong (Dice 0,06)")},
-        {"intended_use": "Research; the pancreas has a Dice of 0.06."},
+        {"labels": with_labels(caution="Often wrong (Dice 0,09)")},
+        {"intended_use": "Research; the pancreas has a Dice of 0.09."},
     ],
 )
 @pytest.mark.parametrize("checked", [False, True])

@@ -247,9 +247,9 @@ class ModelSpec:
         return self.training_data + (f" ({self.provenance.told()})" if self.provenance else "")
 
     def quality(self) -> str:
-        """One line of measured metrics, grouped by the data they were measured on."""
+        """One line of the metric that stands first (Dice), grouped by the data it was measured on."""
         groups: dict[tuple[str, int, str], list[str]] = {}
-        for metric_value in self.measured:
+        for metric_value in (entry for entry in self.measured if entry.metric == self.measured[0].metric):
             key = (metric_value.metric, metric_value.cases, metric_value.data)
             groups.setdefault(key, []).append(f"{metric_value.organ} {metric_value.value:.2f}")
         lines = [
