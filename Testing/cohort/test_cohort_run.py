@@ -44,7 +44,7 @@ def cohort(tmp_path):
     return tmp_path
 
 
-def run(cohort, settings, workers=2):
+def run(cohort, settings, workers=1):
     cases = find_cohort(cohort / "in", cohort / "out")
     return {ended.case.name: ended for ended in Driver(settings).run(cases, workers)}
 
@@ -89,7 +89,7 @@ def test_a_case_that_kills_its_worker_costs_only_itself(ray_here, cohort, settin
     monkeypatch.setattr(driver, "Worker", DyingWorker)
     for name in ("deadly", "unlucky"):
         shutil.copy(cohort / "in" / "a.nii.gz", cohort / "in" / f"{name}.nii.gz")
-    ended = run(cohort, settings)
+    ended = run(cohort, settings, workers=2)
     assert {name: entry.attempts for name, entry in ended.items()} == {"a": 1, "b": 1, "deadly": 3, "unlucky": 2}
     error = ended["deadly"].outcome.result.error
     assert error.startswith(f"{cohort / 'in' / 'deadly.nii.gz'}: the process that ran it died, 3 times")

@@ -86,7 +86,8 @@ def files_below(folder: Path) -> Iterator[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        raise error
+        if not isinstance(error, FileNotFoundError):
+            raise error
 
     seen = set()
     for where, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
