@@ -116,7 +116,7 @@ def kinds(*sentences):
     [
         (("{} lacks 12 bytes of 400", "{} lacks 3 bytes of 5"), "… lacks # bytes of #"),
         (("{} has a spacing of 1e-5 x 2.5", "{} has a spacing of -3 x 1"), "… has a spacing of # x #"),
-        (("{}: no model /home/x/m1", "{}: no model C:\\m2"), "…: no model …"),
+        (("{}: no model /models/m1", "{}: no model C:\\m2"), "…: no model …"),
         (("{}/IM1: 3D int16", "{}/IM2: 3D int16"), "…: 3D int16"),
         (("hash 0123456789abcdef at 0x1f", "hash fedcba9876543210 at 0x2e"), "hash # at #"),
     ],

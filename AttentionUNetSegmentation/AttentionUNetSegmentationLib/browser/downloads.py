@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,8 +15,6 @@ from ..formats.dicom.results import write_dicom
 from ..models.description import ModelSpec
 from ..volume import Segmentation, Volume
 from .names import last_part, safe_stem
-
-PARTS = {"all": "", "attention": "attention_*", "dicom": "*.dcm"}  # archives, and what is in them if not everything
 
 
 def write_download(
@@ -35,29 +32,30 @@ def write_download(
 
     Raises:
         KeyError: If a result has no such file.
-        ValueError: If there can be no DICOM files.
+        ValueError: If there can be no DICOM files; the reason names no path of the server.
     """
+    stem = safe_stem(source_name)
+    if name == "dicom.zip":
+        return _write_dicom_zip(segmentation, dicom_folder, folder / f"{stem}_dicom.zip", source_name)
     files = write_results(volume, segmentation, spec, folder, source_name, dicom_folder)
-    part, ending = os.path.splitext(name)
-    if ending != ".zip" or part not in PARTS:
-        return {path.name: path for path in files}[name]
-    chosen = [path for path in files if path.match(PARTS[part] or "*")]
-    if not chosen and part == "dicom":
-        raise ValueError(_why_no_dicom(segmentation, dicom_folder, folder))
-    stem = safe_stem(source_name) + ("" if part == "all" else f"_{part}")
-    return write_zip(chosen, folder / f"{stem}.zip", source_name)
+    if name == "all.zip":
+        return write_zip(files, folder / f"{stem}.zip", source_name)
+    if name == "attention.zip":
+        maps = [path for path in files if path.name.startswith("attention_")]
+        return write_zip(maps, folder / f"{stem}_attention.zip", source_name)
+    return {path.name: path for path in files}[name]
 
 
-def _why_no_dicom(segmentation: Segmentation, dicom_folder: Path | None, folder: Path) -> str:
-    """In a sentence without paths of the server."""
+def _write_dicom_zip(segmentation: Segmentation, dicom_folder: Path | None, target: Path, source_name: str) -> Path:
     if dicom_folder is None:
-        return "this CT is not DICOM, so no DICOM files can refer to its images"
-    try:
-        with scratch_folder(folder) as scratch:
+        raise ValueError("this CT is not DICOM, so no DICOM files can refer to its images")
+    with scratch_folder(target.parent) as scratch:
+        try:
             write_dicom(segmentation, dicom_folder, scratch)
-    except ValueError as error:
-        return f"there are no DICOM files: {error}".replace(str(dicom_folder), dicom_folder.name)
-    return "try again"  # what was wrong is not any more
+        except ValueError as error:
+            told = str(error).replace(str(dicom_folder), dicom_folder.name)
+            raise ValueError(f"there are no DICOM files: {told}") from error
+        return write_zip(sorted(scratch.iterdir()), target, source_name)
 
 
 def write_results(
