@@ -1,9 +1,12 @@
-"""Sessions' folders lie in a folder of the test's own, and nothing of a session outlives a test."""
+"""Sessions' folders lie in a folder of the test's own, and nothing of a session outlives a test; what is uploaded."""
 
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
+
+from support.phantom_files import scan, write_slices
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +21,19 @@ def _nothing_is_left(tmp_path, monkeypatch):
     yield
     assert folders() == []
     assert children() == []
+
+
+@pytest.fixture
+def session(tmp_path) -> Path:
+    """A session's folder beside a secret that is readable as voxels."""
+    (tmp_path / "secret.raw").write_bytes(b"-top secret-data")
+    (tmp_path / "session").mkdir()
+    return tmp_path / "session"
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory) -> list[tuple[str, bytes]]:
+    """The files of a real series."""
+    folder = tmp_path_factory.mktemp("series")
+    write_slices(folder, scan())
+    return [(f"DICOM/S1/{path.name}", path.read_bytes()) for path in sorted(folder.iterdir())]

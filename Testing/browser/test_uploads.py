@@ -1,13 +1,8 @@
 """What a visitor sends: taken into a folder of its own, or refused in one sentence with nothing left of it."""
 
 import asyncio
-import bz2
 import gzip
-import io
-import stat
-import struct
 import threading
-import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,66 +16,13 @@ from AttentionUNetSegmentationLib.browser.uploads import receive
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from support.detached_headers import METAIMAGE, NRRD, VOXELS, leading_away
 from support.phantom_files import compress, scan, write_slices
-
-LIMIT = 1 << 20
-DICOM = bytes(128) + b"DICM" + bytes(100)
-
-
-@pytest.fixture
-def session(tmp_path) -> Path:
-    """A session's folder beside a secret that is readable as voxels."""
-    (tmp_path / "secret.raw").write_bytes(b"-top secret-data")
-    (tmp_path / "session").mkdir()
-    return tmp_path / "session"
-
-
-async def pieces(content: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), size):
-        yield content[start : start + size]
-
-
-def upload(session: Path, name: str, content: bytes, limit: int = LIMIT) -> Path:
-    return asyncio.run(receive(name, pieces(content), session, limit))
-
-
-def refusal(session: Path, name: str, content: bytes, limit: int = LIMIT) -> str:
-    """The sentence, which is one line and does not say where the folder lies; nothing is left or written elsewhere."""
-    before = sorted(session.parent.iterdir())
-    with pytest.raises(ValueError, match=r"\A.+\Z") as error:
-        upload(session, name, content, limit)
-    assert list(session.iterdir()) == []
-    assert sorted(session.parent.iterdir()) == before
-    assert str(session.parent) not in str(error.value) and str(error.value).isprintable()
-    assert len(str(error.value)) < 400
-    return str(error.value)
-
-
-def archive(*members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as written:
-        for name, content in members:
-            written.writestr(name, content)
-    return stream.getvalue()
-
-
-def special(name: str, kind: int) -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name)
-    member.create_system, member.external_attr = 3, (kind | 0o644) << 16
-    return member
+from support.visitor_uploads import DICOM, LIMIT, archive, pieces, refusal, upload
 
 
 def nifti(shape=(8, 8, 8), name: str = "ct.nii.gz") -> bytes:
     """A file as it comes from nibabel."""
     image = nibabel.Nifti1Image(np.arange(np.prod(shape), dtype=np.int16).reshape(shape), np.diag([2.0, 2, 2, 1]))
     return gzip.compress(image.to_bytes()) if name.endswith(".gz") else image.to_bytes()
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory) -> list[tuple[str, bytes]]:
-    """The files of a real series."""
-    folder = tmp_path_factory.mktemp("series")
-    write_slices(folder, scan())
-    return [(f"DICOM/S1/{path.name}", path.read_bytes()) for path in sorted(folder.iterdir())]
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
@@ -201,144 +143,6 @@ def test_an_upload_that_is_cancelled_while_it_is_unpacked_leaves_nothing(session
 
     asyncio.run(cancel())
     assert ended == [True] and list(session.iterdir()) == []
-
-
-# archives
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "../x.dcm",
-            "a/../../x.dcm",
-            "..",
-            "..\\x.dcm",
-            "a\\..\\..\\x.dcm",
-            "/etc/x.dcm",
-            "\\x.dcm",
-            "//server/x.dcm",
-        ),
-        *("C:\\x.dcm", "C:x.dcm", "c:/x.dcm"),
-    ],
-)
-def test_archives_with_names_that_lead_out_are_refused(session, name):
-    assert "a.zip holds a file that would lie outside of it" in refusal(session, "a.zip", archive((name, DICOM)))
-
-
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFSOCK])
-@pytest.mark.parametrize("name", ["a.dcm", "a.nii", "folder/"])
-def test_archives_with_links_or_devices_are_refused(session, kind, name):
-    content = archive((special(name, kind), bytes(session.parent / "secret.raw")), ("b.dcm", DICOM))
-    assert refusal(session, "a.zip", content) == f"a.zip holds a link or a device, {name}"
-
-
-def test_archives_with_empty_names_are_refused(session):
-    content = archive(("N.dcm", DICOM)).replace(b"N.dcm", b"\0.dcm")
-    assert refusal(session, "a.zip", content) == "a.zip holds a file without a name"
-
-
-def test_encrypted_archives_are_refused(session):
-    content = bytearray(archive(("a.dcm", DICOM)))
-    for start, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(start) + offset] |= 1
-    assert refusal(session, "a.zip", bytes(content)) == "a.zip is encrypted"
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_methods_that_unpack_at_once_are_refused(session, method):
-    content = archive(("a.dcm", DICOM), method=method)
-    assert refusal(session, "a.zip", content) == "a.zip is compressed by another method than deflate"
-
-
-@pytest.mark.parametrize("name", ["a.dcm", "a.nii", "a.nrrd"])
-def test_what_unpacks_to_too_much_is_refused_while_it_is_unpacked(session, name):
-    content = archive((name, DICOM + bytes(30 << 20)))
-    assert len(content) < 100_000
-    assert refusal(session, "a.zip", content) == "a.zip unpacks to more than 1.049 MB"
-    many = archive(*((f"{n}.txt", bytes(LIMIT // 10)) for n in range(12)))
-    assert refusal(session, "a.zip", many) == "a.zip unpacks to more than 1.049 MB"
-
-
-def test_the_size_that_an_archive_declares_is_not_trusted(session):
-    """Members that overlap, as in the archives of a few megabytes that unpack to petabytes."""
-    content = archive(("a.dcm", DICOM + bytes(LIMIT // 3)))
-    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
-    entry, count = content[start:end], 100
-    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(entry) * count, start, 0)
-    said = refusal(session, "a.zip", content[:start] + entry * count + tail)
-    assert said == "a.zip unpacks to more than 1.049 MB" or "Overlapped entries" in said
-
-
-def test_too_many_members_are_refused(session, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
-    content = archive(*((f"{n}/", b"") for n in range(11)))
-    assert refusal(session, "a.zip", content) == "a.zip holds more than 10 files"
-    monkeypatch.setattr(archives, "MAX_LIST_BYTES", 400)
-    assert "a.zip is no zip archive, damaged or truncated: its list of files takes" in refusal(
-        session, "a.zip", content
-    )
-
-
-@pytest.mark.parametrize(
-    ("members", "said"),
-    [
-        ([], "holds neither DICOM files nor one of .nii, .nii.gz, .nrrd, .mha"),
-        ([("a/", b""), ("b/c/", b"")], "holds neither DICOM files nor one of"),
-        ([("inner.zip", archive(("a.dcm", DICOM)))], "holds neither DICOM files nor one of"),
-        ([("a.mhd", METAIMAGE), ("a.raw", VOXELS)], "holds neither DICOM files nor one of"),
-        ([(".hidden/a.dcm", DICOM), ("DICOMDIR", DICOM)], "holds neither DICOM files nor one of"),
-        ([("a.nii", b"x"), ("b.nii", b"x")], "holds 2 image files; upload the one that is to be segmented"),
-        ([("a.dcm", DICOM), ("b/c.nii", b"x")], "holds DICOM files and c.nii; upload what is to be segmented"),
-    ],
-)
-def test_archives_without_one_ct_are_refused(session, members, said):
-    assert said in refusal(session, "a.zip", archive(*members))
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_names_in_an_archive_do_not_matter(session):
-    """They are twice the same, too long for a file system, with backslashes, those of devices. Bad UTF-8 is damage."""
-    names = ["same.dcm"] * 2 + ["x" * 60_000, "a\\b", "CON", "nul.dcm", "ab:c", " ", "caf\u00e9", "\u202e", "~", "-rf"]
-    content = archive(*((name, DICOM + bytes([n])) for n, name in enumerate(names)))
-    said = refusal(session, "a.zip", content.replace("caf\u00e9".encode(), b"caf\xff\xff"))
-    assert "a.zip is no zip archive, damaged or truncated" in said
-    path = upload(session, "a.zip", content)
-    assert sorted(file.name for file in path.iterdir()) == [f"{n:05d}.dcm" for n in range(1, len(names) + 1)]
-
-
-def test_damaged_archives_are_refused(session, series):
-    content = archive(*series[:4], method=zipfile.ZIP_STORED)
-    wrong = bytearray(content)
-    wrong[len(content) // 3] ^= 0xFF  # a pixel: its checksum does not fit
-    assert "Bad CRC-32" in refusal(session, "a.zip", bytes(wrong))
-    for end in (3, 500, len(content) // 2, len(content) - 60, len(content) - 1):
-        assert "a.zip is no zip archive, damaged or truncated: " in refusal(session, "a.zip", content[:end])
-    assert "a.zip is no zip archive" in refusal(session, "a.zip", bz2.compress(content))
-    assert "a.zip is no zip archive" in refusal(session, "a.zip", content[1000:])
-
-
-def test_any_damage_to_an_archive_ends_in_a_sentence(session, series, tmp_path):
-    """Bytes changed at random in its lists and headers."""
-    random = np.random.default_rng(0)
-    whole = archive(*series[:2])
-    start = whole.index(b"PK\x01\x02")
-    for _ in range(150):
-        content = bytearray(whole)
-        for _ in range(random.integers(1, 4)):
-            place = random.integers(start, len(whole)) if random.random() < 0.8 else random.integers(0, 60)
-            content[place] = random.integers(0, 256)
-        said, path = "", None
-        try:
-            path = upload(session, "a.zip", bytes(content))
-        except ValueError as error:
-            said = str(error)
-        if path:
-            assert {file.name for file in path.iterdir()} <= {"00001.dcm", "00002.dcm"}
-            path.parent.rename(tmp_path / f"kept-{path.parent.name}")
-        else:
-            assert said.startswith("a.zip ") and said.isprintable()
-        assert list(session.iterdir()) == []
 
 
 # headers that lead to other files
