@@ -33,7 +33,8 @@ class _ParameterNode:
         weakref.finalize(self, parameterNode.RemoveObserver, tag)
 
     def _read_all(self) -> None:
-        self._values = {name: field.read(self.parameterNode) for name, field in self.allParameters.items()}
+        with slicer.util.NodeModify(self.parameterNode):  # the defaults of a node that was reset are one change
+            self._values = {name: field.read(self.parameterNode) for name, field in self.allParameters.items()}
 
     def getValue(self, name: str) -> Any:
         return self._values[name]

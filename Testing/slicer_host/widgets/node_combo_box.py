@@ -1,13 +1,14 @@
 """qMRMLNodeComboBox, which selects one node of the scene, and its kind for colour tables."""
 
 import slicer
+import vtk
 
 from ..pythonqt.binding import QtCore, QtWidgets
 from .stand_in import stand_in, stored
 
+_NODE_EVENTS = (slicer.vtkMRMLScene.NodeAddedEvent, slicer.vtkMRMLScene.NodeRemovedEvent)
 _SCENE_EVENTS = tuple(
-    getattr(slicer.vtkMRMLScene, name)
-    for name in ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
+    getattr(slicer.vtkMRMLScene, name) for name in ("EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
 )
 
 
@@ -56,6 +57,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._stop_observing()
         self._scene = scene
         self._tags = [scene.AddObserver(event, self._on_scene) for event in _SCENE_EVENTS]
+        self._tags += [scene.AddObserver(event, self._on_node) for event in _NODE_EVENTS]
         self.setEnabled(True)
         self._refresh()
 
@@ -91,6 +93,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _on_scene(self, caller, event) -> None:
         if not self._scene.IsBatchProcessing():
             self._refresh()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node(self, caller, event, node) -> None:
+        if self._is_listed(node) or node.GetID() in self._ids:
+            self._on_scene(caller, event)
 
     def _property_changed(self, name: str) -> None:
         self._refresh()
