@@ -13,11 +13,14 @@ def printable(text: object) -> str:
 
     Whatever would steer a terminal, begin a line, or change the direction of writing is shown as ``\x1b`` and the like.
     """
+    shown = str(text)
+    if shown.isprintable():
+        return shown
     return "".join(
         character
         if character.isprintable() or unicodedata.category(character) == "Zs"
         else character.encode("unicode_escape").decode()
-        for character in str(text)
+        for character in shown
     )
 
 

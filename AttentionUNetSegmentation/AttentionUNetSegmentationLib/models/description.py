@@ -13,6 +13,7 @@ import sys
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -310,11 +311,14 @@ def _build_tuple(arguments: tuple, value: Any, where: str) -> tuple:
     )
 
 
+_type_hints = cache(typing.get_type_hints)  # what takes longest of reading a description
+
+
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object, got {value!r}")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
+    hints = _type_hints(kind)
     unknown = sorted(set(value) - set(fields))
     if unknown:
         raise ValueError(f"{where} has unknown keys: {', '.join(unknown)}")
