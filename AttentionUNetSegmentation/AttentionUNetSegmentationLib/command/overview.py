@@ -61,14 +61,14 @@ def write_overview(volume: Volume, segmentation: Segmentation, path: Path) -> No
     for axes, (plane, ct) in zip(_axes(figure, top_row[0] + 0.06, top_row[1] - 0.05, 3), slices.items(), strict=True):
         _draw_ct(axes, ct)
         _draw_contours(axes, segmentation, ct)
-        axes.set_title(plane, color="white", fontsize=11)
+        axes.set_title(plane, y=1.0, color="white", fontsize=11)
     handles = _legend_handles(segmentation)
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, top_row[0]), ncols=6, **_LEGEND_STYLE)
     for name, axes in zip(gates, _axes(figure, 0.01, top_row[0] - 0.02, max(3, len(gates))), strict=False):
         _draw_ct(axes, slices["axial"])
         _draw_attention(axes, slices["axial"], segmentation.attention[name])
         alpha = segmentation.attention[name].voxels
-        axes.set_title(f"{name}: {alpha.min():.2f} to {alpha.max():.2f}", color="white", fontsize=9)
+        axes.set_title(f"{name}: {alpha.min():.2f} to {alpha.max():.2f}", y=1.0, color="white", fontsize=9)
     figure.suptitle(f"{volume.name}   ({DISCLAIMER})", y=0.995, color="white", fontsize=10, parse_math=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks
