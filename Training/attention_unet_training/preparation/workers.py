@@ -9,7 +9,6 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import SimpleITK as sitk
-import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,7 +47,7 @@ def run_parallel(
 
 def _pass(function: Callable[[Item], Result], items: dict[int, Item], workers: int) -> Iterator[tuple[int, Result]]:
     """Results until all are there or a process was killed."""
-    # spawn, not fork: PyTorch's and ITK's threads do not survive a fork
+    # spawn, not fork: ITK's threads do not survive a fork
     pool = ProcessPoolExecutor(
         max(1, min(workers, len(items))), multiprocessing.get_context("spawn"), initializer=_one_thread
     )
@@ -66,5 +65,4 @@ def _pass(function: Callable[[Item], Result], items: dict[int, Item], workers: i
 
 
 def _one_thread() -> None:
-    torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
