@@ -42,8 +42,9 @@ def test_weights_are_the_mean_and_options_the_last_ones(two, tmp_path, capsys):
 
 def test_the_mean_of_one_checkpoint_with_itself_is_itself(two, tmp_path):
     average([two[0], two[0], two[0]], tmp_path / "mean.ckpt")
+    mean = read_starting_weights(tmp_path / "mean.ckpt").state
     for name, tensor in read_starting_weights(two[0]).state.items():
-        assert torch.equal(read_starting_weights(tmp_path / "mean.ckpt").state[name], tensor), name
+        assert torch.equal(mean[name], tensor), name
 
 
 def test_the_mean_is_read_by_evaluate_and_as_a_start(two, tmp_path):

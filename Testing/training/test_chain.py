@@ -48,12 +48,12 @@ def folder(tmp_path_factory) -> Path:
 def commands(folder: Path) -> list[list[str]]:
     dataset, run, measured = str(folder / "dataset"), str(folder / "run"), str(folder / "measured.json")
     fit = ["--config", str(CONFIGS / "overfit.yaml"), "--data.dataset", dataset, "--data.split", "2-1"]
-    fit += ["--data.validation_cases", "1", "--data.shape_kji", "[16, 32, 32]", "--data.samples_per_epoch", "80"]
+    fit += ["--data.validation_cases", "1", "--data.shape_kji", "[16, 24, 24]", "--data.samples_per_epoch", "48"]
     fit += ["--model.network.widths", "[4, 8, 8]", "--model.optimisation.learning_rate", "0.02"]
     fit += ["--trainer.default_root_dir", run, "--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     fit += ["--trainer.max_epochs", "2"]
     evaluate = ["--dataset", dataset, "--split", "2-1", "--model", f"{run}/best.ckpt", "--data-name", "phantoms"]
-    evaluate += ["--raw"]  # the phantoms' organs have about 1 ml, too little for an organ
+    evaluate += ["--time-runs", "1", "--raw"]  # the phantoms' organs have about 1 ml, too little for an organ
     return [
         ["prepare", str(folder / "cases.csv"), "--output", dataset, *LABEL_OPTIONS, "--split", "2/1", "--workers", "1"],
         ["fit", *fit],

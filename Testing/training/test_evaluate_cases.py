@@ -222,6 +222,6 @@ def test_models_with_a_plus_between_them_are_one_system(tmp_path):
     assert system.organs == ("pancreas", "spleen", "kidney")
     assert system.parameters == 2 * sum(p.numel() for p in tiny_network().parameters())
     assert system.run(evaluation_cases.ct(evaluation_cases.labels())).labels.voxels.shape == (20, 22, 40)
-    assert forward_time(system, 1).seconds > 0
+    assert forward_time(system, 1, (16, 32, 16)).seconds > 0
     with pytest.raises(ValueError, match="there is no model at .*nothing.ckpt"):
         model_column(f"{paths[0]}+{tmp_path / 'nothing.ckpt'}", CPU, {0})
