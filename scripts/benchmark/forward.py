@@ -42,8 +42,8 @@ CASES = (
 
 def rows(field_kji: Sequence[int], runs: int, with_bfloat16: bool, rates: Rates) -> list[dict[str, Any]]:
     """Measure all cases, then all of them again, so that a slow minute does not hit all runs of one."""
-    sizes, _ = measured("networks", field_kji=field_kji)
     cases = [case for case in CASES if with_bfloat16 or case.way != BFLOAT16]
+    sizes, _ = measured("networks", field_kji=field_kji, names=sorted({case.network for case in cases}))
     found: list[dict[str, Any]] = [{**asdict(case), **sizes[case.network], "runs": []} for case in cases]
     for _ in range(runs):
         for case, row in zip(cases, found, strict=True):

@@ -44,14 +44,19 @@ def make_weights(network: str) -> Mapping[str, np.ndarray]:
 
 def make_network(network: str) -> nn.Module:
     """A network in evaluation mode; the paper's have the weights of ``make_weights``."""
+    made = _build(network)
     if network in PAPER:
         import torch
 
+        made.load_state_dict({name: torch.from_numpy(array) for name, array in make_weights(network).items()})
+    return made
+
+
+def _build(network: str) -> nn.Module:
+    if network in PAPER:
         from AttentionUNetSegmentationLib.models.loading import build_network
 
-        made = build_network(PAPER[network], CLASSES)
-        made.load_state_dict({name: torch.from_numpy(array) for name, array in make_weights(network).items()})
-        return made.eval()
+        return build_network(PAPER[network], CLASSES).eval()
     from monai.networks import nets  # takes memory, which would count for the others
 
     if network == MONAI_ATTENTION:
@@ -61,16 +66,16 @@ def make_network(network: str) -> nn.Module:
     raise ValueError(f"the network must be one of {', '.join(NETWORKS)}, got {network!r}")
 
 
-def measure(field_kji: Sequence[int]) -> dict[str, Any]:
-    """Parameters of each network and GFLOP of a forward pass, counted without computing it."""
+def measure(field_kji: Sequence[int], names: Sequence[str] = NETWORKS) -> dict[str, Any]:
+    """Parameters of networks and GFLOP of a forward pass, counted without computing it."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     sizes = {}
-    for name in NETWORKS:
-        network = make_network(name).to("meta")
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(torch.empty((1, 1, *field_kji), device="meta"))
+    for name in names:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network = _build(name)
+            network(torch.empty((1, 1, *field_kji)))
         parameters = sum(weights.numel() for weights in network.parameters())
         sizes[name] = {"parameters": parameters, "gflop": counter.get_total_flops() / 1e9}
     return sizes
