@@ -3,6 +3,7 @@
 Tests in page/ need a browser and a machine that does nothing else; they run by themselves: make test-browser.
 """
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from support import phantoms
 
 pytest_plugins = ["slicer_host.pytest_plugin"]
 PAGE = Path(__file__).parent / "page"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in its background so. Processes that tests start inherit it, and would never see Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
