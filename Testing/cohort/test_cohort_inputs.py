@@ -9,6 +9,7 @@ import pytest
 from AttentionUNetSegmentationLib.cohort.inputs import find_cohort
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from support import phantom_files
+from support.permissions import needs_permissions
 
 
 def names(root: Path, output: Path | None = None) -> list[str]:
@@ -93,7 +94,7 @@ def test_hidden_folders_are_left_out_and_dead_links_are_cases_that_fail(tmp_path
     assert names(tmp_path / "in") == ["a/ct", "lost"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+@needs_permissions
 def test_a_folder_that_must_not_be_read_is_named(tmp_path):
     touch(tmp_path / "in", "a/ct.nii", "closed/ct.nii")
     (tmp_path / "in" / "closed").chmod(0)

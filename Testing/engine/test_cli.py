@@ -16,6 +16,7 @@ from AttentionUNetSegmentationLib.command.cli import main
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.volume import Volume
 from support.command_runs import FILES, GATES, GRID, ct, segment, tree
+from support.permissions import needs_permissions
 from support.phantom_files import bad_files, scan, write_slices
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder")]
@@ -123,7 +124,7 @@ def test_an_output_folder_that_cannot_be_made(tiny_model, tmp_path, capsys):
     assert "cannot be made" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@needs_permissions
 def test_an_output_folder_without_permission(tiny_model, tmp_path, capsys):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
