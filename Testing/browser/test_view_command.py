@@ -35,10 +35,11 @@ async def started(*arguments):
         start_new_session=True,  # as a terminal's job is
     )
     try:
-        line = (await process.stdout.readline()).decode()
-        match = re.fullmatch(r"Open (http://\S+) \(Ctrl-C stops\)\n", line)
-        assert match, line + (await process.stderr.read()).decode()
-        yield process, match[1]
+        async with asyncio.timeout(60):
+            line = (await process.stdout.readline()).decode()
+            match = re.fullmatch(r"Open (http://\S+) \(Ctrl-C stops\)\n", line)
+            assert match, line + (await process.stderr.read()).decode()
+            yield process, match[1]
     finally:
         if process.returncode is None:
             process.kill()
