@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import lightning.pytorch as pl
 import torch
 import yaml
+
+from attention_unet_training.cli import main
 
 TESTING = Path(__file__).parents[1]
 
@@ -125,6 +128,18 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+class InThisProcess:
+    """Stands in for the process of a command, which would take seconds to import what is here."""
+
+    def __init__(self, command: list[str], cwd: Path, stdout: TextIO, **_: object) -> None:
+        arguments = command[command.index("attention_unet_training.cli") + 1 :]
+        with chdir(cwd), redirect_stdout(stdout), redirect_stderr(stdout):
+            self.status = main(arguments)
+
+    def wait(self) -> int:
+        return self.status
 
 
 def run_in_a_process(

@@ -6,11 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TextIO
 
 import pytest
 import torch
@@ -27,7 +26,7 @@ from attention_unet_training.reproduction.public_data import AMOS, CT82
 from attention_unet_training.reproduction.runner import Place
 from attention_unet_training.reproduction.state import Marker, locked
 from support.prepare_phantoms import write_nnunet, write_tcia
-from support.training_runs import CHECKPOINTS, TESTING
+from support.training_runs import CHECKPOINTS, TESTING, InThisProcess
 
 CONFIGS = TESTING.parent / "Training/attention_unet_training/configs"
 LABELS = {"1": "pancreas", "2": "spleen", "3": "right kidney", "4": "left kidney"}
@@ -219,18 +218,6 @@ def small_plan(settings_given: bool = True, seed: int = 0) -> Plan:
     untimed = dataclasses.replace(measured, arguments=(*measured.arguments, "--time-runs", "0"))
     one = dataclasses.replace(table, arguments=table.arguments[:2], inputs=table.inputs[:1])
     return dataclasses.replace(plan, steps=(*steps, untimed, one))
-
-
-class InThisProcess:
-    """Stands in for the process of a command, which would take seconds to import what is here."""
-
-    def __init__(self, command: list[str], cwd: Path, stdout: TextIO, **_: object) -> None:
-        arguments = command[command.index("attention_unet_training.cli") + 1 :]
-        with chdir(cwd), redirect_stdout(stdout), redirect_stderr(stdout):
-            self.status = main(arguments)
-
-    def wait(self) -> int:
-        return self.status
 
 
 @pytest.fixture(scope="module")

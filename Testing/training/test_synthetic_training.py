@@ -22,19 +22,13 @@ from attention_unet_training.data.synthetic_options import (
     PatchOptions,
     VariationOptions,
 )
-from attention_unet_training.evaluation.metrics import dice
-from attention_unet_training.evaluation.runner import measure
-from attention_unet_training.evaluation.systems import NetworkSystem
 from attention_unet_training.synthetic_ct.config import SyntheticCTConfig
 from attention_unet_training.synthetic_ct.generator import generate
 from attention_unet_training.task.options import LossOptions, NetworkOptions
 from attention_unet_training.task.segmentation_task import SegmentationTask
 from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.formats.files import read_volume
-from AttentionUNetSegmentationLib.models.loading import Model, load_model
-from AttentionUNetSegmentationLib.pipeline import Options
-from AttentionUNetSegmentationLib.volume import Volume
-from support import phantoms
+from AttentionUNetSegmentationLib.models.loading import load_model
 from support.box_anatomy import BOXES, write_atlas
 from support.training_checkpoints import write_description
 
@@ -400,27 +394,3 @@ def test_the_command_explains_itself(capsys):
     assert "unknown command 'nonsense'" in capsys.readouterr().err
     assert main(["synthesise", "--atlas", "/nowhere", "--output", "x.nrrd"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
-
-
-def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
-    """A predictor that thresholds, a reference on another grid: the metrics are those of the masks."""
-    grid = phantoms.grid((40, 44, 48), (2, 2, 2), np.diag([-1.0, -1, 1]))
-    masks = {"pancreas": phantoms.ball(grid, (0, 10, 0), 14), "spleen": phantoms.ball(grid, (-30, 0, 0), 12)}
-    hu = phantoms.hu_from([(masks["pancreas"], 60.0), (masks["spleen"], 180.0)], -100.0)
-    network = phantoms.ThresholdNetwork((-100.0, 60.0, 180.0))
-    model = Model(phantoms.spec(phantoms.LABELS[:2]), network)
-    reference_grid = phantoms.grid((50, 50, 70), (1.7, 1.9, 1.8))
-    labels = np.zeros(reference_grid.shape_kji, np.uint8)
-    labels[phantoms.ball(reference_grid, (0, 10, 0), 14) > 0.5] = 7
-    reference = Volume(labels, reference_grid.ijk_to_ras)
-    ct = Volume(hu, grid.ijk_to_ras)
-    scores = measure(NetworkSystem(model, Options()).run(ct), reference, {"pancreas": [7, 8], "spleen": [9]})
-    assert scores["pancreas"].dice > 0.9
-    assert scores["spleen"].dice == 0.0
-
-
-def test_dice_by_hand():
-    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 1], bool)
-    assert dice(a, b) == pytest.approx(2 / 5)
-    assert dice(a, ~a) == 0.0
-    assert dice(a & ~a, a & ~a) == 1.0

@@ -11,7 +11,6 @@ from attention_unet_training.preparation.records import IGNORED
 from attention_unet_training.task import segmentation_task
 from attention_unet_training.task.dice_by_person import PREDICTED, TRUE
 from attention_unet_training.task.networks import MONAI_NETWORKS, build, pad_for_training, pad_to_divisor
-from attention_unet_training.task.optimisation import learning_rate_factor, make_optimizer
 from attention_unet_training.task.options import NetworkOptions
 from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, SegmentationTask
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
@@ -373,27 +372,6 @@ def test_monai_networks_take_part(name):
 def test_options_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         task(**changes)
-
-
-def test_learning_rates():
-    cosine = learning_rate_factor("cosine", 110, 10, 0.1)
-    assert [cosine(n) for n in (0, 9, 10, 60, 110, 200)] == pytest.approx([0.1, 1, 1, 0.55, 0.1, 0.1])
-    steps = learning_rate_factor("steps", 100, 0, 0)
-    assert [steps(n) for n in (0, 24, 25, 50, 99, 100)] == [1, 1, 0.5, 0.25, 0.125, 0.125]
-    assert learning_rate_factor("constant", float("inf"), 0, 0)(10**6) == 1
-    with pytest.raises(ValueError, match="needs trainer.max_epochs"):
-        learning_rate_factor("cosine", float("inf"), 0, 0)
-
-
-def test_sgd_has_nesterov_momentum_as_the_public_code():
-    optimizer = make_optimizer("sgd", [torch.nn.Parameter(torch.zeros(1))], 1e-4, (0.9, 0.999), 1e-6)
-    (group,) = optimizer.param_groups
-    assert {key: group[key] for key in ("lr", "momentum", "nesterov", "weight_decay")} == {
-        "lr": 1e-4,
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 1e-6,
-    }
 
 
 def test_kaiming_weights_have_the_public_codes_spread_and_leave_the_gates_as_they_fall():

@@ -1,0 +1,64 @@
+"""The panel without PyTorch, OpenVINO or both: a click runs with what there is, or says what is missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import slicer_host
+
+MODULE = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "AttentionUNetSegmentation.py"
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(Path(slicer_host.__file__).parents[1])!r})
+blocked = sys.argv[1:]
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in blocked else found(name, package)
+import numpy, slicer_host
+slicer = slicer_host.start()
+slicer_host.load_module({str(MODULE)!r})
+widget = slicer_host.enter("AttentionUNetSegmentation")
+voxels = (numpy.arange(8000) % 300).astype(numpy.int16).reshape(20, 20, 20)
+slicer.util.addVolumeFromArray(voxels, name="CT")
+slicer_host.wait_until(lambda: widget.ui.segmentButton.enabled)
+assert "abdomen-ct" in widget.ui.modelSelector.currentText
+assert not {{"torch", "openvino"}} & set(sys.modules)
+widget.ui.segmentButton.click()
+slicer_host.wait_until(lambda: not widget.logic.isRunning, 60)
+widget.ui.freeMemoryButton.click()
+assert widget.ui.segmentButton.enabled
+print([message.text for message in slicer_host.shown_messages("error")])
+print([name for name in ("torch", "openvino") if name in sys.modules])
+node = widget._parameterNode.outputSegmentation
+print(node.GetAttribute("AttentionUNet.backend") if node else None)
+slicer_host.check()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("blocked", "errors", "loaded", "backend"),
+    [
+        ([], [], ["openvino"], "openvino"),
+        (["torch"], [], ["openvino"], "openvino"),
+        (["openvino"], [], ["torch"], "torch"),
+        (["torch", "openvino"], ["OpenVINO is not installed; testing mode installs nothing."], [], None),
+    ],
+)
+def test_the_panel_runs_with_what_there_is(slicer_session, blocked, errors, loaded, backend):
+    """On a CPU, in a process of its own; PyTorch is never loaded where OpenVINO runs."""
+    command = [sys.executable, "-c", SCRIPT, *blocked]
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=hidden)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines() == [str(errors), str(loaded), str(backend)]
