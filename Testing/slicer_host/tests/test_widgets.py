@@ -40,6 +40,12 @@ def test_node_selector_follows_the_scene(slicer, selector, volumes):
     assert (selector.nodeCount(), selector.currentNode()) == (1, None)
 
 
+def test_node_selector_drops_a_listed_node_that_was_hidden_and_removed(slicer, selector, volumes):
+    volumes[0].SetHideFromEditors(True)
+    slicer.mrmlScene.RemoveNode(volumes[0])
+    assert selector.nodeCount() == 1
+
+
 def test_node_selector_without_none_and_other_entries_selects_the_first_node(slicer, selector):
     selector.noneEnabled = False
     first = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "first")
