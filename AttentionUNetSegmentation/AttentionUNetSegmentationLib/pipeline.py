@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from . import __version__
 from .imaging.measures import measure_attention, measure_organs
 from .imaging.pieces import drop_pieces
-from .imaging.place import place_warnings
+from .imaging.place import field_of_view_warnings, place_warnings
 from .imaging.plausibility import input_warnings, result_warnings
 from .imaging.postprocessing import (
     attention_volumes,
@@ -91,6 +91,8 @@ def segment(
     network_input = preprocess(volume, spec.spacing_mm, spec.intensity, monitor.check)
     unused = unused_gpu(device) if options.device == "auto" and options.backend == "auto" else ""
     warnings = [*volume.notes, *input_warnings(volume), *([unused] if unused else [])]
+    if not volume.cut_faces:
+        warnings += field_of_view_warnings(volume, monitor.check)
 
     monitor.begin("running the network", 0.08, 0.85)
     prediction = predict(
@@ -121,15 +123,17 @@ def segment(
             prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
         )
     _clear_beyond_scan(result, volume)
+    hidden: dict[str, str] = {}
     if options.clean_up:
         drop_crumbs(result.labels, values, monitor)
-        notes += drop_pieces(result, spec.labels, volume, monitor)
+        hidden = drop_pieces(result, spec.labels, volume, monitor)
+        notes += hidden.values()
     monitor.check()
     result.organ_measures = measure_organs(result, volume)
     monitor.check()
     result.gate_measures = measure_attention(result)
     monitor.check()
-    seen = [*result_warnings(result, spec, volume), *place_warnings(result, spec, volume, monitor.check)]
+    seen = [*result_warnings(result, spec, volume, hidden), *place_warnings(result, spec, volume, monitor.check)]
     result.warnings = [*warnings, *prediction.reports, *notes, *seen]
     monitor.finish()
     result.provenance = _provenance(model, prediction, options, monitor, network_input.grid.shape_kji)

@@ -55,6 +55,18 @@ def test_two_parts_of_one_kidney_are_not_called_two_kidneys():
     assert not left.any()
 
 
+def test_each_side_keeps_its_largest_part_whatever_the_other_side_has():
+    """The right kidney is in two parts, each larger than the left one; a smaller blob crosses the midline."""
+    part, left_kidney = (phantoms.ball(GRID, at, 12) > 0.5 for at in ((45, -15, 30), (-30, -15, 0)))
+    blob = phantoms.ball(GRID, (0, 20, 0), 11) > 0.5
+    mask = kidneys(0.0, 25) | part | left_kidney | blob
+    (right, left), reason = split_sides(mask, GRID, patient(), nothing(patient()), largest=True)
+    assert reason == ""
+    np.testing.assert_array_equal(right, kidneys(0.0, 25))
+    np.testing.assert_array_equal(left, left_kidney)
+    assert "both sides" in split_sides(mask, GRID, patient(), nothing(patient()))[1]
+
+
 @pytest.mark.parametrize("turn_deg", [0, 17])
 @pytest.mark.parametrize(("low_mm", "high_mm", "side"), [(-5, 65, 0), (12, 80, 0), (-65, 5, 1), (-80, -12, 1)])
 def test_a_kidney_in_a_part_of_the_body_has_its_side(low_mm, high_mm, side, turn_deg):

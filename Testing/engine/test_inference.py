@@ -79,7 +79,7 @@ class Failing:
     name = "failing"
 
     def __init__(self, device: str, errors: list[BaseException]) -> None:
-        self.device, self.errors, self.shapes = device, errors, []
+        self.device, self.errors, self.shapes, self.freed = device, errors, [], False
 
     def run(self, image, monitor, in_slabs=False):
         self.shapes.append((image.shape, in_slabs))
@@ -89,6 +89,14 @@ class Failing:
 
     def free(self):
         self.freed = True
+
+
+@pytest.mark.parametrize(("device", "freed"), [("cuda", True), ("cpu", False)])
+def test_a_gpu_gets_its_memory_back_after_a_run(monkeypatch, device, freed):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
+    backend = Failing(device, [])
+    predict(np.zeros((16, 16, 16), np.float32), lambda device: backend, device, WIDTHS, Monitor())
+    assert backend.freed is freed
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,19 @@ def test_bone_in_a_flank_or_an_arm_is_no_spine():
     assert midline_of(NetworkInput(hu, network_input.grid, network_input.intensity)) == pytest.approx(0, abs=4)
 
 
+@pytest.mark.parametrize("sides", [(-1,), (1,), (-1, 1)])
+def test_a_lowered_arm_at_the_edge_of_the_field_is_no_spine(sides):
+    grid = phantoms.grid((20, 70, 120), (4, 4, 4))
+    masks = [(phantoms.ball(grid, (0, 0, 0), 170), 40.0), (phantoms.ball(grid, (0, -60, 0), 25), 190.0)]
+    for side in sides:
+        masks += [
+            (phantoms.ball(grid, (side * 210, 0, 0), 60), 40.0),
+            (phantoms.ball(grid, (side * 212, -40, 0), 24), 400.0),
+        ]
+    hu = phantoms.hu_from(masks, -1000.0)
+    assert midline_of(NetworkInput(hu, grid, phantoms.INTENSITY)) == pytest.approx(0, abs=5)
+
+
 @pytest.mark.parametrize(("low_mm", "high_mm", "expected"), [(18, 80, -math.inf), (-80, -18, math.inf)])
 def test_a_flank_without_spine_lies_on_its_side(low_mm, high_mm, expected):
     whole = patient(0.0)

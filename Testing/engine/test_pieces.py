@@ -20,7 +20,7 @@ def run(boxes, **changes) -> tuple[np.ndarray, list[str]]:
         labels[tuple(slice(first, first + length) for first, length in zip(start, size, strict=True))] = value
     volume = Volume(np.zeros(GRID.shape_kji, np.int16), GRID.ijk_to_ras, **changes)
     result = Segmentation(labels, GRID.ijk_to_ras, ORGANS)
-    return result.labels, drop_pieces(result, SPECS, volume, Monitor())
+    return result.labels, list(drop_pieces(result, SPECS, volume, Monitor()).values())
 
 
 @pytest.mark.parametrize("start", [(0, 20, 20), (36, 20, 20), (20, 0, 20), (20, 46, 20), (20, 20, 0), (20, 20, 56)])

@@ -191,11 +191,30 @@ def test_a_piece_at_the_edge_of_the_field_is_said_not_shown():
     labels = tuple(dataclasses.replace(label, plausible_ml=(20.0, 700.0)) for label in phantoms.LABELS)
     model = Model(phantoms.spec(labels), OrganNetwork(ABDOMEN_HU))
     result = segment(top, model, Options(attention=False))
-    said = [warning for warning in result.warnings if warning.startswith("pancreas")]
+    (said,) = [warning for warning in result.warnings if warning.startswith("pancreas")]
     assert not (result.labels == 1).any()
-    assert re.match(r"pancreas: [0-2]\.\d ml at the edge of the field are not shown, too little for an organ", said[0])
-    assert said[1] == "pancreas: not found"
+    assert re.match(r"pancreas: [0-2]\.\d ml at the edge of the field are not shown, too little for an organ", said)
     assert (segment(top, model, Options(attention=False, clean_up=False)).labels == 1).any()
+
+
+@pytest.mark.parametrize(
+    ("radius_mm", "said"), [(16.0, ["pancreas: a separate part of 17 ml is not shown"]), (8.0, [])]
+)
+def test_a_large_part_that_the_clean_up_takes_away_is_said(radius_mm, said):
+    """The organ has 38 ml."""
+    grid = GRIDS["straight"]
+    parts = [phantoms.ball(grid, (side, 0, 0), radius, 3.0) for side, radius in ((-22, 21.0), (28, radius_mm))]
+    volume = Volume(phantoms.hu_from([(part, CLASSES_HU[1]) for part in parts], CLASSES_HU[0]), grid.ijk_to_ras)
+    labels = (dataclasses.replace(ONE_ORGAN[0], plausible_ml=(20.0, 700.0)),)
+    assert [warning for warning in run(volume, labels).warnings if "separate" in warning] == said
+
+
+def test_a_ct_of_a_leg_is_noticed():
+    grid = GRIDS["straight"]
+    volume = Volume(phantoms.hu_from([(phantoms.ball(grid, (0, 0, 0), 40), 40.0)], -1000.0), grid.ijk_to_ras)
+    assert any("this may be a head, a limb" in warning for warning in run(volume).warnings)
+    cut = dataclasses.replace(volume, cut_faces=((2, 0),))  # a region of interest, which the user chose
+    assert not any("this may be a head" in warning for warning in run(cut).warnings)
 
 
 def test_clean_up_and_split_are_optional():

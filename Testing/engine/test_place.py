@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from AttentionUNetSegmentationLib.imaging import place
-from AttentionUNetSegmentationLib.imaging.place import place_warnings
+from AttentionUNetSegmentationLib.imaging.place import field_of_view_warnings, place_warnings
 from AttentionUNetSegmentationLib.volume import Grid, Segmentation, Volume
 from support import phantoms
 
@@ -115,13 +115,17 @@ def test_ribs_in_a_narrow_field_are_no_spine_that_a_spleen_lies_right_of():
 
 
 def test_what_lies_above_lung_is_said():
-    (warning,) = said(*patient((SPLEEN, SPLEEN_AT, 30), bright=[(-800, (-80, -20, -45), 30)]))
+    lung = [(-800, (-40, 40, height_mm), 30) for height_mm in range(-45, 91, 15)]
+    (warning,) = said(
+        *patient((SPLEEN, SPLEEN_AT, 30), bright=[(-800, (-80, -20, -45), 30), (-800, (-60, 10, -45), 30), *lung])
+    )
     assert "ml lie above lung, but it lies below the diaphragm" in warning
 
 
 def test_lung_above_and_gas_in_the_gut_below_are_no_reason():
-    bright = [(-800, (-80, -20, 80), 30), (-1000, (-80, -20, -45), 30), (-800, (-80, -20, -30), 6)]
-    assert said(*patient((SPLEEN, SPLEEN_AT, 25), bright=bright)) == []
+    for gas in ([(-1000, (-80, -20, -45), 30), (-800, (-80, -20, -30), 6)], [(-800, (-80, -20, -45), 30)]):
+        bright = [(-800, (-80, -20, 80), 30), *gas]
+        assert said(*patient((SPLEEN, SPLEEN_AT, 25), bright=bright)) == []
 
 
 def test_fluid_in_a_solid_organ_is_said():
@@ -164,3 +168,29 @@ def test_thinned_voxels_keep_their_places():
     assert voxels.shape == thinned.shape_kji == (9, 10, 11)
     kji = np.stack(np.meshgrid(*map(np.arange, thinned.shape_kji), indexing="ij"), axis=-1)
     np.testing.assert_allclose(voxels, thinned.ras_of(kji[..., ::-1]) @ np.array([1.0, 2.0, 3.0]), atol=1e-3)
+
+
+def test_an_abdomen_with_lungs_above_is_in_the_field():
+    assert field_of_view_warnings(patient()[1]) == []
+    assert field_of_view_warnings(patient(bright=[(-800, (side, 0, 80), 50) for side in (-80, 80)])[1]) == []
+    low = phantoms.grid((13, 80, 110), (3, 3, 3), np.diag([-1.0, -1, 1]))
+    assert field_of_view_warnings(patient(grid=low)[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("tissues", "message"),
+    [
+        ([(phantoms.ball(GRID, (0, 0, 0), 80), 40.0)], "mm wide; this may be a head"),
+        ([(phantoms.ball(GRID, (side, 0, 0), 70), 40.0) for side in (-80, 80)], "mm wide; this may be a head, a limb"),
+        (
+            [(phantoms.ball(GRID, (0, 0, 0), 140), 40.0), (phantoms.ball(GRID, (0, 0, 0), 110), -850.0)],
+            "below the lungs",
+        ),
+        ([(phantoms.ball(GRID, (0, 0, 0), 9), 40.0)], "no slice shows a body"),
+    ],
+    ids=["head", "legs", "chest", "air"],
+)
+def test_heads_legs_chests_and_air_are_noticed(tissues, message):
+    volume = Volume(phantoms.hu_from(tissues, -1000.0), GRID.ijk_to_ras)
+    (warning,) = field_of_view_warnings(volume)
+    assert message in warning

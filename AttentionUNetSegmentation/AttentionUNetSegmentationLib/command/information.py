@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.plausibility import field_of_view_warnings, input_warnings
+from ..imaging.place import field_of_view_warnings
+from ..imaging.plausibility import input_warnings
 from ..imaging.preprocessing import check_volume
 from ..volume import Grid, Volume
 

@@ -46,7 +46,7 @@ def dilate(mask: np.ndarray, radius_vox: int) -> np.ndarray:
 
 
 def split_sides(
-    mask: np.ndarray, grid: Grid, network_input: NetworkInput, organs: np.ndarray
+    mask: np.ndarray, grid: Grid, network_input: NetworkInput, organs: np.ndarray, largest: bool = False
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
     """Split a paired organ's mask into the patient's right and left, component by component.
 
@@ -58,30 +58,33 @@ def split_sides(
         grid: Where the mask lies.
         network_input: The CT on the network's grid.
         organs: (D, H, W) boolean on the network's grid, True where any organ was found.
+        largest: Keep only the largest component on each side, without crumbs.
 
     Returns:
         (right mask, left mask) and "", or None and the reason.
     """
     components = numbered_components(mask)
     points = np.argwhere(components > 0)
-    sides_mm = grid.ras_of(points[:, ::-1])
     number = components[tuple(points.T)]
-    heights_mm = sides_mm[:, 2]
+    ras_mm = grid.ras_of(points[:, ::-1])
+    heights_mm = ras_mm[number <= 2, 2]  # of the pair, as the numbers fall in size
     midline_mm = patient_midline_mm(
         network_input.hu, network_input.grid, organs, float(heights_mm.min()), float(heights_mm.max())
     )
     if midline_mm is None:
         return None, "as the field shows neither the spine nor where the body ends"
-    on_right = sides_mm[:, 0] > midline_mm
     counts = np.maximum(1, np.bincount(number))
-    right_share = np.bincount(number, weights=on_right) / counts
-    crossing = (right_share > MIN_SIDE_SHARE) & (right_share < 1 - MIN_SIDE_SHARE)
+    right_share = np.bincount(number, weights=ras_mm[:, 0] > midline_mm) / counts
+    on_right = np.bincount(number, weights=ras_mm[:, 0]) / counts > midline_mm
+    kept = np.arange(len(counts)) > 0
+    if largest:
+        kept &= counts >= MIN_PART_SHARE * counts.max()
+        for side in (on_right, ~on_right):
+            kept[np.flatnonzero(kept & side)[1:]] = False
+    crossing = kept & (right_share > MIN_SIDE_SHARE) & (right_share < 1 - MIN_SIDE_SHARE)
     if (crossing & (counts * grid.voxel_volume_ml >= MIN_CROSSING_ML)).any():
         return None, "one connected part lies on both sides of the midline (horseshoe kidney?)"
-    goes_right = (np.bincount(number, weights=sides_mm[:, 0]) / counts > midline_mm)[number]
-    right = np.zeros_like(mask, dtype=bool)
-    right[tuple(points[goes_right].T)] = True
-    return (right, mask & ~right), ""
+    return ((kept & on_right)[components], (kept & ~on_right)[components]), ""
 
 
 def numbered_components(mask: np.ndarray) -> np.ndarray:

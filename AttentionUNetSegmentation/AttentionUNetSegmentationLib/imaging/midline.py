@@ -10,8 +10,8 @@ from ..volume import Grid
 from .preprocessing import BODY_ABOVE_HU
 
 BONE_ABOVE_HU = 150.0
-MIN_BONE_MM2 = 100.0  # of bone per slice in a spine's column, if the middle of a whole body is searched
-DENSE_BONE_ABOVE_HU = 200.0  # where the body is cut, bright liver and ribs must not pass for a spine
+MIN_BONE_MM2 = 100.0  # of bone per slice in a spine's column, if the middle of a whole or wide body is searched
+DENSE_BONE_ABOVE_HU = 200.0  # where a narrower body is cut, bright liver and ribs must not pass for a spine
 MIN_DENSE_BONE_MM2 = 250.0  # likewise; real spines have 280 to 840, the ribs of a flank up to 220
 FAT_HU = -90.0  # nothing in a field that has no darker voxel is air
 SPINE_WIDTH_MM = 30.0  # of the column in which bone is counted
@@ -20,6 +20,8 @@ TRUNK_SHARE = 0.25  # of the body's deepest column or row, from which one counts
 CUT_SHARE = 0.25  # of the body's rows that end at the field's edge, from which that side counts as cut
 SPINE_THIRD = 1 / 3  # of the trunk's width on each side, where no spine lies
 SPINE_DEPTH = 0.45  # of the trunk's depth: a spine lies at least this far from the one flank that is seen
+WIDE_MM = 300.0  # from this width on a body that is cut shows its spine, and perhaps an arm at the edge
+ARM_SHARE = 0.2  # of the width of a wide body on a side that is cut, where no spine lies
 WHOLE_WIDTH = 0.8  # of the trunk's depth; what is narrower is not a whole trunk, what is wider is more than a half
 HALF_WIDTH_MM = 150.0  # no wider is a half at any rate, as the field may cut the depth
 
@@ -52,14 +54,16 @@ def patient_midline_mm(hu: np.ndarray, grid: Grid, organs: np.ndarray, low_mm: f
     step_mm = grid.spacing_mm
     depth_mm, width_mm = (np.ptp(rows) + 1) * step_mm[1], (np.ptp(columns) + 1) * step_mm[0]
     left_seen, right_seen = _sides_seen(body)
-    whole = left_seen and right_seen
+    whole, wide = left_seen and right_seen, width_mm >= WIDE_MM
     if whole and width_mm < WHOLE_WIDTH * depth_mm:
         return None
     margin = round((SPINE_THIRD * width_mm if whole else SPINE_DEPTH * depth_mm) / step_mm[0])
-    bone = (hu > (BONE_ABOVE_HU if whole else DENSE_BONE_ABOVE_HU)) & ~organs
+    bone = (hu > (BONE_ABOVE_HU if whole or wide else DENSE_BONE_ABOVE_HU)) & ~organs
     bone[:, int(rows[0] + rows[-1]) // 2 + 1 :] = False
-    bone[:, :, : columns[0] + margin * left_seen] = bone[:, :, columns[-1] - margin * right_seen + 1 :] = False
-    column = _spine_column(bone, grid, MIN_BONE_MM2 if whole else MIN_DENSE_BONE_MM2)
+    arm = round(ARM_SHARE * width_mm / step_mm[0]) if wide else 0
+    bone[:, :, : columns[0] + (margin if left_seen else arm)] = False
+    bone[:, :, columns[-1] - (margin if right_seen else arm) + 1 :] = False
+    column = _spine_column(bone, grid, MIN_BONE_MM2 if whole or wide else MIN_DENSE_BONE_MM2)
     if column is None and whole:
         column = (columns[0] + columns[-1]) / 2
     if column is not None:

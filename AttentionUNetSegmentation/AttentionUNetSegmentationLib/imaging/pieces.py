@@ -17,7 +17,7 @@ MIN_SHARE = 0.2  # of the smallest plausible volume, for organs that are small b
 PIECE_SHARE = 1 / 3  # of that, for a piece at the edge of the field
 
 
-def drop_pieces(result: Segmentation, specs: Sequence[LabelSpec], volume: Volume, monitor: Monitor) -> list[str]:
+def drop_pieces(result: Segmentation, specs: Sequence[LabelSpec], volume: Volume, monitor: Monitor) -> dict[str, str]:
     """Clear what is too small to be shown as an organ, and say so.
 
     That is an organ below ``smallest_ml`` altogether, and pieces below ``PIECE_SHARE`` of it at the volume's edge.
@@ -29,9 +29,9 @@ def drop_pieces(result: Segmentation, specs: Sequence[LabelSpec], volume: Volume
         monitor: Asked between organs.
 
     Returns:
-        One sentence for each organ that lost 0.1 ml or more.
+        By organ, one sentence for each that lost 0.1 ml or more.
     """
-    notes = []
+    notes = {}
     boxes = organ_boxes(result)
     limits = {
         organ.value: smallest_ml(spec) for spec in specs for split in (False, True) for organ in spec.organs(split)
@@ -52,7 +52,7 @@ def drop_pieces(result: Segmentation, specs: Sequence[LabelSpec], volume: Volume
         part[small[components]] = 0
         if round(ml[small].sum(), 1) > 0:
             where = " at the edge of the field" if at_edge[small].any() else ""
-            notes.append(f"{organ.name}: {ml[small].sum():.1f} ml{where} are not shown, too little for an organ")
+            notes[organ.name] = f"{organ.name}: {ml[small].sum():.1f} ml{where} are not shown, too little for an organ"
     return notes
 
 

@@ -12,7 +12,7 @@ from ..models.description import LabelSpec, ModelSpec
 from ..volume import Box, Grid, Segmentation, Volume, nonzero_box, triple
 from .components import numbered_components
 from .midline import patient_midline_mm
-from .plausibility import edges_touched
+from .plausibility import MIN_HEIGHT_MM, edges_touched
 from .preprocessing import network_grid
 from .resampling import Check, resample
 
@@ -23,6 +23,10 @@ MIN_FIELD_MM = 200.0  # in a narrower one ribs may pass for a spine
 MIDLINE_TOLERANCE_MM = 10.0  # the column's middle is not the spine's to the millimetre
 LUNG_HU = (-950.0, -600.0)
 LUNG_RADIUS_VOX = 2  # what is thinner is the border of gas in the gut, or of the skin
+LUNG_SLICE_SHARE = 0.15  # of the body's voxels, from which a slice counts as chest
+BODY_ABOVE_HU = -150.0  # fat and what is denser
+BODY_SLICE_SHARE = 0.02  # of a slice, from which it shows a body
+NARROW_BODY_MM = 180.0
 FLUID_HU = (-10.0, 20.0)
 MIN_FLUID_ML, MIN_FLUID_SHARE = 10.0, 0.1  # of the inside of an organ
 MIN_FLUID_CONTRAST_HU = 20.0  # between the brightest fluid and the median of the rest
@@ -74,7 +78,9 @@ def place_warnings(result: Segmentation, spec: ModelSpec, volume: Volume, check:
     if organs is None:
         return []
     view = View.of(result, volume, organs, check)
-    above_lung = np.logical_or.accumulate(_lungs(view), axis=0)
+    lungs = numbered_components(_lungs(view.hu))
+    lungs[~np.isin(lungs, lungs[-1])] = 0  # gas in the gut ends below
+    above_lung = np.logical_or.accumulate(lungs > 0, axis=0)
     warnings = []
     for label in spec.labels:
         check()
@@ -86,6 +92,34 @@ def place_warnings(result: Segmentation, spec: ModelSpec, volume: Volume, check:
             if label.solid:
                 texts += [*_fluid_inside(view, mask), *(_in_two_parts(view, mask) if label.components == 1 else [])]
             warnings += [f"{label.name}: {text}" for text in texts]
+    return warnings
+
+
+def field_of_view_warnings(volume: Volume, check: Check = lambda: None) -> list[str]:
+    """Whether the abdomen is likely to be outside the field of view: a head or limb, or mostly lung.
+
+    A coarse look, without the network. The body is the largest connected part of what is not air.
+
+    Args:
+        volume: The CT in HU.
+        check: Called now and then; may raise to stop.
+    """
+    hu = resample(*_thinned(volume), network_grid(volume.grid, (VIEW_SPACING_MM,) * 3), check=check)
+    body = numbered_components(hu > BODY_ABOVE_HU) == 1
+    used = np.count_nonzero(body, axis=(1, 2)) > BODY_SLICE_SHARE * body[0].size
+    if not used.any():
+        return ["no slice shows a body"]
+    warnings = []
+    width_mm = max(np.ptp(np.flatnonzero(plane.any(axis=0))) + 1 for plane in body[used]) * VIEW_SPACING_MM
+    if width_mm < NARROW_BODY_MM:
+        warnings.append(f"the body is at most {width_mm:.0f} mm wide; this may be a head, a limb or a cut-out")
+    lung = _lungs(hu)
+    chest = lung[used].sum(axis=(1, 2)) > LUNG_SLICE_SHARE * (body | lung)[used].sum(axis=(1, 2))
+    abdomen_mm = np.count_nonzero(~chest) * VIEW_SPACING_MM
+    if chest.any() and abdomen_mm < MIN_HEIGHT_MM:
+        warnings.append(
+            f"only {abdomen_mm:.0f} mm of the scan lie below the lungs; the organs may be outside the field of view"
+        )
     return warnings
 
 
@@ -133,8 +167,8 @@ def _beside_midline(view: View, mask: np.ndarray, label: LabelSpec, whole: bool)
     return [f"{ml[other]:.0f} ml lie on the patient's {other}, but it lies on the {label.place}{source}"]
 
 
-def _lungs(view: View) -> np.ndarray:
-    lung = sitk.GetImageFromArray(((view.hu > LUNG_HU[0]) & (view.hu < LUNG_HU[1])).astype(np.uint8))
+def _lungs(hu: np.ndarray) -> np.ndarray:
+    lung = sitk.GetImageFromArray(((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).astype(np.uint8))
     return sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(lung, [LUNG_RADIUS_VOX] * 3)) > 0
 
 

@@ -11,11 +11,13 @@ from ..models.description import LabelSpec
 from ..monitor import Monitor
 from ..volume import Box, Grid, OrganMask, Triple, Volume, grown, nonzero_box, triple
 from .components import dilate, keep_largest, split_sides
+from .pieces import smallest_ml
 from .preprocessing import NetworkInput
 from .resampling import resample
 
 MAX_MARGIN = 16.0  # logits
 SIDE_MARGIN_VOX = 2  # around each side of a paired organ, within which the class's scores belong to that side
+LARGE_SHARE = 0.2  # of an organ: a part that the clean-up takes away is named from this size on
 MIN_PROBABILITY = 1e-3  # below this everywhere, a probability map stays 0
 SLAB_VOXELS = 16 << 20  # voxels of the input's grid that are worked on at a time
 
@@ -41,7 +43,7 @@ def organ_scores(
         specs: The model's labels.
         network_input: The CT on the network's grid.
         monitor: Asked between organs.
-        clean_up: Keep only the largest components of each organ, without crumbs.
+        clean_up: Keep only the largest components of each organ, of a split one the largest on each side, no crumbs.
         split: Split paired organs into right and left.
 
     Returns:
@@ -54,21 +56,29 @@ def organ_scores(
     for channel, spec in enumerate(specs, start=1):
         monitor.update((channel - 1) / len(specs))
         mask = classes == channel
-        if clean_up:
-            kept = keep_largest(mask, spec.components)
-            _give_to_background(logits, channel, mask & ~kept)
-            mask = kept
         sides, reason = None, ""
         if split and spec.sides is not None and mask.any():
-            sides, reason = split_sides(mask, network_input.grid, network_input, found)
+            sides, reason = split_sides(mask, network_input.grid, network_input, found, largest=clean_up)
         if reason:
             warnings.append(f"{spec.name}: not split into right and left, {reason}")
+        if clean_up:
+            kept = keep_largest(mask, spec.components) if sides is None else sides[0] | sides[1]
+            _give_to_background(logits, channel, mask & ~kept)
+            warnings += _left_out(spec, mask & ~kept, kept, network_input.grid)
         organs += spec.organs(split=spec.sides is not None and split and (sides is not None or not mask.any()))
         if sides is not None:
             channels += [np.where(dilate(side, SIDE_MARGIN_VOX), logits[channel], floor) for side in sides]
         else:
             channels += [logits[channel]] * (len(organs) - len(channels))
     return np.stack([logits[0], *channels]), organs, warnings
+
+
+def _left_out(spec: LabelSpec, removed: np.ndarray, kept: np.ndarray, grid: Grid) -> list[str]:
+    """What the clean-up took away that is too large to be taken for a fault without a word."""
+    part_ml, kept_ml = (np.count_nonzero(mask) * grid.voxel_volume_ml for mask in (keep_largest(removed), kept))
+    if not part_ml or part_ml < max(smallest_ml(spec), LARGE_SHARE * kept_ml):
+        return []
+    return [f"{spec.name}: a separate part of {part_ml:.0f} ml is not shown"]
 
 
 def _give_to_background(logits: np.ndarray, channel: int, where: np.ndarray) -> None:
