@@ -182,14 +182,16 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Bind the panel to a parameter node; None releases it."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+            self.removeObserver(
+                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified
+            )
         self._parameterNode, self._parameterNodeGuiTag = parameterNode, None
         self.inputPanel.bind()
         if parameterNode is not None:
             named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
             widgets = {name: widget for name, widget in named.items() if name}
             self._parameterNodeGuiTag = parameterNode.connectParametersToGui(widgets)  # connectGui gives no tag back
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
             self._checkCanSegment()
 
     def onSegment(self) -> None:
@@ -290,6 +292,8 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
     def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
         if self._parameterNode is not None:
             self.inputPanel.forget(node)
+        elif node is self._shownSegmentation:
+            self._clear()  # nothing else would let go of it before the module is opened again
 
     def _scheduleSceneChanged(self, caller=None, event=None) -> None:
         self._sceneTimer.start(0)

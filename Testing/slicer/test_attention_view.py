@@ -96,6 +96,16 @@ def test_a_foreground_that_the_user_took_away_does_not_come_back(slicer, result,
     assert all(foreground is None for foreground, _ in views(slicer).values())
 
 
+def test_a_map_lies_over_its_own_ct(slicer, result, add_ct):
+    other, ct = add_ct("CT 2"), result.GetNodeReference("AttentionUNet.Input")
+    slicer.util.setSliceViewerLayers(background=other)
+    show(result, "s2-1")
+    assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {ct.GetID()}
+    slicer.util.setSliceViewerLayers(background=other)  # what the user puts there afterwards stays
+    show(result, "s3-1")
+    assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {other.GetID()}
+
+
 def test_none_leaves_other_foregrounds_alone(slicer, result, add_ct):
     pet = add_ct("PET")
     slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)

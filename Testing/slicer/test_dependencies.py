@@ -267,6 +267,17 @@ def test_declining_torch_is_an_error_of_one_sentence(dependencies, no_torch, mon
         dependencies.ensure_installed("cuda")
 
 
+def test_a_torch_that_cannot_be_installed_is_an_error_of_one_sentence(dependencies, no_torch, monkeypatch):
+    fake_utils(monkeypatch, None)
+
+    def fail(self, **options):
+        raise subprocess.CalledProcessError(1, "pip install")
+
+    monkeypatch.setattr(sys.modules["PyTorchUtils"].PyTorchUtilsLogic, "installTorch", fail)
+    with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch could not be installed; Slicer's"):
+        dependencies.ensure_installed("cuda")
+
+
 def test_a_missing_extension_is_offered_once(slicer, dependencies, no_torch):
     with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch could not be installed"):
         dependencies.ensure_installed("cuda")

@@ -1,5 +1,6 @@
 """Voxels in, segments and maps out: everything lies where the CT lies, whatever its geometry."""
 
+import re
 from itertools import product
 
 import numpy as np
@@ -94,6 +95,29 @@ def test_results_follow_a_rotated_parent_transform(slicer, logic, add_ct, networ
     assert np.abs(np.subtract(world_centroid(node, rows(node)[0]), world)).max() < 1.0
     transform_node.SetMatrixTransformToParent(vtk.vtkMatrix4x4())
     assert np.abs(centre_of_segment(slicer, node, ct, "pancreas")[0] - CENTRE).max() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("scale", "shear", "said_mm"), [(1.0, 0.0, None), (1.2, 0.0, "1[0-9]"), (1.0, 0.5, "[1-9][0-9]")]
+)
+def test_a_transform_that_deforms_the_ct_is_said(slicer, logic, add_ct, network, turned, scale, shear, said_mm):
+    """As those that Slicer's DICOM module puts on a CT with gantry tilt or missing slices."""
+    deforming, ct = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode"), add_ct()
+    matrix = np.diag([1.0, 1, scale, 1])
+    matrix[1, 2] = shear
+    deforming.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    deforming.SetAndObserveTransformNodeID(turned[0].GetID())
+    ct.SetAndObserveTransformNodeID(deforming.GetID())
+    warnings = " ".join(logic_warnings(logic.segment(ct, device="cpu", predictor=network())))
+    pattern = f"under a transform that changes its shape by up to {said_mm} mm"
+    assert bool(re.search(pattern, warnings)) == (said_mm is not None), warnings
+    assert ("changes its shape" in warnings) == (said_mm is not None)
+
+
+def logic_warnings(node) -> list[str]:
+    from AttentionUNetSegmentationLib.scene.mrml import result_notes
+
+    return result_notes(node)
 
 
 def test_the_bundled_models_result_moves_with_the_ct(slicer, module, logic):

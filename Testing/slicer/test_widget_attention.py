@@ -2,6 +2,7 @@
 
 import pytest
 
+import slicer_host
 from support.panel_reading import gates
 
 
@@ -54,6 +55,33 @@ def test_a_deleted_map_leaves_the_list(slicer, widget, done, wait):
     wait(lambda: "s3-1" not in gates(widget))
     assert widget.ui.gateSelector.currentText == "none" == widget._parameterNode.gate
     assert widget.ui.attentionShareLabel.text == ""
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_map_that_gave_way_to_another_ct_is_not_chosen_any_more(slicer, widget, done, add_ct, wait, is_open):
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    if not is_open:
+        slicer_host.leave()
+    other = add_ct("CT 2")
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):  # as Slicer's readers do
+        composite.SetBackgroundVolumeID(other.GetID())
+        composite.SetForegroundVolumeID(None)
+    widget = widget if is_open else slicer_host.enter("AttentionUNetSegmentation")
+    wait(lambda: widget.ui.gateSelector.currentText == "none" == widget._parameterNode.gate)
+    widget.ui.attentionOpacitySlider.value = 0.8
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetForegroundVolumeID() is None
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    assert slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "s3-1 attention, CT ä"
+    assert slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID()).GetName() == "CT ä"
+
+
+def test_a_view_that_opens_later_shows_the_map_too(slicer, widget, done, wait):
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetLayoutName("Slice4")
+    wait(lambda: composite.GetForegroundVolumeID() is not None)
+    slicer.mrmlScene.RemoveNode(composite)
 
 
 def test_a_deleted_mean_is_not_made_again_by_itself(slicer, widget, done, wait):

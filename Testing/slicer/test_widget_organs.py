@@ -76,6 +76,15 @@ def test_a_segment_with_as_many_voxels_elsewhere_is_measured_anew(slicer, widget
     assert float(cells(widget, 4)[0]) == pytest.approx(mean_hu, abs=0.06) and mean_hu < before - 10
 
 
+def test_what_changes_the_display_only_measures_nothing(qt, widget, done, monkeypatch):
+    from AttentionUNetSegmentationLib.panels import organs
+
+    monkeypatch.setattr(organs, "rows", lambda node: pytest.fail("measured"))
+    done.GetDisplayNode().SetSegmentVisibility("pancreas", False)
+    slicer_host.process_events(0.05)
+    assert widget.ui.organTable.item(0, 1).checkState() == qt.Qt.Unchecked
+
+
 def test_a_double_click_jumps_to_the_organ(slicer, widget, done):
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(

@@ -142,3 +142,10 @@ def test_a_closed_scene_brings_parameters_of_its_own(slicer, widget, add_ct, wai
     assert shown.parameterNode is slicer.mrmlScene.GetNodeByID(shown.parameterNode.GetID())
     shown.inputVolume = another = add_ct("another")
     assert widget.ui.inputSelector.currentNode() is another
+
+
+def test_a_module_that_is_left_lets_go_of_a_removed_result(slicer, widget, done):
+    slicer_host.leave()
+    assert widget.organPanel.table
+    slicer.mrmlScene.RemoveNode(done)
+    assert widget._shownSegmentation is None and not widget.organPanel.table

@@ -108,6 +108,8 @@ def predict(
                 backend = None  # frees the other device before this one is filled
                 backend = make_backend(attempt.device)
             logits, attention = _run(padded, backend, attempt, divisor, monitor)
+            if attempt.device != "cpu":
+                backend.free()  # what PyTorch keeps of a GPU counts as taken in the next run, and for all others
             return _cropped(logits, attention, padded.shape, shape, attempt, backend.name, reports)
         except (RuntimeError, MemoryError) as error:
             reason = _reason_to_fall_back(error, attempt.device)

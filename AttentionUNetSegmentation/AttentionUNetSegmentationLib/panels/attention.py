@@ -7,7 +7,16 @@ from typing import Any
 
 import slicer
 
-from ..scene.attention_view import NOTHING, choices, explanation, share_text, show
+from ..scene.attention_view import (
+    NOTHING,
+    choices,
+    explanation,
+    share_text,
+    show,
+    slice_composites,
+    was_taken_away,
+)
+from ..scene.map_volumes import maps_of
 
 
 class AttentionPanel:
@@ -22,6 +31,7 @@ class AttentionPanel:
         self._ui, self._parameters = ui, parameters
         self._filling = False
         self._shown: tuple | None = None
+        self._views = 0  # that it was shown in
         self._names: list[str] = [NOTHING]
         self._map_node: slicer.vtkMRMLScalarVolumeNode | None = None
         ui.gateSelector.connect("currentIndexChanged(int)", self._on_gate)
@@ -31,6 +41,8 @@ class AttentionPanel:
         """List the maps of a segmentation node, and show the one that was chosen, if it has it."""
         parameters = self._parameters()
         names = self._names = choices(node)
+        if parameters is not None and parameters.gate in names and was_taken_away(maps_of(node).get(parameters.gate)):
+            parameters.gate = NOTHING
         wanted = parameters.gate if parameters is not None and parameters.gate in names else NOTHING
         selector = self._ui.gateSelector
         self._filling = True
@@ -43,13 +55,19 @@ class AttentionPanel:
         self.update()
 
     def follow_scene(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """List the maps again if some came or went; a map that was deleted while it was shown gives way to none."""
+        """List the maps again if some came or went, show the chosen one in new views.
+
+        A map that was deleted while it was shown, or that gave way to a volume that was loaded, is not chosen any more.
+        """
         shown = self._map_node
         is_gone = shown is not None and slicer.mrmlScene.GetNodeByID(shown.GetID() or "") is not shown
-        if is_gone:
+        if is_gone or was_taken_away(shown):
             self._parameters().gate = NOTHING
-        if is_gone or choices(node) != self._names:
             self.refresh(node)
+        elif choices(node) != self._names:
+            self.refresh(node)
+        else:
+            self.update()
 
     def update(self) -> None:
         """Show what the parameters say; nothing happens if that is what is shown."""
@@ -59,12 +77,13 @@ class AttentionPanel:
         node, name = parameters.outputSegmentation, self._ui.gateSelector.currentText
         threshold = (parameters.attentionThreshold.minimum, parameters.attentionThreshold.maximum)
         wanted = (node, name, parameters.attentionOpacity, threshold, parameters.colorMap, parameters.linkViews)
-        if wanted == self._shown or not name:
+        views = len(slice_composites())
+        if (wanted == self._shown and views == self._views) or not name:
             return
-        self._shown = wanted
-        map_node = self._map_node = show(*wanted)
-        self._say(explanation(name, map_node), share_text(map_node))
-        self._show_colors(map_node)
+        self._shown, self._views = wanted, views
+        shown = self._map_node = show(*wanted)
+        self._say(explanation(name, shown), share_text(shown))
+        self._show_colors(shown)
 
     def clear(self) -> None:
         """Forget the nodes of a scene that is being closed."""

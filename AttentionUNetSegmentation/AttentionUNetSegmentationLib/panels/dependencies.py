@@ -55,10 +55,14 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> str:
                 _("Run on the CPU now"),
             )
             device = device if wants_gpu else "cpu"
-        if wants_gpu:
-            _install_torch()
-        elif not devices.has_openvino():
-            _install_openvino()
+        try:
+            if wants_gpu:
+                _install_torch()
+            elif not devices.has_openvino():
+                _install_openvino()
+        except CalledProcessError as error:
+            name = "PyTorch" if wants_gpu else "OpenVINO"
+            raise DependencyError(f"{name} could not be installed; Slicer's Python console says why.") from error
     return device
 
 
@@ -74,11 +78,8 @@ def _install_openvino() -> None:
     )
     if not wanted:
         raise DependencyError("OpenVINO is needed for the segmentation and was not installed.")
-    try:
-        with slicer.util.WaitCursor():
-            slicer.util.pip_install([OPENVINO, f"numpy=={np.__version__}"])
-    except CalledProcessError as error:
-        raise DependencyError("OpenVINO could not be installed; Slicer's Python console says why.") from error
+    with slicer.util.WaitCursor():
+        slicer.util.pip_install([OPENVINO, f"numpy=={np.__version__}"])
     importlib.invalidate_caches()
 
 

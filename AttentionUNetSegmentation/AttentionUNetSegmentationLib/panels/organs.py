@@ -16,10 +16,9 @@ from ..scene.organ_table import OrganRow, as_text, rows, world_centroid, write_c
 
 COLUMNS = ("", "", "Organ", "Volume (ml)", "Mean (HU)")  # colour, visibility, ...
 COLOR, VISIBLE, NAME, VOLUME, MEAN = range(len(COLUMNS))
-# of the segmentation node, which says nothing else when its segments, or a display node of it, change
+# of the segmentation node, which says nothing else when its segments change
 EVENTS = (
     vtk.vtkCommand.ModifiedEvent,
-    slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent,
     slicer.vtkSegmentation.SourceRepresentationModified,
     slicer.vtkSegmentation.ContainedRepresentationNamesModified,
     slicer.vtkSegmentation.SegmentAdded,
@@ -47,6 +46,7 @@ class OrganPanel(VTKObservationMixin):
         self._timer.connect("timeout()", self._fill_table)
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._rows: list[OrganRow] = []
+        self._is_measured = False
         table = ui.organTable
         table.setColumnCount(len(COLUMNS))
         table.setHorizontalHeaderLabels(list(COLUMNS))
@@ -74,6 +74,9 @@ class OrganPanel(VTKObservationMixin):
             self._node = node
             for event in EVENTS if node is not None else ():
                 self.addObserver(node, event, self._on_modified)
+            if node is not None:
+                self.addObserver(node, node.DisplayModifiedEvent, self._on_display_modified)
+        self._is_measured = False
         self._fill_table()
 
     def close(self) -> None:
@@ -135,12 +138,17 @@ class OrganPanel(VTKObservationMixin):
         return write_table_node(self._node, self._rows)
 
     def _on_modified(self, caller=None, event=None) -> None:
+        self._is_measured = False
+        self._on_display_modified()
+
+    def _on_display_modified(self, caller=None, event=None) -> None:
         if self._is_open():  # else each stroke in the Segment Editor would measure all organs
             self._timer.start(0)
 
     def _fill_table(self) -> None:
         self._timer.stop()
-        self._rows = rows(self._node)
+        if not self._is_measured:
+            self._rows, self._is_measured = rows(self._node), True
         table = self._ui.organTable
         table.blockSignals(True)
         table.setRowCount(len(self._rows))

@@ -68,9 +68,10 @@ def show(
         display.ApplyThresholdOn()
         if colors is not None and not are_missing(colors):
             display.SetAndObserveColorNodeID(colors.GetID())
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+    for composite in slice_composites():
         wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)
         if wanted:
+            _put_over_ct(composite, segmentation_node)
             _put_in_front(composite, node, opacity)
         elif _shows_a_map(composite) or _lost_its_map(composite):
             _put_back(composite)
@@ -136,6 +137,29 @@ def _mean_measures(nodes: list[slicer.vtkMRMLScalarVolumeNode], voxels: np.ndarr
         },
         "volume_share": first["volume_share"],
     }
+
+
+def slice_composites() -> list[slicer.vtkMRMLSliceCompositeNode]:
+    """What each slice view shows, in all layouts that were opened."""
+    return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+
+
+def was_taken_away(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
+    """Whether all views that were given a map show something else now, as when another volume was loaded."""
+    if node is None:
+        return False
+    given = [view for view in slice_composites() if view.GetAttribute(SHOWN_MAP_ATTRIBUTE) == node.GetID()]
+    return bool(given) and all(view.GetForegroundVolumeID() != node.GetID() for view in given)
+
+
+def _put_over_ct(
+    composite: slicer.vtkMRMLSliceCompositeNode, segmentation_node: slicer.vtkMRMLSegmentationNode | None
+) -> None:
+    """Show the CT below its first map; what the user puts there afterwards stays."""
+    ids = [node.GetID() for node in maps_of(segmentation_node).values()]
+    input_node = segmentation_node.GetNodeReference(INPUT_ROLE) if segmentation_node is not None else None
+    if input_node is not None and composite.GetForegroundVolumeID() not in ids:
+        composite.SetBackgroundVolumeID(input_node.GetID())
 
 
 def _put_in_front(

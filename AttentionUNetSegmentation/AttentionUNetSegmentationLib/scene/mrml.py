@@ -105,6 +105,23 @@ def transform_between(
     return transform
 
 
+def deformation_mm(node: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """By how much the parent transform changes a volume's shape: the largest distance from a rigid motion, in mm."""
+    grid = grid_of_node(node)
+    if node.GetParentTransformNode() is None:
+        return 0.0
+    k, j, i = (
+        np.linspace(0, size - 1, min(size, count)) for size, count in zip(grid.shape_kji, (200, 3, 3), strict=True)
+    )
+    before = grid.ras_of(np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3))
+    to_world = transform_between(node, None)
+    after = np.array([to_world.TransformPoint(point) for point in before])
+    before, after = before - before.mean(axis=0), after - after.mean(axis=0)
+    left, _, right = np.linalg.svd(before.T @ after)
+    rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
+    return float(np.linalg.norm(before @ rotation - after, axis=1).max())
+
+
 def roi_box(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeNode) -> Box:
     """The part of a volume that a ROI covers, rotated or not: the box of its corners in the volume's indices.
 

@@ -20,7 +20,16 @@ from ..monitor import CancelCheck, Cancelled, ProgressCallback
 from ..volume import Segmentation, Volume
 from . import runtimes
 from .map_volumes import map_images, write_maps
-from .mrml import LABELMAP, PREFIX, crop_volume, grid_of_node, nodes_removed_on_error, roi_box, volume_from_node
+from .mrml import (
+    LABELMAP,
+    PREFIX,
+    crop_volume,
+    deformation_mm,
+    grid_of_node,
+    nodes_removed_on_error,
+    roi_box,
+    volume_from_node,
+)
 from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result
 from .segments import restored_on_error, write_segments
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
 Work = Callable[[ProgressCallback, CancelCheck], list[Segmentation]]
 """What a run does on its worker thread: a result for each frame."""
 
+MAX_DEFORMATION_MM = 1.0
 FRAME_TABLE_ROLE = PREFIX + "FrameTable"
 
 
@@ -303,6 +313,13 @@ def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str
         changes.append(f"the maps are of frame {inputs.shown} only")
     if frames is not None and inputs.shown and not inputs.values and frames.values[frames.current] != inputs.shown:
         changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
+    deformed_mm = deformation_mm(node) if node.GetImageData() is not None else 0.0
+    if deformed_mm > MAX_DEFORMATION_MM:
+        changes.append(
+            f"the volume lies under a transform that changes its shape by up to {deformed_mm:.0f} mm, as Slicer's for "
+            "gantry tilt and missing slices do; organs and their volumes are of the volume without it: harden the "
+            "transform, then segment again"
+        )
     comparable = request.roi is None and not request.all_frames and node.GetImageData() is not None
     if comparable and not grid_of_node(node).same_as(result.grid):
         changes.append("the volume was changed during the run; the result fits what it was before")
