@@ -96,7 +96,7 @@ model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md: make mo
 		--report-dir $(CARD)/slab --output $(CARD)/measured.json
 	$(BIN)/attention-unet-train evaluate --model $(MODEL) --time-runs 0 $(ORGANS) --organ kidney=3 \
 		--ct $(SAMPLE).nrrd --labels $(SAMPLE).labels.nrrd \
-		--data-name "synthetic sample CT, anatomy held out of training" \
+		--data-name "synthetic sample CT of a validation person" \
 		--report-dir $(CARD)/sample --output $(CARD)/measured.json
 	$(BIN)/attention-unet-train robustness --atlas $(DATA)/atlas --subject s0328 --chest-subject s0011 \
 		--model $(MODEL) --seeds $(SEEDS) --output $(CARD)/robustness
@@ -113,7 +113,7 @@ comparison: $(STAMP)  ## Compare models on synthetic and real CTs: make comparis
 	mkdir -p $(COMPARISON)
 	for n in $(CASES); do test -e $(COMPARISON)/$$n.nrrd || $(BIN)/attention-unet-train synthesise --atlas $(DATA)/atlas \
 		--subject s0328 --seed $$((1000 + n)) --output $(COMPARISON)/$$n.nrrd --labels $(COMPARISON)/$$n.labels.nrrd || exit 1; done
-	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --organ kidney=3 --data-name "synthetic CT, anatomy held out" \
+	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --organ kidney=3 --data-name "synthetic CT of a validation person" \
 		$(foreach n,$(CASES),--ct $(COMPARISON)/$(n).nrrd --labels $(COMPARISON)/$(n).labels.nrrd --patient s0328) \
 		--report-dir $(COMPARISON)/synthetic
 	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --organ kidney=3,4 --data-name "real CT, 3 mm, no contrast" \
