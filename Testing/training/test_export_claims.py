@@ -15,7 +15,7 @@ from AttentionUNetSegmentationLib.models.provenance import BaseModel, Provenance
 from support import phantoms
 from support.training_checkpoints import DESCRIPTIONS, tiny_network, write_checkpoint, write_description
 
-MEASURED = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}]
+MEASURED = [{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.3, "cases": 2}]
 BUNDLED = json.loads((DESCRIPTIONS / "abdomen-ct.json").read_text(encoding="utf-8"))
 REAL = {
     "dataset_name": "mine",
@@ -208,7 +208,7 @@ def test_whether_claims_were_checked_is_yes_or_no(tmp_path, measured):
     "change",
     [
         {"training_data": "fine-tuned on 16 CTs of our hospital, 0.8 mm slices"},
-        {"labels": with_labels(caution="often too small, Dice 0.5")},
+        {"labels": with_labels(caution="often too small, Dice 0.3")},
         {"intended_use": BUNDLED["intended_use"], "title": BUNDLED["title"]},
         {"intended_use": "Research on adult patients. Not for any clinical use."},
     ],
@@ -251,7 +251,7 @@ def test_figures_of_other_weights_are_refused(tmp_path, measured):
     own = load_network(checkpoint).sha256
     measured.write_text(json.dumps([MEASURED[0] | {"weights": own}]))
     spec = export(checkpoint, tmp_path / "model", write_description(tmp_path / "d.json"), measured).spec
-    assert spec.quality() == "Dice: spleen 0.50 (phantom, 2 cases)"
+    assert spec.quality() == "Dice: spleen 0.30 (phantom, 2 cases)"
     measured.write_text(json.dumps([MEASURED[0] | {"weights": "0" * 64}]))
     with pytest.raises(ValueError, match="has figures that were measured with other weights"):
         export(checkpoint, tmp_path / "other", tmp_path / "d.json", measured)
