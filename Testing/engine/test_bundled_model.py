@@ -1,6 +1,7 @@
 """The bundled model on the sample CT that comes with the project, and on real CTs where they are at hand."""
 
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_flipped_and_permuted_copies_of_a_real_ct_give_the_same_segmentation():
     expected = Volume(segment(part, bundled(), Options(device="cpu", attention=False)).labels, part.ijk_to_ras)
     assert np.count_nonzero(expected.voxels) > 1000
     copies = zip(phantoms.flipped_and_permuted(part), phantoms.flipped_and_permuted(expected), strict=True)
-    for copy, wanted in copies:
+    for copy, wanted in islice(copies, 1, None, 2):  # half of them; phantoms come in all six ways
         result = segment(copy, bundled(), Options(device="cpu", attention=False))
         assert phantoms.dice(result.labels > 0, wanted.voxels > 0) > 0.99, copy.name
         assert phantoms.dice(np.isin(result.labels, (3, 4)), np.isin(wanted.voxels, (3, 4))) > 0.99, copy.name

@@ -49,7 +49,6 @@ slicer_host.check()
 @pytest.mark.parametrize(
     ("blocked", "errors", "loaded", "backend"),
     [
-        ([], [], ["openvino"], "openvino"),
         (["torch"], [], ["openvino"], "openvino"),
         (["openvino"], [], ["torch"], "torch"),
         (["torch", "openvino"], ["OpenVINO is not installed; testing mode installs nothing."], [], None),
