@@ -182,9 +182,7 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Bind the panel to a parameter node; None releases it."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(
-                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified
-            )
+            self.removeObservers(self._onParametersModified)
         self._parameterNode, self._parameterNodeGuiTag = parameterNode, None
         self.inputPanel.bind()
         if parameterNode is not None:

@@ -198,10 +198,10 @@ def test_a_piece_at_the_edge_of_the_field_is_said_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("radius_mm", "said"), [(16.0, ["pancreas: a separate part of 17 ml is not shown"]), (8.0, [])]
+    ("radius_mm", "said"), [(16.0, ["pancreas: a separate part of 17 ml is not shown"]), (11.0, []), (8.0, [])]
 )
 def test_a_large_part_that_the_clean_up_takes_away_is_said(radius_mm, said):
-    """The organ has 38 ml."""
+    """The organ has 38 ml; the smaller parts have 6 and 2 ml."""
     grid = GRIDS["straight"]
     parts = [phantoms.ball(grid, (side, 0, 0), radius, 3.0) for side, radius in ((-22, 21.0), (28, radius_mm))]
     volume = Volume(phantoms.hu_from([(part, CLASSES_HU[1]) for part in parts], CLASSES_HU[0]), grid.ijk_to_ras)

@@ -1,6 +1,7 @@
 """A scene that is closed, saved or loaded, and a result that is removed from it, as the panel shows them."""
 
 import pytest
+import vtk
 
 import slicer_host
 from support.panel_reading import cells, gates
@@ -127,6 +128,7 @@ def test_entering_again_shows_the_same_parameters_and_leaves_no_old_binding(slic
     left = widget._parameterNode
     slicer_host.leave()
     assert widget._parameterNode is None
+    assert not widget.hasObserver(left.parameterNode, vtk.vtkCommand.ModifiedEvent, widget._onParametersModified)
     widget.ui.attentionOpacitySlider.value = 0.25
     left.attentionOpacity = 0.75
     assert (left.attentionOpacity, widget.ui.attentionOpacitySlider.value) == (0.75, 0.25)

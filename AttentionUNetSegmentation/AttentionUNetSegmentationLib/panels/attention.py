@@ -61,10 +61,9 @@ class AttentionPanel:
         """
         shown = self._map_node
         is_gone = shown is not None and slicer.mrmlScene.GetNodeByID(shown.GetID() or "") is not shown
-        if is_gone or was_taken_away(shown):
+        if is_gone:
             self._parameters().gate = NOTHING
-            self.refresh(node)
-        elif choices(node) != self._names:
+        if is_gone or was_taken_away(shown) or choices(node) != self._names:
             self.refresh(node)
         else:
             self.update()
