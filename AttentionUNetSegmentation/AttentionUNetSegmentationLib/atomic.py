@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SCRATCH = ".writing-"  # what the name of a folder begins with in which files are prepared, beside where they go
-BACKUP = "backup"  # within it: what the files replace, until all are in place
+BACKUP = ".replaced"  # within it: what the files replace, until all are in place
 
 
 def sha256_of(path: Path) -> str:

@@ -90,3 +90,10 @@ def test_a_folder_in_the_way_of_a_file_is_left_alone(tmp_path):
         with pytest.raises(OSError, match="b"):
             move_into_place(scratch, tmp_path)
     assert tree(tmp_path) == {"a": "old", "b/kept": "kept"}
+
+
+def test_a_folder_may_have_any_ordinary_name(tmp_path):
+    with scratch_folder(tmp_path) as scratch:
+        fill(scratch, {"backup/x": "new"})
+        move_into_place(scratch, tmp_path)
+    assert tree(tmp_path) == {"backup/x": "new"}

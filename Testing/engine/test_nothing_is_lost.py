@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from AttentionUNetSegmentationLib import atomic
+from AttentionUNetSegmentationLib.atomic import BACKUP
 from AttentionUNetSegmentationLib.command import batch
 from AttentionUNetSegmentationLib.command.cases import find_cases
 from AttentionUNetSegmentationLib.command.cli import ending_in_order
@@ -192,7 +193,7 @@ def test_a_folder_in_the_way_leaves_the_old_result(tiny_model, tmp_path):
 def killed_while_moving(out: Path) -> Path:
     """Make a folder look as if a run was killed before the report, the last file, was moved; returns the scratch."""
     scratch = out / ".writing-killed"
-    (scratch / "backup").mkdir(parents=True)
+    (scratch / BACKUP).mkdir(parents=True)
     (out / "report.json").rename(scratch / "report.json")
     return scratch
 
@@ -248,8 +249,8 @@ def test_a_result_that_was_edited_is_not_replaced_unasked(tiny_model, tmp_path, 
 def test_what_a_killed_run_left_is_removed_later(tiny_model, tmp_path):
     source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
     for name, age_s in (("old", 7200), ("running", 10)):
-        (out / f".writing-{name}" / "backup").mkdir(parents=True)
-        (out / f".writing-{name}" / "backup" / "report.json").write_text("{}")
+        (out / f".writing-{name}" / BACKUP).mkdir(parents=True)
+        (out / f".writing-{name}" / BACKUP / "report.json").write_text("{}")
         os.utime(out / f".writing-{name}", (time.time() - age_s,) * 2)
     bad = tmp_path / "bad.nii.gz"
     bad.write_text("broken")
@@ -267,7 +268,7 @@ def test_a_file_that_cannot_be_replaced_leaves_the_old_result(tiny_model, tmp_pa
     replace = os.replace
 
     def locked(old, new):
-        if Path(old).name == "overview.png" and "backup" not in str(new) and "backup" not in str(old):
+        if Path(old).name == "overview.png" and BACKUP not in str(new) and BACKUP not in str(old):
             raise PermissionError(13, "The file is in use", str(new))
         replace(old, new)
 

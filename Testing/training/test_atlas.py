@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from attention_unet_training.synthetic_ct import atlas as atlas_module
 from attention_unet_training.synthetic_ct import atlas_cache, load_atlas
 from attention_unet_training.synthetic_ct.atlas import choose_sources
+from attention_unet_training.synthetic_ct.label_files import find_label_sources
 from attention_unet_training.synthetic_ct.preparation import PREPARED_SPACING_MM
 from attention_unet_training.synthetic_ct.structures import number_of
 from support.box_anatomy import BOXES, box_anatomy, box_labels
@@ -52,6 +53,13 @@ def assert_same(one, other) -> None:
         first, second = getattr(one, field), getattr(other, field)
         assert list(first) == list(second)
         assert all(np.array_equal(first[organ], second[organ]) for organ in second), field
+
+
+@pytest.mark.parametrize("table", ['{"spleen": 1}', "[]", "{"])
+def test_a_table_of_labels_that_is_none_is_named(tmp_path, table):
+    (tmp_path / "labels.json").write_text(table)
+    with pytest.raises(ValueError, match=f"{tmp_path}/labels.json must be a JSON object of numbers and names"):
+        find_label_sources(tmp_path)
 
 
 @pytest.mark.parametrize("subfolder", ["segmentations", "."])

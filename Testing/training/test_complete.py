@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands import complete as complete_command
-from attention_unet_training.data.people import check_apart, read_people
+from attention_unet_training.data.people import RECORD, check_apart, read_people
 from attention_unet_training.synthetic_ct.atlas import choose_sources, load_atlas
 from attention_unet_training.synthetic_ct.body_map import BodyMap
 from attention_unet_training.synthetic_ct.completion import CompletionConfig, complete, landmarks, smooth
@@ -348,3 +348,9 @@ def test_the_same_name_in_both_folders_is_refused(folders, tmp_path, capsys):
     write_atlas(folders[1], ["p1"], WHOLE, SHAPE, MM)
     assert run(folders, tmp_path / "out") == 1
     assert "both have a map called p1" in capsys.readouterr().err
+
+
+def test_completed_maps_are_not_taken_for_whole_ones(folders, tmp_path, capsys):
+    (folders[1] / RECORD).write_text("{}")
+    assert run(folders, tmp_path / "out") == 1
+    assert f"{folders[1]} holds completed maps: give the whole ones" in capsys.readouterr().err

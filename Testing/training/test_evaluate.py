@@ -10,7 +10,7 @@ from attention_unet_training.cli import main
 from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.metrics import METRICS
 from attention_unet_training.evaluation.runner import measure
-from attention_unet_training.evaluation.systems import NetworkSystem
+from attention_unet_training.evaluation.systems import Labelled, NetworkSystem
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.models.description import Measurement
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
@@ -250,6 +250,7 @@ FILES = ["--ct", "ct.nrrd", "--labels", "labels.nrrd", "--organ", "spleen=2", "-
         (FILES, "give at least one --model or --predictions"),
         ([*FILES, "--model", "nonsense"], "there is no model 'nonsense'"),
         ([*FILES, "--model", "abdomen-ct", "--organ", "kidney=a"], "--organ must look like kidney=3,4, got 'kidney=a'"),
+        ([*FILES, "--model", "abdomen-ct", *("--organ", "kidney=3", "--organ", "kidney=4")], "it is given twice"),
         ([*FILES, "--model", "abdomen-ct", "--organ", "liver=1"], "the model has no organ 'liver'; it has pancreas"),
         ([*FILES, "--model", "abdomen-ct", "--ct", "b.nrrd"], "every --ct needs its --labels, got 2 and 1"),
         ([*FILES, "--model", "abdomen-ct", "--patient", "a", "--patient", "b"], "for every --ct or for none, got 2"),
@@ -297,3 +298,16 @@ def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
     scores = measure(NetworkSystem(model, Options()).run(ct), reference, {"pancreas": [7, 8], "spleen": [9]})
     assert scores["pancreas"].dice > 0.9
     assert scores["spleen"].dice == 0.0
+
+
+@pytest.mark.parametrize("turned", [np.eye(3), phantoms.rotation(0, 0, 20)], ids=["", "oblique"])
+def test_an_organ_that_the_label_map_cuts_does_not_go_on_beyond_it(turned):
+    """A reference of 40 slices, of which the label map has the lower 20, with an organ through all of them."""
+    whole, lower = (phantoms.grid((slices, 16, 16), (2, 2, 2), turned) for slices in (40, 20))
+    shifted = np.array(whole.ijk_to_ras)
+    shifted[:3, 3] = whole.ras_of(np.array([0.25, 0.25, 0]))
+    labels = Volume(np.ones(lower.shape_kji, np.uint8), shifted)
+    reference = Volume(np.ones(whole.shape_kji, np.uint8), whole.ijk_to_ras)
+    scores = measure(Labelled(labels, {"spleen": (1,)}, 0.0), reference, {"spleen": [1]})
+    assert scores["spleen"].precision == 1
+    assert scores["spleen"].recall == pytest.approx(0.5, abs=0.02)

@@ -163,6 +163,9 @@ def test_mistakes_are_told_in_one_line(model, dataset, tmp_path, capsys, monkeyp
     assert "error: there is no model 'nothing'" in capsys.readouterr().err
     assert finetune(model, tmp_path, tmp_path) == 1
     assert "is not a prepared dataset" in capsys.readouterr().err
+    torch.save({"state_dict": {}}, tmp_path / "weights.ckpt")
+    assert finetune(model, dataset, tmp_path, "--resume", str(tmp_path / "weights.ckpt")) == 1
+    assert f"error: {tmp_path}/weights.ckpt holds weights, from which no run" in capsys.readouterr().err
     other = prepared_cases.write_dataset(tmp_path / "other", 2, spacing_mm=(1.5, 1.5, 1.5))
     assert finetune(model, other, tmp_path) == 1
     assert "error: the model test-model needs spacing_mm (2.0, 2.0, 2.0)" in capsys.readouterr().err

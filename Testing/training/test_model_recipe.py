@@ -1,5 +1,6 @@
 """The script that trains the bundled model, and what a machine with a GPU and without internet needs: tiny runs."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -93,6 +94,10 @@ def test_weights_in_half_precision_are_those_of_the_run_and_training_starts_from
             assert torch.equal(small[key], tensor.half() if tensor.is_floating_point() else tensor)
         assert "optimizer_states" not in torch.load(tmp_path / "half" / name, weights_only=True)
     assert read_starting_weights(tmp_path / "half" / "last.ckpt").organs == ("pancreas", "spleen", "kidney")
+    states = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]
+    (best,) = (state["dice"] for name, state in states.items() if "HalfWeights" in name)
+    curve = list(csv.DictReader((tmp_path / "run" / "curve.csv").open()))
+    assert best == pytest.approx(max(float(epoch["dice"]) for epoch in curve), abs=1e-5)  # a resumed run's best to beat
     again = tiny_config(tmp_path / "again", dataset, 1)
     assert main(["fit", "--config", str(again), "--model.init_from", str(tmp_path / "half" / "best.ckpt")]) == 0
 

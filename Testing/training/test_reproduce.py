@@ -21,6 +21,7 @@ from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.records import read_record
 from attention_unet_training.preparation.splits import draw_folds, draw_holdout
 from attention_unet_training.reproduction import runner
+from attention_unet_training.reproduction.document import document_of
 from attention_unet_training.reproduction.plan import RECIPES, TABLES, Plan, make_plan
 from attention_unet_training.reproduction.public_data import AMOS, CT82
 from attention_unet_training.reproduction.runner import Place
@@ -295,6 +296,14 @@ def test_the_table_says_what_it_was_made_of(made):
     assert "Attention U-Net minus U-Net, case by case:" in text
     assert "95 % confidence intervals of the means" in text
     assert "corrected by Holm's method" in text
+
+
+@pytest.mark.slow
+def test_settings_of_another_plan_are_not_told(made):
+    output, plan = made[0] / "out", small_plan(settings_given=False)
+    last = dataclasses.replace(plan.steps[-1], outputs=("other.md",))
+    assert "Settings" not in document_of(plan, last, output).read_text()
+    (output / "other.md").unlink()
 
 
 @pytest.mark.slow

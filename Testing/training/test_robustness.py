@@ -10,6 +10,7 @@ import pytest
 from attention_unet_training.commands import robustness
 from attention_unet_training.commands.robustness import Score, measure, write_table
 from attention_unet_training.synthetic_ct.conditions import BASE, CONDITIONS, Condition, make_ct
+from AttentionUNetSegmentationLib.models.loading import save_model
 from support import phantoms
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -91,6 +92,17 @@ def test_a_model_that_finds_the_truth_scores_one(anatomy, monkeypatch):
     assert score.dice == {"pancreas": [1.0], "spleen": [1.0], "kidney": [1.0]}
     assert score.volume_ratio["kidney"] == [pytest.approx(1.0)]
     assert score.warnings == ["a warning"]
+
+
+def test_a_model_that_lacks_an_organ_is_told(tmp_path, capsys):
+    folder = tmp_path / "model"
+    save_model(folder, phantoms.model(phantoms.LABELS[:1]).network, phantoms.spec(phantoms.LABELS[:1]))
+    options = ["--atlas", "x", "--subject", "x", "--model", str(folder), "--output", str(tmp_path / "out")]
+    assert robustness.main(options) == 1
+    assert capsys.readouterr().err == (
+        "error: the model test-model has no spleen; synthetic CT asks for pancreas, spleen, kidney\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_table_tells_organs_that_are_outside(tmp_path: Path):

@@ -394,3 +394,19 @@ def test_the_command_explains_itself(capsys):
     assert "unknown command 'nonsense'" in capsys.readouterr().err
     assert main(["synthesise", "--atlas", "/nowhere", "--output", "x.nrrd"]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [([], "nothing to write"), (["--preview", "x.png", "--labels", "x.nrrd"], "--labels needs --output")],
+)
+def test_synthesise_says_what_it_has_no_file_for(capsys, options, message):
+    with pytest.raises(SystemExit):
+        main(["synthesise", "--atlas", "/nowhere", *options])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("organs", [("spleen", "pancreas", "kidney"), ("pancreas",)])
+def test_networks_of_other_organs_than_the_generators_are_refused(tmp_path, organs):
+    with pytest.raises(ValueError, match=f"pancreas, spleen, kidney, in this order, .* has {', '.join(organs)}$"):
+        SyntheticCTData(tmp_path, organs=organs)

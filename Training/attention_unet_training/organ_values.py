@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .preparation.source import label_value
 
 
@@ -18,3 +20,17 @@ def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
         return name, tuple(label_value(value.strip()) for value in values.split(","))
     except ValueError:
         raise ValueError(f"--organ must look like kidney=3,4, got {text!r}") from None
+
+
+def parse_organs(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Organ -> its values, of several texts.
+
+    Raises:
+        ValueError: If one does not look like that, or two name the same organ: one would silently replace the other.
+    """
+    organs: dict[str, tuple[int, ...]] = {}
+    for name, values in map(parse_organ, texts):
+        if name in organs:
+            raise ValueError(f"the values of one organ belong together, {name}=VALUE,VALUE; it is given twice")
+        organs[name] = values
+    return organs

@@ -16,6 +16,8 @@ from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
 
+from ..masks import resample_mask
+
 PREFERRED_ORGAN = "pancreas"
 
 
@@ -97,8 +99,7 @@ def prepare(case: AttentionCase, spacing_mm: tuple[float, float, float], intensi
     grid = network_input.grid
     organs = {}
     for name in case.organs:
-        organs[name] = resample(case.mask(name), case.reference.grid, grid, antialias=False) > 0.5
-        organs[name] &= _inside(case.reference, network_input)
+        organs[name] = resample_mask(case.mask(name), case.reference.grid, grid)
         if not organs[name].any():
             raise ValueError(f"no voxel of {name} lies in the CT's body: do the labels belong to this CT?")
     hu = resample(case.ct.voxels, case.ct.grid, grid)
@@ -118,15 +119,3 @@ def body_mask(hu: np.ndarray) -> np.ndarray:
     if not dense.any():
         return np.ones(hu.shape, dtype=bool)
     return np.stack([ndimage.binary_fill_holes(part) for part in dense])
-
-
-def _inside(reference: Volume, network_input: NetworkInput) -> np.ndarray:
-    """Where the label map says anything: resampling repeats its edge beyond."""
-    grid = network_input.grid
-    k, j, i = np.meshgrid(*map(np.arange, grid.shape_kji), indexing="ij", sparse=True)
-    inside = np.ones(grid.shape_kji, dtype=bool)
-    mapping = np.linalg.inv(reference.ijk_to_ras) @ grid.ijk_to_ras
-    for axis, size in enumerate(reference.voxels.shape[::-1]):
-        along = mapping[axis, 0] * i + mapping[axis, 1] * j + mapping[axis, 2] * k + mapping[axis, 3]
-        inside &= (along >= -0.5) & (along <= size - 0.5)
-    return inside

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from AttentionUNetSegmentationLib.imaging.components import keep_largest
-from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 
 from ..evaluation.systems import NetworkSystem, model_column
+from ..masks import resample_mask
 from .case import AttentionCase
 from .pictures import DPI, WINDOW_HU
 from .views import PLANES, Slices, cut_planes, plane_grid
@@ -65,7 +65,7 @@ def predict(case: AttentionCase, sources: Mapping[str, str], device: str) -> Pre
             raise ValueError(f"{source} does not find the {organ}; it finds {', '.join(system.organs)}")
         answer = system.run(case.ct)
         found = np.isin(answer.labels.voxels, answer.values[organ])
-        masks[title] = resample(found, answer.labels.grid, grid, antialias=False) > 0.5
+        masks[title] = resample_mask(found, answer.labels.grid, grid)
     missed = keep_largest(true & ~masks[next(iter(sources))])
     right, front, up = case.position_ras_mm
     if missed.any():

@@ -26,6 +26,14 @@ class HalfWeights(pl.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder, self._best = Path(folder), -1.0
 
+    def state_dict(self) -> dict[str, float]:
+        """For a run that is resumed."""
+        return {DICE: self._best}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on comparing with the best so far."""
+        self._best = state_dict[DICE]
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what ``CheckpointBeforeValidation`` has kept."""
         if not fitting(trainer) or only_tried(trainer) or not trainer.is_global_zero:

@@ -20,7 +20,7 @@ from ..attention_analysis.predictions import draw_predictions, predict
 from ..attention_analysis.series import titles
 from ..attention_analysis.tables import to_csv, to_json, to_markdown
 from ..attention_analysis.views import PLANES
-from ..organ_values import parse_organ
+from ..organ_values import parse_organs
 from ..preparation.prepared import PreparedDataset
 from ..preparation.records import REFERENCE_FILE
 from ..staging import Output, staged
@@ -82,10 +82,7 @@ def _case(parsed: argparse.Namespace) -> AttentionCase:
         raise ValueError("give either --ct, --labels and --organ, or --dataset and --split")
     if not files:
         return _case_of_dataset(parsed.dataset, parsed.split, parsed.position)
-    organs = dict(parse_organ(text) for text in parsed.organ)
-    if len(organs) < len(parsed.organ):
-        raise ValueError(f"every --organ needs a name of its own, got {' '.join(parsed.organ)}")
-    return read_case(parsed.ct, parsed.labels, organs, parsed.position)
+    return read_case(parsed.ct, parsed.labels, parse_organs(parsed.organ), parsed.position)
 
 
 def _case_of_dataset(folder: Path, split: str, position: str | None) -> AttentionCase:

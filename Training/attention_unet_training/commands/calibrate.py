@@ -25,6 +25,7 @@ from ..evaluation.calibration import Calibration, Scored, calibrations, offsets_
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.config import SyntheticCTConfig
+from ..synthetic_ct.structures import check_target_organs
 from ..task.checkpoints import LoadedNetwork, load_network, read_training_options, write_weights
 from ..task.networks import pad_as_engine
 from ..task.starting_weights import CHECKPOINT_ENDING
@@ -112,7 +113,8 @@ def calibrate(
         A row for every organ of the network; the offset of those that were not asked for is 0.
 
     Raises:
-        ValueError: If a file name, an organ, the shape or the number of patches does not fit, a subject was trained
+        ValueError: If a file name, an organ, the shape or the number of patches does not fit, the network's organs are
+            not the generator's, a subject was trained
             on as far as the checkpoint tells, an organ is in no patch, or the output exists.
     """
     for path in (checkpoint, output):
@@ -125,6 +127,7 @@ def calibrate(
         strangers = set(organs or ()) - set(loaded.organs)
         if strangers:
             raise ValueError(f"organs must be some of {', '.join(loaded.organs)}, got {', '.join(sorted(strangers))}")
+        check_target_organs(loaded.organs)
         data = read_training_options(checkpoint).data
         _check_held_out(checkpoint, data, subjects)
         replicate_edges = data.get("patches", {}).get("replicate_edges", True)  # what it learnt to expect

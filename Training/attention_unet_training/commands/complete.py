@@ -107,13 +107,16 @@ def complete_maps(
         Of each completed map the recipient, the donor, how badly they fit, and what structures of the donor lost.
 
     Raises:
-        ValueError: If a number is not positive, a name is unknown or in both folders, or the output exists.
+        ValueError: If a number is not positive, a name is unknown or in both folders, a whole map was completed itself,
+            or the output exists.
         RuntimeError: If no map can be completed; a single one that cannot is passed over with a warning.
     """
     if donors < 1 or processes < 1:
         raise ValueError(f"donors and processes must be positive, got {donors} and {processes}")
     with staged([Output(output, FILES)], overwrite) as (draft,):
         wholes, partials = ({source.name: source for source in choose_sources(folder)} for folder in (whole, partial))
+        if (whole / RECORD).is_file():
+            raise ValueError(f"{whole} holds completed maps: give the whole ones that they were made from")
         if twice := sorted(wholes.keys() & partials.keys()):
             raise ValueError(f"{whole} and {partial} both have a map called {twice[0]}")
         if unknown := sorted(set(held_out) - wholes.keys() - partials.keys()):

@@ -22,7 +22,7 @@ from ..evaluation.published import TABLES
 from ..evaluation.results import ResultStore
 from ..evaluation.runner import run
 from ..evaluation.systems import Column, label_map_column, model_column
-from ..organ_values import parse_organ
+from ..organ_values import parse_organs
 from ..preparation.organ_names import IGNORE
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
@@ -137,7 +137,7 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
         if path:
             check_writable(path)
     store = ResultStore(parsed.report_dir / CASES_FOLDER if parsed.report_dir else None)
-    required = [organ for organ in dict(map(parse_organ, parsed.organ)) if organ != IGNORE]
+    required = [organ for organ in parse_organs(parsed.organ) if organ != IGNORE]
     outcomes, infos = run(columns, cases, store, required, parsed.time_runs)
     named = not parsed.ct or bool(parsed.patient)
     return Evaluation(data, infos, outcomes, not parsed.raw, named)
@@ -159,7 +159,7 @@ def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:
         raise ValueError("--split and --fold belong to --dataset, not to --ct")
     if not parsed.data_name:
         raise ValueError("--ct needs --data-name: what the cases are called in figures")
-    organs = dict(map(parse_organ, parsed.organ))
+    organs = parse_organs(parsed.organ)
     return cases_of_files(parsed.ct, parsed.labels, organs, parsed.patient), parsed.data_name
 
 
@@ -167,7 +167,7 @@ def _columns(parsed: argparse.Namespace, cases: Sequence[EvaluationCase]) -> lis
     options = Options(device=parsed.device, backend=parsed.backend, attention=False, clean_up=not parsed.raw)
     folds = {case.fold for case in cases}
     columns = [model_column(text, options, folds) for text in parsed.model]
-    values = dict(map(parse_organ, parsed.prediction_organ))
+    values = parse_organs(parsed.prediction_organ)
     columns += [label_map_column(text, values) for text in parsed.predictions]
     if not columns:
         raise ValueError("give at least one --model or --predictions")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,8 +121,8 @@ def export(
         if description is not None:
             check_claims(spec, network, str(description), is_checked(description))
         difference = None
-        if "model" in places:
-            spec = save_model(places["model"], network, spec)
+        with tempfile.TemporaryDirectory() as unwanted:  # the ONNX file holds the hash that a model folder would have
+            spec = save_model(places.get("model", unwanted), network, spec)
         if "onnx" in places:
             from ..export.onnx import write_onnx
 

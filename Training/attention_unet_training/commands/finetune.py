@@ -28,6 +28,7 @@ from ..task.freezing import PARTS
 from ..task.options import BatchNormOptions, FreezingOptions, NetworkOptions, OptimisationOptions
 from ..task.precision import CHOICES, choose_precision
 from ..task.segmentation_task import SegmentationTask
+from ..task.starting_weights import check_resumable
 from ..trainer_messages import silence_advertisements
 
 AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=(), intensity_probability=0.15)
@@ -77,9 +78,12 @@ def finetune(options: argparse.Namespace) -> Path:
     """Fine-tune; returns the best checkpoint.
 
     Raises:
-        ValueError: If the dataset was not prepared as the model needs it, or options do not fit.
+        ValueError: If the dataset was not prepared as the model needs it, no run can be resumed from the checkpoint, or
+            options do not fit.
         RuntimeError: If training fails.
     """
+    if options.resume:
+        check_resumable(options.resume)
     spec = read_model_spec(options.model)
     dataset = PreparedDataset.open(options.dataset)
     check_preparation(spec, dataset)

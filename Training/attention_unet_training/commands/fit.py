@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..command_line import make_cli, status_of
-from ..task.starting_weights import read_checkpoint
+from ..task.starting_weights import check_resumable
 
 
 def main(arguments: list[str]) -> int:
@@ -21,18 +21,8 @@ def main(arguments: list[str]) -> int:
 def _fit(arguments: list[str]) -> None:
     cli = make_cli(arguments, "fit", __doc__)
     if cli.config.ckpt_path and Path(cli.config.ckpt_path).is_file():
-        _check_checkpoint(Path(cli.config.ckpt_path))
+        check_resumable(Path(cli.config.ckpt_path))
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
-
-
-def _check_checkpoint(path: Path) -> None:
-    """Refuse a file that is none, of which Lightning would only name the key that it misses.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if "pytorch-lightning_version" not in read_checkpoint(path):
-        raise ValueError(f"{path} holds weights, from which no run can be resumed; give it to --model.init_from")
 
 
 if __name__ == "__main__":

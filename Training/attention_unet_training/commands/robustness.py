@@ -66,6 +66,7 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     try:
         model = load_model(find_model(parsed.model))
+        _check_organs(model)
         parsed.output.mkdir(parents=True, exist_ok=True)
         scores = []
         for condition in CONDITIONS:
@@ -111,6 +112,12 @@ def measure(
         if pictures is not None and seed == seeds[0]:
             write_overview(ct, result, pictures / f"{condition.name.replace(' ', '_').replace(',', '')}.png")
     return score
+
+
+def _check_organs(model: Model) -> None:
+    names = [label.name for label in model.spec.labels]
+    if missing := [organ for organ in ORGANS if organ not in names]:
+        raise ValueError(f"the model {model.spec.name} has no {missing[0]}; synthetic CT asks for {', '.join(ORGANS)}")
 
 
 def _organ_voxels(labels: np.ndarray, model: Model, organ: str) -> np.ndarray:

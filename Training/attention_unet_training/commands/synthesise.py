@@ -26,7 +26,12 @@ MARK = "Synthetic: made by a program from a label map of real anatomy. Not a sca
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if not (parsed.preview or parsed.output):
+        parser.error("nothing to write: give --output FILE or --preview FILE")
+    if parsed.labels and not parsed.output:
+        parser.error("--labels needs --output: they are those of the CT")
     try:
         if parsed.preview:
             _write_preview(parsed)

@@ -23,6 +23,7 @@ from ..synthetic_ct.atlas_cache import fill_cache
 from ..synthetic_ct.config import SyntheticCTConfig
 from ..synthetic_ct.generator import generate
 from ..synthetic_ct.preparation import PREPARED_SPACING_MM
+from ..synthetic_ct.structures import TARGET_ORGANS, check_target_organs
 from .people import check_apart, read_people
 from .sampling import shared_sampler
 from .synthetic_options import AnatomyOptions, IntensityOptions, PatchOptions, VariationOptions
@@ -88,10 +89,11 @@ class SyntheticCTData(pl.LightningDataModule):
         patches: What patches look like, and how many make an epoch.
         variation: What training patches vary in otherwise than the generator's numbers say.
         intensity: The network's intensity rule.
+        organs: The network's organs; filled in from ``model.organs``.
         workers: Background processes that generate.
 
     Raises:
-        ValueError: If an option is out of range.
+        ValueError: If an option is out of range, or the organs are not the generator's.
     """
 
     def __init__(
@@ -101,9 +103,11 @@ class SyntheticCTData(pl.LightningDataModule):
         patches: PatchOptions = PatchOptions(),  # noqa: B008
         variation: VariationOptions = VariationOptions(),  # noqa: B008
         intensity: IntensityOptions = IntensityOptions(),  # noqa: B008
+        organs: Sequence[str] = tuple(TARGET_ORGANS),
         workers: int = 1,
     ) -> None:
         super().__init__()
+        check_target_organs(organs)
         self.save_hyperparameters()
         self.atlas, self.anatomies, self.patches, self.workers = atlas, anatomies, patches, workers
         self.intensity, self.training_config = intensity.rule(), variation.generator_config()

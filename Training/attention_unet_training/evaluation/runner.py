@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from AttentionUNetSegmentationLib.errors import one_sentence, printable
-from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
+from ..masks import resample_mask
 from .cases import EvaluationCase
 from .metrics import OrganMetrics, measure_organ
 from .results import DEFINITION, CaseResult, ResultStore
@@ -118,7 +118,7 @@ def measure(
     """Metrics per organ, on the reference's grid.
 
     Args:
-        answer: The system's label map; brought to the reference's grid if it has another.
+        answer: The system's label map; brought to the reference's grid if it has another, empty beyond its own.
         reference: Reference label map.
         organs: Organ -> its values in the reference; those that the system does not find are left out.
         ignored: Values in the reference whose voxels are left out of every metric.
@@ -134,7 +134,7 @@ def measure(
         if organ in answer.values:
             found = np.isin(answer.labels.voxels, answer.values[organ])
             if not answer.labels.grid.same_as(grid):
-                found = resample(found, answer.labels.grid, grid, antialias=False) > 0.5
+                found = resample_mask(found, answer.labels.grid, grid)
             metrics[organ] = measure_organ(found, np.isin(reference.voxels, values), grid, left_out)
     return metrics
 

@@ -22,9 +22,9 @@ def document_of(plan: Plan, step: Step, output: Path) -> Path:
         output: The output folder.
     """
     parts = [f"# {plan.title}", "\n".join(f"- {line}" for line in _facts(plan, output))]
-    settings = output / SETTINGS_FILE
-    if settings.is_file():
-        parts.append(f"Settings that every training was changed by:\n\n```yaml\n{settings.read_text().strip()}\n```")
+    if any(SETTINGS_FILE in step.inputs for step in plan.steps):
+        settings = (output / SETTINGS_FILE).read_text(encoding="utf-8").strip()
+        parts.append(f"Settings that every training was changed by:\n\n```yaml\n{settings}\n```")
     for part in step.arguments[1:]:
         heading, _, path = part.partition("=")
         table = (output / path).read_text(encoding="utf-8").strip()

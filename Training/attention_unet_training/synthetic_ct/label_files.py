@@ -50,7 +50,7 @@ def find_label_sources(folder: Path) -> list[LabelSource]:
     sources = []
     table = folder / LABEL_TABLE
     if table.is_file():
-        names = {int(number): name for number, name in json.loads(table.read_text()).items() if int(number) > 0}
+        names = _read_table(table)
         sources += [LabelSource(_stem(path), (path,), names) for path in _images(folder)]
     for subject in sorted(path for path in folder.iterdir() if path.is_dir()):
         masks = _images(subject / "segmentations") or _images(subject)
@@ -62,6 +62,14 @@ def find_label_sources(folder: Path) -> list[LabelSource]:
             f"{folder} holds neither label maps beside {LABEL_TABLE} nor folders of TotalSegmentator masks."
         )
     return sorted(sources, key=lambda source: source.name)
+
+
+def _read_table(path: Path) -> dict[int, str]:
+    try:
+        names = {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} must be a JSON object of numbers and names of structures: {error}") from error
+    return {number: name for number, name in names.items() if number > 0}
 
 
 def read_labels(source: LabelSource) -> tuple[np.ndarray, dict[int, str], np.ndarray]:

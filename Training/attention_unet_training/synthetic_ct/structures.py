@@ -97,6 +97,15 @@ MOVABLE_ORGANS = (
 TARGET_OF_STRUCTURE = {"pancreas": 1, "spleen": 2, "kidney_left": 3, "kidney_right": 3}
 TARGET_ORGANS = {"pancreas": ("pancreas",), "spleen": ("spleen",), "kidney": KIDNEYS}
 
+
+def check_target_organs(organs: Iterable[str]) -> None:
+    """Raise a ValueError if a network's classes 1, 2, ... are not those of the targets that the generator makes."""
+    if tuple(organs) != tuple(TARGET_ORGANS):
+        raise ValueError(
+            f"synthetic CT has {', '.join(TARGET_ORGANS)}, in this order, but the network has {', '.join(organs)}"
+        )
+
+
 # Names of TotalSegmentator v1 and of its finer heart classes.
 ALIASES = {
     "heart_myocardium": "heart",

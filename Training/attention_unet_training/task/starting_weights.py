@@ -92,6 +92,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_resumable(path: Path) -> None:
+    """Refuse a file from which no run can be resumed; Lightning would only name the key that it misses.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if "pytorch-lightning_version" not in read_checkpoint(path):
+        raise ValueError(f"{path} holds weights, from which no run can be resumed; start a new run from them instead")
+
+
 def start_from(network: nn.Module, organs: Sequence[str], weights: StartingWeights) -> str:
     """Copy what fits into ``network``.
 
