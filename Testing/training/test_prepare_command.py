@@ -162,8 +162,8 @@ def test_an_unforeseen_error_costs_its_case_only(tmp_path, monkeypatch, caplog):
 
 def test_several_processes_give_the_same_as_one(tmp_path):
     source = made.write_csv(tmp_path, 3)
-    assert run(source, tmp_path / "one", "--workers", "0", "--name", "x", "--mean", "auto", "--std", "auto") == 0
-    assert run(source, tmp_path / "two", "--workers", "2", "--name", "x", "--mean", "auto", "--std", "auto") == 0
+    assert run(source, tmp_path / "one", "--workers", "0", "--name", "x") == 0
+    assert run(source, tmp_path / "two", "--workers", "2", "--name", "x") == 0
     first, second = PreparedDataset.open(tmp_path / "one"), PreparedDataset.open(tmp_path / "two")
     assert first.record == second.record
     for a, b in zip(first.cases, second.cases, strict=True):

@@ -13,7 +13,6 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from ..preparation import console, layouts
 from ..preparation.dataset import DEFAULT_INTENSITY, DEFAULT_ORGANS, PrepareOptions, prepare_dataset
-from ..preparation.intensity import IntensityToMeasure
 from ..preparation.layouts.csv_table import parse_values
 from ..preparation.organ_names import TUMOUR_RULES
 from ..preparation.prepared import PreparedDataset
@@ -22,7 +21,6 @@ from ..preparation.source import stem
 from ..preparation.splitting import write_splits
 
 MAX_DEFAULT_WORKERS = 4
-AUTO = "auto"
 EPILOG = f"""Sources: {layouts.DESCRIPTIONS}.
 With a prepared dataset as SOURCE and no --output, only the splits are drawn."""
 
@@ -96,21 +94,11 @@ def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
         metavar="HU",
         help=f"clipping range (default: {low:g} {high:g})",
     )
-    measured = (
-        f"; {AUTO}: measured over all usable CTs, on the clipped voxels that the network gets (its grid, cropped to "
-        f"the body's box), so that they have mean 0 and deviation 1 over the dataset"
-    )
-    for option, meaning, default, hint in (
-        ("--mean", "becomes 0", DEFAULT_INTENSITY.mean_hu, measured),
-        ("--std", "becomes 1", DEFAULT_INTENSITY.std_hu, f"; {AUTO}: measured likewise"),
+    for option, meaning, default in (
+        ("--mean", "becomes 0", DEFAULT_INTENSITY.mean_hu),
+        ("--std", "becomes 1", DEFAULT_INTENSITY.std_hu),
     ):
-        parser.add_argument(
-            option,
-            type=_hu_or_auto,
-            default=default,
-            metavar=f"HU|{AUTO}",
-            help=f"{meaning} (default: {default:g}){hint}",
-        )
+        parser.add_argument(option, type=float, default=default, metavar="HU", help=f"{meaning} (default: {default:g})")
 
 
 def _prepare(parsed: argparse.Namespace) -> None:
@@ -122,7 +110,7 @@ def _prepare(parsed: argparse.Namespace) -> None:
         name=parsed.name or stem(parsed.source.resolve()).removesuffix(".csv"),
         organs=parsed.organs,
         spacing_mm=tuple(parsed.spacing * 3)[:3],
-        intensity=_intensity(tuple(parsed.clip), parsed.mean, parsed.std),
+        intensity=IntensitySpec(tuple(parsed.clip), parsed.mean, parsed.std),
         tumour=parsed.tumour,
         allow_missing=parsed.allow_missing,
         ignore_unknown=parsed.ignore_unknown,
@@ -150,28 +138,6 @@ def _split(dataset: PreparedDataset, parsed: argparse.Namespace) -> None:
     drawn = write_splits(dataset, parsed.split, parsed.folds, parsed.seed)
     if not parsed.quiet:
         console.print_splits(drawn)
-
-
-def _hu_or_auto(text: str) -> float | None:
-    """A number in HU; None for "auto".
-
-    Raises:
-        argparse.ArgumentTypeError: For anything else.
-    """
-    if text == AUTO:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"takes a number in HU, or {AUTO}; got {text!r}") from None
-
-
-def _intensity(
-    clip_hu: tuple[float, float], mean_hu: float | None, std_hu: float | None
-) -> IntensitySpec | IntensityToMeasure:
-    if mean_hu is None or std_hu is None:
-        return IntensityToMeasure(clip_hu, mean_hu, std_hu)
-    return IntensitySpec(clip_hu, mean_hu, std_hu)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -23,8 +23,7 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from .alignment import align
-from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile, case_draft, find_finished
-from .intensity import IntensityToMeasure, moments_of
+from .case_folder import CASE_FILE, CaseFile, case_draft, find_finished
 from .label_reading import read_classes
 from .patients import DicomPatient, dicom_patient, hashed, patient_of
 from .records import (
@@ -51,7 +50,7 @@ class CaseOptions:
         labelled: Those that the source labels.
         mapping: Label name -> organ.
         spacing_mm: The network's spacing along i, j, k.
-        intensity: The network's intensity rule, or the one that is to be measured over all cases.
+        intensity: The network's intensity rule.
         allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
         ignore_unknown: Take label values without a name as background.
     """
@@ -60,7 +59,7 @@ class CaseOptions:
     labelled: tuple[str, ...]
     mapping: dict[str, str]
     spacing_mm: tuple[float, float, float]
-    intensity: IntensitySpec | IntensityToMeasure
+    intensity: IntensitySpec
     allow_missing: bool = False
     ignore_unknown: bool = False
 
@@ -95,14 +94,11 @@ class CasePreparation:
 
 
 def prepare_case(task: CaseTask) -> CasePreparation:
-    """Prepare a case, unless it is there already; whatever goes wrong with it ends here.
-
-    Where the intensity rule is to be measured, the image is kept as clipped HU (float32) in ``UNSCALED_FOLDER``.
-    """
+    """Prepare a case, unless it is there already; whatever goes wrong with it ends here."""
     case = task.case
     try:
         mark = fingerprint(task)
-        finished = None if task.overwrite else _find_finished(task, mark)
+        finished = None if task.overwrite else find_finished(task.dataset, case.id, mark)
         named = dicom_patient(case.image)
         persons = (named.mark, hashed(case.patient) if case.patient else "")
         if finished is not None:
@@ -133,14 +129,6 @@ def fingerprint(task: CaseTask) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _find_finished(task: CaseTask, mark: str) -> CaseFile | None:
-    """The finished case, or the one that only waits for its intensity rule."""
-    found = find_finished(task.dataset, task.case.id, mark)
-    if found is None and isinstance(task.options.intensity, IntensityToMeasure):
-        found = find_finished(task.dataset / UNSCALED_FOLDER, task.case.id, mark)
-    return found
-
-
 def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int) -> np.ndarray:
     """Bring class numbers to another grid: every class's share of a voxel is interpolated, the largest wins.
 
@@ -165,17 +153,16 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
 
 
 def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
-    case, options, rule = task.case, task.options, task.options.intensity
-    measured = isinstance(rule, IntensityToMeasure)
+    case, options = task.case, task.options
     ct = read_volume(case.image)
     check_volume(ct)
     patient, patient_from = patient_of(case, named)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
     aligned = align(labels, ct)
-    prepared = preprocess(ct, options.spacing_mm, rule.clipping if isinstance(rule, IntensityToMeasure) else rule)
+    prepared = preprocess(ct, options.spacing_mm, options.intensity)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
-    image = prepared.hu if measured else prepared.image.astype(np.float16)
+    image = prepared.image.astype(np.float16)
     voxels = {organ: int(np.count_nonzero(classes == n)) for n, organ in enumerate(options.organs, start=1)}
     if not any(voxels.values()):
         raise ValueError("empty labels: no voxel is left on the network's grid")
@@ -194,10 +181,9 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
         patient_from=patient_from,
         part=case.part,
     )
-    moments = moments_of(image) if measured else None
     hashes = (hashlib.sha256(image.tobytes()).hexdigest(), _voxel_hash(ct))
-    file = CaseFile(mark, hashes, record, moments)
-    with case_draft(task.dataset / UNSCALED_FOLDER if measured else task.dataset, case.id) as scratch:
+    file = CaseFile(mark, hashes, record)
+    with case_draft(task.dataset, case.id) as scratch:
         np.save(scratch / IMAGE_FILE, image)
         np.save(scratch / LABELS_FILE, classes)
         write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from AttentionUNetSegmentationLib.atomic import move_into_place, scratch_folder
-from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
-from .intensity import Moments
 from .records import CASES_FOLDER, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE, CaseRecord, read_record
 
 CASE_FILE = "case.json"
-UNSCALED_FOLDER = ".unscaled"  # holds a cases folder whose images are clipped HU, float32, until the rule is measured
 
 
 @dataclass(frozen=True)
@@ -23,18 +20,13 @@ class CaseFile:
 
     Attributes:
         fingerprint: Hash of what it was made from.
-        image_hashes: Of its image (before scaling, where the intensity rule is measured), and of the CT's own voxels
-            in the patient's order of axes.
+        image_hashes: Of its image, and of the CT's own voxels in the patient's order of axes.
         record: What ``dataset.json`` says about it.
-        moments: Of its clipped HU, where the intensity rule is measured.
-        intensity: The measured rule that scaled its image; None before that, or where no rule is measured.
     """
 
     fingerprint: str
     image_hashes: tuple[str, ...]
     record: CaseRecord
-    moments: Moments | None = None
-    intensity: IntensitySpec | None = None
 
 
 def find_finished(dataset: Path, id: str, mark: str) -> CaseFile | None:

@@ -13,10 +13,7 @@ from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
-from .case_folder import CASE_FILE, UNSCALED_FOLDER, CaseFile
 from .copies import stands_for_nobody, with_shared_patients, without_copies
-from .intensity import IntensityToMeasure
-from .intensity_scaling import scale_cases
 from .layouts import csv_table
 from .organ_names import BACKGROUND, is_tumour, labelled_organs, map_names, meaning
 from .patients import told
@@ -38,7 +35,7 @@ class PrepareOptions:
         name: What the dataset is called.
         organs: Names of the classes 1, 2, ...; None for the default ones, of which the source may lack some.
         spacing_mm: Along i, j, k.
-        intensity: The intensity rule, or what is given of it and what is to be measured over the usable cases.
+        intensity: The intensity rule.
         tumour: "organ" or "background": what labelled tumours count as.
         allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
         ignore_unknown: Take label values without a name as background.
@@ -49,7 +46,7 @@ class PrepareOptions:
     name: str
     organs: tuple[str, ...] | None = None
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
-    intensity: IntensitySpec | IntensityToMeasure = DEFAULT_INTENSITY
+    intensity: IntensitySpec = DEFAULT_INTENSITY
     tumour: str = "organ"
     allow_missing: bool = False
     ignore_unknown: bool = False
@@ -120,22 +117,22 @@ def prepare_dataset(
         progress: Called with each case as it is finished.
 
     Raises:
-        ValueError: If the organs cannot be found in the source, no case can be used, the folder holds another
-            dataset, or the intensity rule cannot be measured.
+        ValueError: If the organs cannot be found in the source, no case can be used, or the folder holds another
+            dataset.
         OSError: If the folder cannot be written.
     """
     shared, remarks = case_options(source, options)
     check_writable(folder)
     if not options.overwrite:
         _check_same_dataset(folder, source, shared, options.name)
-    _remove_scratch(folder, shared.intensity)
+    _remove_scratch(folder)
     every = _run_cases(source, folder, shared, options, progress)
     finished = {outcome.id for outcome in every if outcome.file is not None}
     old = _cases_of(folder) if options.overwrite else set()
-    record, measured = _settled_record(source, folder, shared, options, every)
+    record = _record(source, shared, options, every)
     write_record(record, folder / DATASET_FILE)
     _remove(folder, (finished | old) - {case.id for case in record.cases})
-    remarks = (*source.remarks, *remarks, *measured, record.patients)
+    remarks = (*source.remarks, *remarks, record.patients)
     return Prepared(PreparedDataset.open(folder), tuple(without_copies(every)), remarks)
 
 
@@ -166,7 +163,7 @@ def _check_same_dataset(folder: Path, source: DatasetSource, options: CaseOption
         ("name", old.name, name),
         ("organs", old.organs, options.organs),
         ("spacing_mm", old.spacing_mm, options.spacing_mm),
-        ("intensity", old.intensity, _expected_intensity(folder, old, options.intensity)),
+        ("intensity", old.intensity, options.intensity),
     ):
         if before != now:
             raise ValueError(f"{folder} holds a dataset with {what} {before}, now {now} was asked for; {advice}")
@@ -176,49 +173,21 @@ def _check_same_dataset(folder: Path, source: DatasetSource, options: CaseOption
         raise ValueError(f"{folder} holds cases that this source does not have ({strangers[0]} ...); {advice}")
 
 
-def _expected_intensity(
-    folder: Path, old: DatasetRecord, asked: IntensitySpec | IntensityToMeasure
-) -> IntensitySpec | IntensityToMeasure:
-    """The rule that an older dataset has to have; its own, if it may be what measuring gave."""
-    if isinstance(asked, IntensitySpec) or not asked.allows(old.intensity):
-        return asked
-    for case in old.cases[:1]:
-        with contextlib.suppress(ValueError):
-            measured = read_record(CaseFile, folder / case.folder / CASE_FILE).intensity is not None
-            return old.intensity if measured else asked
-    return old.intensity
-
-
-def _settled_record(
-    source: DatasetSource,
-    folder: Path,
-    shared: CaseOptions,
-    options: PrepareOptions,
-    outcomes: Sequence[CasePreparation],
-) -> tuple[DatasetRecord, tuple[str, ...]]:
-    """What ``dataset.json`` will say, once the intensity rule has its numbers; and a remark if they were measured."""
+def _record(
+    source: DatasetSource, shared: CaseOptions, options: PrepareOptions, outcomes: Sequence[CasePreparation]
+) -> DatasetRecord:
+    """What ``dataset.json`` will say."""
     kept = without_copies(outcomes)
     left_out = (*source.left_out, *(LeftOut(entry.id, entry.reason) for entry in kept if entry.file is None))
     files = [outcome.file for outcome in kept if outcome.file is not None]
     if not files:
         raise ValueError(f"none of the {len(left_out)} cases can be used: {_reasons(left_out)}")
-    rule = shared.intensity
-    remarks: tuple[str, ...] = ()
-    if isinstance(rule, IntensityToMeasure):
-        rule = scale_cases(folder, rule, files, options.overwrite)
-        remarks = (_measured(rule, len(files)),)
     cases = with_shared_patients([file.record for file in files], outcomes)
     patients = told(cases, source.layout == csv_table.LAYOUT)
     if stands_for_nobody(outcomes):
         patients += "; the patient in the DICOM headers is the same in all images, and taken to stand for nobody"
-    record = DatasetRecord(FORMAT, options.name, shared.organs, shared.spacing_mm, rule, cases, left_out, patients)
-    return record, remarks
-
-
-def _measured(rule: IntensitySpec, cases: int) -> str:
-    return (
-        f"measured intensities: mean {rule.mean_hu:g} HU, standard deviation {rule.std_hu:g} HU, over {cases} cases, "
-        f"clipped to {rule.clip_hu[0]:g}..{rule.clip_hu[1]:g} HU"
+    return DatasetRecord(
+        FORMAT, options.name, shared.organs, shared.spacing_mm, shared.intensity, cases, left_out, patients
     )
 
 
@@ -227,13 +196,10 @@ def _reasons(left_out: Sequence[LeftOut]) -> str:
     return "; ".join(shown) + ("; ..." if len(left_out) > 3 else "")
 
 
-def _remove_scratch(folder: Path, intensity: IntensitySpec | IntensityToMeasure) -> None:
-    """Remove what an interrupted run left half-written, and images that no rule is going to scale."""
-    for place in (folder, folder / UNSCALED_FOLDER):
-        for path in (place / CASES_FOLDER).glob(f"{SCRATCH}*"):
-            shutil.rmtree(path, ignore_errors=True)
-    if isinstance(intensity, IntensitySpec):
-        shutil.rmtree(folder / UNSCALED_FOLDER, ignore_errors=True)
+def _remove_scratch(folder: Path) -> None:
+    """Remove what an interrupted run left half-written."""
+    for path in (folder / CASES_FOLDER).glob(f"{SCRATCH}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(folder: Path, ids: Iterable[str]) -> None:
