@@ -6,10 +6,8 @@ Pictures after the paper's figures 3 and 4, metrics per coefficient map and orga
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.devices import choose_device
 
 from ..attention_analysis.analysis import Analysis, analyse
@@ -23,6 +21,7 @@ from ..attention_analysis.views import PLANES
 from ..organ_values import parse_organs
 from ..preparation.prepared import PreparedDataset
 from ..preparation.records import REFERENCE_FILE
+from ..refusals import told_in_one_line
 from ..staging import Output, staged
 
 PREDICTIONS = "predictions.png"
@@ -37,22 +36,19 @@ FILES = (
 )
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    try:
-        device = choose_device(parsed.device, "torch")
-        with staged([Output(parsed.output, FILES)], parsed.overwrite) as (draft,):
-            case = _case(parsed)
-            analysis = analyse(case, parsed.model, parsed.control_seeds, device, lambda step: print(step, flush=True))
-            write(analysis, draft)
-            if parsed.beside:
-                sources = [parsed.beside, parsed.model[-1]]
-                named = dict(zip(titles(sources), sources, strict=True))
-                draw_predictions(predict(case, named, device), draft / PREDICTIONS)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    device = choose_device(parsed.device, "torch")
+    with staged([Output(parsed.output, FILES)], parsed.overwrite) as (draft,):
+        case = _case(parsed)
+        analysis = analyse(case, parsed.model, parsed.control_seeds, device, lambda step: print(step, flush=True))
+        write(analysis, draft)
+        if parsed.beside:
+            sources = [parsed.beside, parsed.model[-1]]
+            named = dict(zip(titles(sources), sources, strict=True))
+            draw_predictions(predict(case, named, device), draft / PREDICTIONS)
     print(f"wrote tables and pictures to {parsed.output}")
     return 0
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import pickle
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,23 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 
+from ..refusals import told_in_one_line
 from ..staging import Output, staged
 from ..task.checkpoints import LoadedNetwork, load_network, write_weights
 from ..task.provenance import checkpoint_name
 from ..task.starting_weights import CHECKPOINT_ENDING
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train average``; returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    try:
-        average(parsed.checkpoints, parsed.output, parsed.overwrite)
-    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    average(parsed.checkpoints, parsed.output, parsed.overwrite)
     print(f"wrote the mean of {len(parsed.checkpoints)} checkpoints to {parsed.output}")
     return 0
 

@@ -9,19 +9,17 @@ other people's CTs has to be measured there.
 from __future__ import annotations
 
 import argparse
-import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from ..data.synthetic_data import SyntheticPatches
 from ..evaluation.calibration import Calibration, Scored, calibrations, offsets_for_volumes
+from ..refusals import told_in_one_line
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.config import SyntheticCTConfig
@@ -33,25 +31,22 @@ from ..task.starting_weights import CHECKPOINT_ENDING
 FIRST_SEED = 1 << 42  # far from every seed of training and validation
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train calibrate``; returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    try:
-        done = calibrate(
-            parsed.checkpoint,
-            parsed.output,
-            parsed.atlas,
-            parsed.subject,
-            organs=parsed.organ,
-            patches=parsed.patches,
-            shape_kji=tuple(parsed.shape),
-            first_seed=parsed.first_seed,
-            cache=parsed.cache,
-            overwrite=parsed.overwrite,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    done = calibrate(
+        parsed.checkpoint,
+        parsed.output,
+        parsed.atlas,
+        parsed.subject,
+        organs=parsed.organ,
+        patches=parsed.patches,
+        shape_kji=tuple(parsed.shape),
+        first_seed=parsed.first_seed,
+        cache=parsed.cache,
+        overwrite=parsed.overwrite,
+    )
     print("| organ | offset | Dice before | after | volume ratio before | after |\n|---|---|---|---|---|---|")
     for row in done:
         print(

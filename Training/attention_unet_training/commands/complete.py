@@ -19,7 +19,6 @@ import json
 import logging
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.volume import Volume
 
 from ..data.people import RECORD
+from ..refusals import told_in_one_line
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import choose_sources
 from ..synthetic_ct.completion import CompletionConfig, complete, shown, smooth
@@ -55,14 +55,11 @@ FILES = ("*.nii.gz", LABEL_TABLE, f"{PICTURES}/*.png", RECORD)
 _LOGGER = logging.getLogger(__name__)
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train complete``; returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    try:
-        record = complete_maps(**vars(parsed))
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    record = complete_maps(**vars(parsed))
     print(f"wrote {len(record)} completed label maps beside the whole ones to {parsed.output}")
     return 0
 

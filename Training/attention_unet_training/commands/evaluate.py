@@ -9,7 +9,6 @@ from pathlib import Path
 
 from AttentionUNetSegmentationLib.atomic import write_text
 from AttentionUNetSegmentationLib.command.batch import check_writable
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.inference.devices import choose_backend, choose_device
 from AttentionUNetSegmentationLib.pipeline import Options
 
@@ -24,11 +23,13 @@ from ..evaluation.runner import run
 from ..evaluation.systems import Column, label_map_column, model_column
 from ..organ_values import parse_organs
 from ..preparation.organ_names import IGNORE
+from ..refusals import told_in_one_line
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
 ORGAN = "NAME=VALUE[,VALUE]"
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train evaluate``; returns the exit status, 0 only if every case was measured."""
     parsed = _parser().parse_args(arguments)
@@ -38,9 +39,6 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("cancelled; finished cases are kept if --report-dir was given", file=sys.stderr)
         return 130
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
     return 1 if evaluation.failures else 0
 
 

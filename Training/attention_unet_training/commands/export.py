@@ -9,18 +9,17 @@ precision. What the description says of another model, and is not true of these 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import SPEC_FILE, WEIGHTS_FILE, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import save_model
 
 from ..export.claims import check_claims
 from ..export.description import FIELDS_HELP, describe, is_checked
 from ..export.half_precision import half_rounded
+from ..refusals import told_in_one_line
 from ..staging import Output, staged
 from ..task.checkpoints import load_network
 
@@ -41,22 +40,19 @@ class Exported:
     onnx_difference: float | None = None
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train export``; returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    try:
-        done = export(
-            parsed.source,
-            parsed.output,
-            parsed.description,
-            parsed.measured,
-            parsed.onnx,
-            parsed.bundle,
-            parsed.overwrite,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    done = export(
+        parsed.source,
+        parsed.output,
+        parsed.description,
+        parsed.measured,
+        parsed.onnx,
+        parsed.bundle,
+        parsed.overwrite,
+    )
     if parsed.output:
         print(f"wrote the model {done.spec.name} {done.spec.version} to {parsed.output}")
     if parsed.onnx:

@@ -24,6 +24,7 @@ from ..callbacks import AttentionFigures, CheckpointBeforeValidation, LearningCu
 from ..data.augmentation import Augmentation
 from ..data.cases_data import CasesData
 from ..preparation.prepared import PreparedDataset
+from ..refusals import told_in_one_line
 from ..task.freezing import PARTS
 from ..task.options import BatchNormOptions, FreezingOptions, NetworkOptions, OptimisationOptions
 from ..task.precision import CHOICES, choose_precision
@@ -34,14 +35,14 @@ from ..trainer_messages import silence_advertisements
 AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=(), intensity_probability=0.15)
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
     options = make_parser().parse_args(arguments)
     try:
         best = finetune(options)
-    except (ValueError, RuntimeError, OSError, MisconfigurationException) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    except MisconfigurationException as error:
+        raise RuntimeError(one_sentence(error)) from error
     print(f"wrote {best}\nexport it: attention-unet-train export {best} FOLDER --description JSON --measured JSON")
     return 0
 

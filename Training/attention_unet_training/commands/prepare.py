@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
 from ..preparation import console, layouts
@@ -19,6 +18,7 @@ from ..preparation.prepared import PreparedDataset
 from ..preparation.records import CASES_FOLDER, DATASET_FILE
 from ..preparation.source import stem
 from ..preparation.splitting import write_splits
+from ..refusals import told_in_one_line
 
 MAX_DEFAULT_WORKERS = 4
 EPILOG = f"""Sources: {layouts.DESCRIPTIONS}.
@@ -32,6 +32,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status: 0, 1 on any error or if no case can be used, 130 if interrupted."""
     try:
@@ -43,9 +44,6 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
     return 0
 
 

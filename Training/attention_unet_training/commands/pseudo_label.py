@@ -26,21 +26,18 @@ from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 
 from ..evaluation.ensemble import load_ensemble
+from ..refusals import REFUSALS, told_in_one_line
 from ..staging import Output, staged
 
 DESCRIPTION, IMAGES, LABELS, PICTURES = "dataset.json", "imagesTr", "labelsTr", "pictures"
 ENDING = ".nii.gz"
-ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # json.JSONDecodeError is a ValueError
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status, 0 only if every CT was labelled."""
     parsed = _parser().parse_args(arguments)
-    try:
-        failed = pseudo_label(parsed.model, parsed.ct, parsed.output, parsed.confidence, parsed.device)
-    except ERRORS as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    failed = pseudo_label(parsed.model, parsed.ct, parsed.output, parsed.confidence, parsed.device)
     print(
         f"look at every picture in {parsed.output / PICTURES} and delete the label map of a case that is wrong, then: "
         f"attention-unet-train prepare {parsed.output} --output DATASET"
@@ -107,7 +104,7 @@ def pseudo_label(
             result = segment(ct, model, options)
             result.organs = [organ for organ in result.organs if organ.name in organs]
             print(_write(case.name, ct, result, confidence, output), flush=True)
-        except ERRORS as error:
+        except REFUSALS as error:
             failed.append(case.name)
             print(f"error: {case.source}: {one_sentence(error)}", file=sys.stderr)
     return failed

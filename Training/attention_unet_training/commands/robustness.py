@@ -14,7 +14,6 @@ import csv
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +22,12 @@ from statistics import fmean
 import numpy as np
 
 from AttentionUNetSegmentationLib.command.overview import write_overview
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 
 from ..evaluation.metrics import dice
+from ..refusals import told_in_one_line
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.conditions import CONDITIONS, ORGANS, Condition, make_ct
 from ..synthetic_ct.preparation import PreparedAnatomy
@@ -53,6 +52,7 @@ class Score:
     warnings: list[str] = field(default_factory=list)
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="attention-unet-train robustness", description=__doc__.splitlines()[0])
@@ -64,23 +64,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="CTs per condition (default: 3)")
     parser.add_argument("--cache", type=Path, default=Path("runs/atlas_cache"), help="folder for prepared maps")
     parsed = parser.parse_args(arguments)
-    try:
-        model = load_model(find_model(parsed.model))
-        _check_organs(model)
-        parsed.output.mkdir(parents=True, exist_ok=True)
-        scores = []
-        for condition in CONDITIONS:
-            subject = parsed.chest_subject if condition.chest else parsed.subject
-            if subject is None:
-                print("chest only: left out, no --chest-subject was given")
-                continue
-            anatomy = load_atlas(parsed.atlas, parsed.cache, include=[subject])[0]
-            scores.append(measure(model, anatomy, condition, range(parsed.seeds), parsed.output))
-            print(_row(scores[-1]), flush=True)
-        write_table(scores, parsed.output, parsed.seeds)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    model = load_model(find_model(parsed.model))
+    _check_organs(model)
+    parsed.output.mkdir(parents=True, exist_ok=True)
+    scores = []
+    for condition in CONDITIONS:
+        subject = parsed.chest_subject if condition.chest else parsed.subject
+        if subject is None:
+            print("chest only: left out, no --chest-subject was given")
+            continue
+        anatomy = load_atlas(parsed.atlas, parsed.cache, include=[subject])[0]
+        scores.append(measure(model, anatomy, condition, range(parsed.seeds), parsed.output))
+        print(_row(scores[-1]), flush=True)
+    write_table(scores, parsed.output, parsed.seeds)
     return 0
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from AttentionUNetSegmentationLib.errors import one_sentence
 from AttentionUNetSegmentationLib.formats.files import to_sitk
 from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
+from ..refusals import told_in_one_line
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.config import SyntheticCTConfig
 from ..synthetic_ct.generator import SyntheticSample, generate, generate_full
@@ -24,6 +24,7 @@ PREVIEW_SHAPE_KJI = (80, 96, 96)
 MARK = "Synthetic: made by a program from a label map of real anatomy. Not a scan of a patient."
 
 
+@told_in_one_line
 def main(arguments: list[str]) -> int:
     """Run the command; returns the exit status."""
     parser = _parser()
@@ -32,14 +33,10 @@ def main(arguments: list[str]) -> int:
         parser.error("nothing to write: give --output FILE or --preview FILE")
     if parsed.labels and not parsed.output:
         parser.error("--labels needs --output: they are those of the CT")
-    try:
-        if parsed.preview:
-            _write_preview(parsed)
-        if parsed.output:
-            _write_ct(parsed)
-    except (OSError, ValueError, KeyError) as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        return 1
+    if parsed.preview:
+        _write_preview(parsed)
+    if parsed.output:
+        _write_ct(parsed)
     return 0
 
 
