@@ -17,6 +17,7 @@ from .imaging.place import field_of_view_warnings, place_warnings
 from .imaging.plausibility import input_warnings, result_warnings
 from .imaging.postprocessing import (
     attention_volumes,
+    cleared_beyond,
     drop_crumbs,
     labels_on_input_grid,
     organ_scores,
@@ -108,8 +109,9 @@ def segment(
     _check_classes(prediction, spec.num_classes)
 
     monitor.begin("cleaning up", 0.85, 0.92)
+    logits = cleared_beyond(prediction.logits, network_input.grid, volume.valid_region or volume.grid)
     scores, organs, notes = organ_scores(
-        prediction.logits, spec.labels, network_input, monitor, options.clean_up, options.split_sides
+        logits, spec.labels, network_input, monitor, options.clean_up, options.split_sides
     )
 
     monitor.begin("writing labels to the CT's grid", 0.92, 1.0)
@@ -119,9 +121,7 @@ def segment(
     if options.attention:
         result.attention = attention_volumes(prediction.attention, prediction.strides, network_input.grid)
     if options.probabilities:
-        result.probabilities = probability_maps(
-            prediction.logits, spec.labels, network_input.grid, volume.grid, monitor
-        )
+        result.probabilities = probability_maps(logits, spec.labels, network_input.grid, volume.grid, monitor)
     _clear_beyond_scan(result, volume)
     hidden: dict[str, str] = {}
     if options.clean_up:

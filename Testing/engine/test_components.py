@@ -67,6 +67,18 @@ def test_each_side_keeps_its_largest_part_whatever_the_other_side_has():
     assert "both sides" in split_sides(mask, GRID, patient(), nothing(patient()))[1]
 
 
+def test_a_small_kidney_beside_a_huge_one_is_no_crumb():
+    """As beside a hydronephrosis: 523 ml and 14 ml, which are less than 3 %; 6 ml would be a crumb."""
+    for radius_mm, is_kept in ((15, True), (11, False)):
+        huge, small = (
+            phantoms.ball(GRID, at, radius) > 0.5 for at, radius in (((58, 0, 0), 50), ((-40, 0, 0), radius_mm))
+        )
+        (right, left), reason = split_sides(huge | small, GRID, patient(), nothing(patient()), largest=True)
+        assert reason == ""
+        np.testing.assert_array_equal(right, huge)
+        assert left.any() == is_kept
+
+
 @pytest.mark.parametrize("turn_deg", [0, 17])
 @pytest.mark.parametrize(("low_mm", "high_mm", "side"), [(-5, 65, 0), (12, 80, 0), (-65, 5, 1), (-80, -12, 1)])
 def test_a_kidney_in_a_part_of_the_body_has_its_side(low_mm, high_mm, side, turn_deg):

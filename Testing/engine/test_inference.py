@@ -188,6 +188,13 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
         plan(shape, "cpu", widths, slabs=True)
 
 
+def test_tiles_do_not_help_where_the_scores_of_the_whole_do_not_fit(monkeypatch):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 3 << 30)
+    plan((160, 208, 256), "cpu", WIDTHS, slabs=True)
+    with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on CPU needs about 3.8 GB"):
+        plan((1008, 208, 256), "cpu", WIDTHS, slabs=True)
+
+
 def test_slabs_need_about_half_of_the_memory():
     widths, shape = (16, 32, 64, 128, 256), (240, 144, 192)
     whole, slabs = memory.forward_bytes(widths, shape), memory.forward_bytes(widths, shape, in_slabs=True)

@@ -76,6 +76,19 @@ def test_no_organ_is_found_beyond_a_straightened_scan():
     assert any("pancreas: reaches the edge" in warning for warning in result.warnings)
 
 
+def test_a_part_at_a_tilted_scans_face_does_not_grow_beyond_it():
+    """Beyond the scan its edge is repeated, so a part of 36 ml at a face would look larger than the organ of 58 ml."""
+    grid = phantoms.grid((32, 90, 90), (1.5, 1.5, 2.0), phantoms.rotation(30, 0, 0))
+    middle = grid.ijk_to_ras[:3, :3] @ np.array([0, 0, 1.0])
+    organ = phantoms.ball(grid, -30 * grid.directions[:, 0], 24, 1.0)
+    part = phantoms.ball(grid, 30 * grid.directions[:, 0] + 16 * middle, 26, 1.0)
+    volume = Volume(phantoms.hu_from([(organ, CLASSES_HU[1]), (part, CLASSES_HU[1])], CLASSES_HU[0]), grid.ijk_to_ras)
+    result = run(volume)
+    assert np.count_nonzero(part > 0.5) < 0.8 * np.count_nonzero(organ > 0.5)
+    assert phantoms.dice(result.labels == 1, organ > 0.5) > 0.98
+    assert phantoms.dice(run(volume, clean_up=False).labels == 1, (organ > 0.5) | (part > 0.5)) > 0.98
+
+
 def test_an_organ_inside_a_straightened_scan_does_not_reach_its_edge():
     matrix = GRIDS["straight"].ijk_to_ras.copy()
     matrix[1, 2] = 0.5
@@ -207,6 +220,14 @@ def test_a_large_part_that_the_clean_up_takes_away_is_said(radius_mm, said):
     volume = Volume(phantoms.hu_from([(part, CLASSES_HU[1]) for part in parts], CLASSES_HU[0]), grid.ijk_to_ras)
     labels = (dataclasses.replace(ONE_ORGAN[0], plausible_ml=(20.0, 700.0)),)
     assert [warning for warning in run(volume, labels).warnings if "separate" in warning] == said
+
+
+def test_a_part_is_large_by_itself_whatever_the_organs_size():
+    """14 ml beside 165 ml, the size of a lower pole, are less than a fifth."""
+    grid = GRIDS["straight"]
+    parts = [phantoms.ball(grid, (side, 0, 0), radius, 3.0) for side, radius in ((-18, 34.0), (36, 15.0))]
+    volume = Volume(phantoms.hu_from([(part, CLASSES_HU[1]) for part in parts], CLASSES_HU[0]), grid.ijk_to_ras)
+    assert "pancreas: a separate part of 14 ml is not shown" in run(volume).warnings
 
 
 def test_a_ct_of_a_leg_is_noticed():

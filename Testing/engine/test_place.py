@@ -122,6 +122,13 @@ def test_what_lies_above_lung_is_said():
     assert "ml lie above lung, but it lies below the diaphragm" in warning
 
 
+def test_what_lies_above_all_lung_is_said():
+    """The view ends above the lungs, with the spleen that lies there."""
+    lungs = [(-800, (side, 0, -30), 45) for side in (-80, 80)]
+    (warning,) = said(*patient((SPLEEN, (-80, 0, 50), 25), (PANCREAS, (0, 30, -60), 20), bright=lungs))
+    assert "ml lie above lung" in warning
+
+
 def test_lung_above_and_gas_in_the_gut_below_are_no_reason():
     for gas in ([(-1000, (-80, -20, -45), 30), (-800, (-80, -20, -30), 6)], [(-800, (-80, -20, -45), 30)]):
         bright = [(-800, (-80, -20, 80), 30), *gas]
@@ -186,9 +193,13 @@ def test_an_abdomen_with_lungs_above_is_in_the_field():
             [(phantoms.ball(GRID, (0, 0, 0), 140), 40.0), (phantoms.ball(GRID, (0, 0, 0), 110), -850.0)],
             "below the lungs",
         ),
+        (
+            [(phantoms.ball(GRID, (0, 0, -20), 140), 40.0), (phantoms.ball(GRID, (0, 0, -90), 100), -850.0)],
+            "below the lungs",
+        ),
         ([(phantoms.ball(GRID, (0, 0, 0), 9), 40.0)], "no slice shows a body"),
     ],
-    ids=["head", "legs", "chest", "air"],
+    ids=["head", "legs", "chest", "chest and neck", "air"],
 )
 def test_heads_legs_chests_and_air_are_noticed(tissues, message):
     volume = Volume(phantoms.hu_from(tissues, -1000.0), GRID.ijk_to_ras)

@@ -49,6 +49,13 @@ def test_other_modalities_thick_slices_and_short_scans_are_noticed():
     assert "only 45 mm from top to bottom" in input_warnings(short)[0]
 
 
+@pytest.mark.parametrize("turn", [(10, 0, 0), (0, 25, 0), (-20, 5, 30)])
+def test_a_short_scan_is_as_short_when_it_is_tilted(turn):
+    tilted = phantoms.grid((15, 60, 80), (3, 3, 3), phantoms.rotation(*turn))
+    short = dataclasses.replace(abdomen(), voxels=abdomen().voxels[25:40, :60, :80], ijk_to_ras=tilted.ijk_to_ras)
+    assert "only 45 mm from top to bottom" in input_warnings(short)[-1]
+
+
 @pytest.mark.parametrize("spacing", [4.9999, 5.0, 5.0000001, 5.04])
 def test_a_spacing_at_the_limit_is_not_beyond_it(spacing):
     matrix = GRID.ijk_to_ras.copy()

@@ -12,6 +12,7 @@ from .preprocessing import NetworkInput
 MIN_SIDE_SHARE = 0.1  # of a component on its smaller side of the midline, from which it counts as crossing
 MIN_CROSSING_ML = 5.0  # a smaller part is a fragment, which goes to the side of its centroid
 MIN_PART_SHARE = 0.03  # of an organ's largest part; what is smaller is a crumb, not a part of an organ
+SMALLEST_KIDNEY_ML = 10.0  # of the label maps, an atrophic one: from here on what lies beside a huge organ is no crumb
 
 
 def keep_largest(mask: np.ndarray, count: int | None = 1) -> np.ndarray:
@@ -78,7 +79,7 @@ def split_sides(
     on_right = np.bincount(number, weights=ras_mm[:, 0]) / counts > midline_mm
     kept = np.arange(len(counts)) > 0
     if largest:
-        kept &= counts >= MIN_PART_SHARE * counts.max()
+        kept &= counts >= min(MIN_PART_SHARE * counts.max(), SMALLEST_KIDNEY_ML / grid.voxel_volume_ml)
         for side in (on_right, ~on_right):
             kept[np.flatnonzero(kept & side)[1:]] = False
     crossing = kept & (right_share > MIN_SIDE_SHARE) & (right_share < 1 - MIN_SIDE_SHARE)

@@ -23,6 +23,7 @@ MIN_FIELD_MM = 200.0  # in a narrower one ribs may pass for a spine
 MIDLINE_TOLERANCE_MM = 10.0  # the column's middle is not the spine's to the millimetre
 LUNG_HU = (-950.0, -600.0)
 LUNG_RADIUS_VOX = 2  # what is thinner is the border of gas in the gut, or of the skin
+MAX_GUT_GAS_ML = 200.0  # of a connected part, without what is denser or pure gas
 LUNG_SLICE_SHARE = 0.15  # of the body's voxels, from which a slice counts as chest
 BODY_ABOVE_HU = -150.0  # fat and what is denser
 BODY_SLICE_SHARE = 0.02  # of a slice, from which it shows a body
@@ -79,7 +80,8 @@ def place_warnings(result: Segmentation, spec: ModelSpec, volume: Volume, check:
         return []
     view = View.of(result, volume, organs, check)
     lungs = numbered_components(_lungs(view.hu))
-    lungs[~np.isin(lungs, lungs[-1])] = 0  # gas in the gut ends below
+    large = np.flatnonzero(np.bincount(lungs.ravel()) * view.grid.voxel_volume_ml > MAX_GUT_GAS_ML)
+    lungs[~np.isin(lungs, [*large, *np.unique(lungs[-1])])] = 0  # gas in the gut is less, and ends below
     above_lung = np.logical_or.accumulate(lungs > 0, axis=0)
     warnings = []
     for label in spec.labels:
@@ -115,11 +117,13 @@ def field_of_view_warnings(volume: Volume, check: Check = lambda: None) -> list[
         warnings.append(f"the body is at most {width_mm:.0f} mm wide; this may be a head, a limb or a cut-out")
     lung = _lungs(hu)
     chest = lung[used].sum(axis=(1, 2)) > LUNG_SLICE_SHARE * (body | lung)[used].sum(axis=(1, 2))
-    abdomen_mm = np.count_nonzero(~chest) * VIEW_SPACING_MM
-    if chest.any() and abdomen_mm < MIN_HEIGHT_MM:
-        warnings.append(
-            f"only {abdomen_mm:.0f} mm of the scan lie below the lungs; the organs may be outside the field of view"
-        )
+    if chest.any():
+        below = ~chest[: int(np.median(np.flatnonzero(chest)))]  # the neck, above, is no abdomen either
+        abdomen_mm = np.count_nonzero(below) * VIEW_SPACING_MM
+        if abdomen_mm < MIN_HEIGHT_MM:
+            warnings.append(
+                f"only {abdomen_mm:.0f} mm of the scan lie below the lungs; the organs may be outside the field of view"
+            )
     return warnings
 
 

@@ -91,7 +91,8 @@ def _geometry_warnings(volume: Volume) -> list[str]:
         warnings.append(
             f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
         )
-    height_mm = round(float(np.ptp(volume.grid.edges_ras_mm()[:, 2])))
+    upwards = int(np.abs(volume.grid.directions[2]).argmax())  # the axis along the body; a tilted box would be higher
+    height_mm = round(volume.voxels.shape[2 - upwards] * volume.spacing_mm[upwards])
     if height_mm < MIN_HEIGHT_MM:
         what = "region of interest" if volume.cut_faces else "scan"
         warnings.append(f"the {what} covers only {height_mm} mm from top to bottom; organs are seen in part")

@@ -17,7 +17,7 @@ from .resampling import resample
 
 MAX_MARGIN = 16.0  # logits
 SIDE_MARGIN_VOX = 2  # around each side of a paired organ, within which the class's scores belong to that side
-LARGE_SHARE = 0.2  # of an organ: a part that the clean-up takes away is named from this size on
+LARGE_SHARE, LARGE_ML = 0.2, 10.0  # a part that the clean-up takes away is named from either of these sizes on
 MIN_PROBABILITY = 1e-3  # below this everywhere, a probability map stays 0
 SLAB_VOXELS = 16 << 20  # voxels of the input's grid that are worked on at a time
 
@@ -26,6 +26,26 @@ def class_probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the classes: (C, D, H, W) float32, each voxel's sum is 1."""
     exponentials = np.exp(logits - logits.max(axis=0))
     return exponentials / exponentials.sum(axis=0)
+
+
+def cleared_beyond(logits: np.ndarray, network_grid: Grid, scanned: Grid) -> np.ndarray:
+    """Scores without organs where nothing was scanned: resampling to a box around a tilted scan repeats its edge there.
+
+    Args:
+        logits: (C, D, H, W), background first. Not changed.
+        network_grid: Where they lie.
+        scanned: What was scanned. One voxel around it, of the coarser of both grids, stays, for interpolation.
+    """
+    around = [math.ceil(max(network_grid.spacing_mm) / spacing) for spacing in scanned.spacing_mm[::-1]]  # k, j, i
+    shape = triple(size + 2 * margin for size, margin in zip(scanned.shape_kji, around, strict=True))
+    reach = scanned.crop(triple(-margin for margin in around), shape)
+    corners = reach.ijk_of(network_grid.corners_ras_mm())
+    if (corners >= -0.5).all() and (corners <= np.array(shape[::-1]) - 0.5).all():
+        return logits
+    beyond = ~reach.contains(network_grid)
+    cleared = logits.copy()
+    cleared[1:, beyond], cleared[0, beyond] = logits.min(), logits.max()
+    return cleared
 
 
 def organ_scores(
@@ -50,7 +70,7 @@ def organ_scores(
         Scores (1 + organs, D, H, W), background first; the organs in order; warnings.
     """
     logits = logits.copy()
-    classes = logits.argmax(axis=0)
+    classes = logits.argmax(axis=0).astype(np.uint8)
     found, floor = classes > 0, logits.min()
     channels, organs, warnings = [], [], []
     for channel, spec in enumerate(specs, start=1):
@@ -76,7 +96,7 @@ def organ_scores(
 def _left_out(spec: LabelSpec, removed: np.ndarray, kept: np.ndarray, grid: Grid) -> list[str]:
     """What the clean-up took away that is too large to be taken for a fault without a word."""
     part_ml, kept_ml = (np.count_nonzero(mask) * grid.voxel_volume_ml for mask in (keep_largest(removed), kept))
-    if not part_ml or part_ml < max(smallest_ml(spec), LARGE_SHARE * kept_ml):
+    if not part_ml or part_ml < max(smallest_ml(spec), min(LARGE_SHARE * kept_ml, LARGE_ML)):
         return []
     return [f"{spec.name}: a separate part of {part_ml:.0f} ml is not shown"]
 

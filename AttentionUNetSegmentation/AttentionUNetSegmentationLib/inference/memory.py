@@ -14,6 +14,7 @@ from .backends import HALO, SLAB_SLICES
 
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
 CLASSES_ASSUMED = 4
+SCORES_BYTES_PER_VOXEL = 70  # for four classes: as blended from tiles, a copy, sides and all of them stacked
 BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
 
 
@@ -37,6 +38,15 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     kept = 1 + sum(2 * width / 8**scale for scale, width in enumerate(widths)) - widths[0]
     slab_voxels = voxels * min(1.0, (SLAB_SLICES + 2 * HALO) / shape[0])
     return int(BYTES_AT_START + 4 * (kept * voxels + 2 * _floats_per_voxel(widths) * slab_voxels))
+
+
+def scores_bytes(shape: Sequence[int]) -> int:
+    """Estimated memory that the scores of a whole volume take while organs are cleaned up, whatever the tiles.
+
+    Args:
+        shape: (D, H, W) of the volume.
+    """
+    return SCORES_BYTES_PER_VOXEL * math.prod(int(size) for size in shape)
 
 
 def _floats_per_voxel(widths: Sequence[int]) -> int:

@@ -17,7 +17,7 @@ from ..errors import is_out_of_memory
 from ..monitor import Monitor
 from ..volume import Triple, triple
 from .backends import Backend
-from .memory import forward_bytes, free_bytes
+from .memory import forward_bytes, free_bytes, scores_bytes
 from .tiles import Blend, Tiling
 
 TILE_EDGES = (192, 160)  # voxels; smaller tiles see too little of the body to give the result of one pass
@@ -153,6 +153,8 @@ def plan(
     for attempt in wanted:
         edge = attempt.tile or max(shape)
         needed = forward_bytes(widths, [min(size, edge) for size in shape], attempt.in_slabs)
+        if attempt.device == "cpu":
+            needed = max(needed, scores_bytes(shape))
         if needed <= MEMORY_SHARE * free[attempt.device]:
             attempts.append(attempt)
         elif not attempts:
