@@ -1,5 +1,6 @@
 """What is segmented, into which folder, and what is done already."""
 
+import json
 import os
 import shutil
 import time
@@ -35,6 +36,18 @@ def test_a_batch_resumes_where_it_stopped(tiny_model, tmp_path, capsys):
     assert segment(tiny_model, *inputs, "--output-dir", out) == 0
     assert "1 done, 1 done already" in capsys.readouterr().out
     assert (out / "a" / "report.json").read_text() == first
+
+
+def test_a_case_of_a_batch_keeps_its_folder_when_it_is_given_alone(tmp_path):
+    sources, out = [ct(tmp_path / "in" / f"{name}.nii.gz") for name in "ab"], tmp_path / "out"
+    assert [case.folder for case in find_cases([tmp_path / "in"], out)] == [out / "a", out / "b"]
+    (out / "b").mkdir(parents=True)
+    report = {"files": [], "run": {"input": str(sources[1].resolve())}}
+    (out / "b" / "report.json").write_text(json.dumps(report))
+    assert [case.folder for case in find_cases([sources[1]], out)] == [out / "b"]
+    assert [case.folder for case in find_cases([sources[0]], out)] == [out]
+    sources[1].unlink()
+    assert [case.folder for case in find_cases([tmp_path / "in"], out)] == [out / "a"]  # a folder that may grow
 
 
 @pytest.mark.parametrize("change", ["input", "options", "missing file", "overwrite"])

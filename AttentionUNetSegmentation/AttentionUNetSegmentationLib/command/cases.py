@@ -60,8 +60,8 @@ class Case:
 def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool = False) -> list[Case]:
     """Turn the given files and folders into cases.
 
-    A single case writes into ``output_dir`` itself, several write into sub-folders with unique names. A case that has
-    its results there already, whatever it was given with, keeps its folder.
+    A single case writes into ``output_dir`` itself; several, and those of a folder of volumes, write into sub-folders
+    with unique names. A case that has its results in one already, whatever it was given with, keeps its folder.
 
     Args:
         inputs: Files and folders.
@@ -72,7 +72,8 @@ def find_cases(inputs: Sequence[str | Path], output_dir: Path, overwrite: bool =
         ValueError: See ``find_sources``.
     """
     sources = find_sources(inputs)
-    if len(sources) == 1:
+    alone = len(sources) == 1 and sources[0] == Path(inputs[0])
+    if alone and str(sources[0].resolve()) not in _earlier_results(output_dir):
         return [Case(case_name(sources[0]), sources[0], output_dir)]
     return _named_cases(sources, output_dir, overwrite)
 
@@ -198,12 +199,18 @@ def is_called_like_a_volume(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(READABLE_ENDINGS)
 
 
-def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> list[Case]:
-    """A folder for each source: that of its earlier result, or its own name, with its parent's where names collide."""
+def _earlier_results(output_dir: Path) -> dict[str, list[str]]:
+    """Input -> names of the sub-folders that hold its results."""
     earlier: dict[str, list[str]] = defaultdict(list)
     for report in sorted(output_dir.glob(f"*/{REPORT_FILE}")):
         if not report.parent.name.startswith(SCRATCH) and (found := read_report(report.parent)):
             earlier[found["run"]["input"]].append(report.parent.name)
+    return earlier
+
+
+def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> list[Case]:
+    """A folder for each source: that of its earlier result, or its own name, with its parent's where names collide."""
+    earlier = _earlier_results(output_dir)
     given = {str(source.resolve()) for source in sources}
     others = {name.lower(): path for path, names in earlier.items() if path not in given for name in names}
     used = {name.lower() for path in given for name in earlier.get(path, ())} | (set() if overwrite else set(others))
