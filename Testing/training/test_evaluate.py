@@ -179,11 +179,11 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch):
     arguments += ["--report-dir", str(tmp_path / "report")]
     measured, plain = [], runner.measure_case
 
-    def watched(system, case, progress=None):
+    def watched(system, case):
         if len(measured) == 2:
             raise KeyboardInterrupt
         measured.append(case.id)
-        return plain(system, case, progress)
+        return plain(system, case)
 
     monkeypatch.setattr(runner, "measure_case", watched)
     assert main(arguments) == 130

@@ -80,7 +80,7 @@ def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
     def resumed(values) -> list[bool]:
         cases, _ = cases_of_dataset(dataset)
         column = Column("maps", lambda fold: LabelMapSystem(maps, values))
-        return [outcome.resumed for outcome in runner.run([column], cases, store, show=False)[0]]
+        return [outcome.resumed for outcome in runner.run([column], cases, store)[0]]
 
     assert resumed(organs) == [False] * 3
     assert resumed(organs) == [True] * 3
@@ -148,7 +148,7 @@ def test_splits_choose_the_cases(tmp_path):
 class EmptySystem:
     organs, identity = ("pancreas",), "finds nothing"
 
-    def segment(self, case, progress=None):
+    def segment(self, case):
         reference = case.read_reference()
         return Labelled(Volume(np.zeros_like(reference.voxels), reference.ijk_to_ras), {"pancreas": (1,)}, 1.0)
 
@@ -166,7 +166,7 @@ def test_each_fold_is_measured_with_its_own_model(tmp_path):
 
     for per_fold, wanted in ((True, [0, 1]), (False, [0])):
         opened.clear()
-        outcomes, _ = runner.run([Column("x", open_system, per_fold)], cases, ResultStore(None), show=False)
+        outcomes, _ = runner.run([Column("x", open_system, per_fold)], cases, ResultStore(None))
         assert opened == wanted
         assert [outcome.result.organs["pancreas"].dice for outcome in outcomes] == [0] * 4
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from AttentionUNetSegmentationLib.errors import one_sentence, printable
-from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
 from ..masks import resample_mask
@@ -64,7 +63,6 @@ def run(
     store: ResultStore,
     required: Collection[str] = (),
     time_runs: int = 0,
-    show: bool = True,
 ) -> tuple[list[CaseMeasurement], list[ColumnInfo]]:
     """Measure all columns on all cases.
 
@@ -74,13 +72,12 @@ def run(
         store: Where results are kept and found again.
         required: Organs that every system must have.
         time_runs: Forward passes to time; 0 for none.
-        show: Whether to show progress on a terminal.
 
     Raises:
         ValueError: If a system cannot be opened or lacks a required organ.
     """
     outcomes, infos = [], []
-    with _progress(show) as bar:
+    with _progress() as bar:
         task = bar.add_task("", total=len(columns) * len(cases), case="")
         for column in columns:
             system, fold = _opened(column, cases[0].fold, required), cases[0].fold
@@ -96,7 +93,7 @@ def run(
     return outcomes, infos
 
 
-def measure_case(system: System, case: EvaluationCase, progress: ProgressCallback | None = None) -> CaseResult:
+def measure_case(system: System, case: EvaluationCase) -> CaseResult:
     """Segment a case and measure it against its reference.
 
     Raises:
@@ -107,7 +104,7 @@ def measure_case(system: System, case: EvaluationCase, progress: ProgressCallbac
         raise ValueError(
             f"{case.id}: the system finds {_listed(system.organs)}, the reference has {_listed(case.organs)}"
         )
-    answer = system.segment(case, progress)
+    answer = system.segment(case)
     organs = measure(answer, case.read_reference(), case.organs, case.ignored)
     return CaseResult(case.id, case.patient, organs, answer.seconds, answer.warnings)
 
@@ -139,7 +136,7 @@ def measure(
     return metrics
 
 
-def _progress(show: bool) -> Progress:
+def _progress() -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -152,8 +149,7 @@ def _progress(show: bool) -> Progress:
 
     console = Console(stderr=True)
     parts = (TextColumn("{task.fields[case]}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = show and console.is_terminal
-    return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not shown)
+    return Progress(*parts, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
 
 
 def _measure(title: str, system: System, case: EvaluationCase, store: ResultStore) -> CaseMeasurement:

@@ -16,7 +16,6 @@ from AttentionUNetSegmentationLib import __version__
 from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
 from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.models.store import find_model
-from AttentionUNetSegmentationLib.monitor import ProgressCallback
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Volume
 
@@ -55,7 +54,7 @@ class System(Protocol):
     organs: tuple[str, ...]
     identity: str
 
-    def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
+    def segment(self, case: EvaluationCase) -> Labelled:
         """The system's label map of a case."""
         ...
 
@@ -81,21 +80,21 @@ class NetworkSystem:
         spec = model.spec
         self.identity = f"{spec.title}, version {spec.version}, weights {spec.weights.sha256[:12]}"
 
-    def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
+    def segment(self, case: EvaluationCase) -> Labelled:
         """See ``System``.
 
         Raises:
             ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid.
         """
         if not self._per_volume:
-            return self.run(case.read_ct(), progress)
+            return self.run(case.read_ct())
         if not isinstance(case, NetworkGridCase) or case.read_scaled is None:
             raise ValueError("the network was trained with data.per_volume: measure it with --grid public-code")
-        return self.run(case.read_scaled(), progress)
+        return self.run(case.read_scaled())
 
-    def run(self, ct: Volume, progress: ProgressCallback | None = None) -> Labelled:
+    def run(self, ct: Volume) -> Labelled:
         """Segment a CT; both sides of a paired organ belong to the organ."""
-        result = segment(ct, self.model, self.options, progress)
+        result = segment(ct, self.model, self.options)
         values = {
             label.name: tuple(organ.value for split in (False, True) for organ in label.organs(split))
             for label in self.model.spec.labels
@@ -144,7 +143,7 @@ class LabelMapSystem:
         self.folder, self.values, self.organs = folder, dict(values), tuple(values)
         self.identity = f"label maps in {folder}"
 
-    def segment(self, case: EvaluationCase, progress: ProgressCallback | None = None) -> Labelled:
+    def segment(self, case: EvaluationCase) -> Labelled:
         """See ``System``."""
         return Labelled(read_volume(self._find(case)), self.values, float("nan"))
 
