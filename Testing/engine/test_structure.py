@@ -5,17 +5,14 @@ packages: at file scope, and inside functions only. Files at the top (``volume``
 every layer may import; ``pipeline`` is a layer of its own.
 """
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from support.source_code import for_type_checkers
+from support.source_code import ROOT, check_for_circles, dotted, imports, path_of
 
-ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "AttentionUNetSegmentation"
 NAME = "AttentionUNetSegmentationLib"
 ENGINE = MODULE / NAME
@@ -54,92 +51,38 @@ BEFORE_ANY_RUN = ["errors", "models.cache", "scene.background_run", "scene.reque
 FILES = sorted(ENGINE.rglob("*.py"))
 
 
-class Import(NamedTuple):
-    """A module that is imported, with its full name."""
-
-    name: str
-    at_file_scope: bool
-
-
-def dotted(path: Path) -> str:
-    """The full name of one of the engine's modules."""
-    parts = path.relative_to(MODULE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def path_of(name: str) -> Path | None:
-    """The file of a module of the engine, or None if it is another's, or no module."""
-    path = MODULE.joinpath(*name.split("."))
-    candidates = (path.with_suffix(".py"), path / "__init__.py")
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def imports(path: Path) -> list[Import]:
-    """Every import of a file but those for type checkers only; ``from package import module`` names the module."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    checking = for_type_checkers(tree)
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    inside = {id(node) for function in functions for node in ast.walk(function)}
-    package = dotted(path).split(".")
-    if path.name != "__init__.py":
-        package = package[:-1]
-    found = []
-    for node in ast.walk(tree):
-        if id(node) in checking:
-            continue
-        if isinstance(node, ast.Import):
-            found += [Import(alias.name, id(node) not in inside) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            source = ".".join([*base, *([node.module] if node.module else [])])
-            names = [f"{source}.{alias.name}" for alias in node.names]
-            found += [Import(name if path_of(name) else source, id(node) not in inside) for name in names]
-    return found
-
-
 def layer_of(name: str) -> str:
     """The layer of one of the engine's modules by its full name; "" for the roots."""
     first = name.split(".")[1] if "." in name else ""
     return "" if first in ROOT_MODULES else first
 
 
-@pytest.mark.parametrize("path", FILES, ids=dotted)
-def test_a_layer_imports_only_the_layers_below_it(path):
-    layer = layer_of(dotted(path))
-    allowed = {"", layer, *FOLDERS[layer].layers.split()}
-    if path == ENGINE / "__init__.py":
-        return  # it names what other layers offer, and imports it when asked
-    for name, _ in imports(path):
-        if name.split(".")[0] == NAME:
-            assert layer_of(name) in allowed, f"{dotted(path)} must not import {name}"
+def test_a_layer_imports_only_the_layers_below_it():
+    wrong = []
+    for path in FILES:
+        layer = layer_of(dotted(path))
+        allowed = {"", layer, *FOLDERS[layer].layers.split()}
+        if path == ENGINE / "__init__.py":
+            continue  # it names what other layers offer, and imports it when asked
+        own = [name for name, _ in imports(path) if name.split(".")[0] == NAME]
+        wrong += [(dotted(path), name) for name in own if layer_of(name) not in allowed]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=dotted)
-def test_a_layer_needs_only_the_packages_it_may(path):
-    rule = FOLDERS[layer_of(dotted(path))]
-    for name, at_file_scope in imports(path):
-        package = name.split(".")[0]
-        if package == NAME or package in sys.stdlib_module_names:
-            continue
-        allowed = {"numpy", *rule.packages.split()}
-        if not at_file_scope:
-            allowed.update(rule.packages_inside_functions.split())
-        assert package in allowed, f"{dotted(path)} must not import {name}" + " at file scope" * at_file_scope
+def test_a_layer_needs_only_the_packages_it_may():
+    wrong = []
+    for path in FILES:
+        rule = FOLDERS[layer_of(dotted(path))]
+        anywhere = {NAME, "numpy", *sys.stdlib_module_names, *rule.packages.split()}
+        in_functions = anywhere.union(rule.packages_inside_functions.split())
+        for name, at_file_scope in imports(path):
+            if name.split(".")[0] not in (anywhere if at_file_scope else in_functions):
+                wrong.append((dotted(path), name))
+    assert wrong == []
 
 
 def test_nothing_imports_in_a_circle():
-    graph = {dotted(path): {name for name, at_file_scope in imports(path) if at_file_scope} for path in FILES}
-    finished: set[str] = set()
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        assert name not in above, " -> ".join([*above, name])
-        if name in graph and name not in finished:
-            for imported in sorted(graph[name]):
-                visit(imported, (*above, name))
-            finished.add(name)
-
-    for name in graph:
-        visit(name, ())
+    check_for_circles(FILES)
 
 
 @pytest.mark.parametrize(
