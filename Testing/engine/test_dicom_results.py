@@ -9,11 +9,9 @@ import pytest
 
 from AttentionUNetSegmentationLib.command.batch import run_case
 from AttentionUNetSegmentationLib.command.cases import Case, check_dicom
-from AttentionUNetSegmentationLib.command.cli import main
 from AttentionUNetSegmentationLib.formats.dicom.results import SEG_FILE, SR_FILE, write_dicom
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.models.loading import Model
-from AttentionUNetSegmentationLib.models.store import PACKAGED_MODELS
 from AttentionUNetSegmentationLib.pipeline import Options
 from support import phantoms
 from support.command_runs import ct, segment, tree
@@ -64,23 +62,26 @@ def written(case, folder):
     return result, folder / "out" / SEG_FILE, folder / "out" / SR_FILE
 
 
-@pytest.mark.parametrize("case", SERIES + MULTI_FRAME, ids=lambda case: case.name)
-def test_segments_have_the_very_voxels_of_the_result(case, tmp_path):
-    result, seg, _ = written(case, tmp_path)
+@pytest.fixture(scope="module", params=SERIES + MULTI_FRAME, ids=lambda case: case.name)
+def each(request, tmp_path_factory):
+    """A result on each of the series, with its SEG and SR."""
+    return written(request.param, tmp_path_factory.mktemp("series"))
+
+
+def test_segments_have_the_very_voxels_of_the_result(each):
+    result, seg, _ = each
     np.testing.assert_array_equal(labels_from(by_highdicom(seg), result.grid), result.labels)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", SERIES + MULTI_FRAME, ids=lambda case: case.name)
-def test_dcmqi_reads_the_very_voxels_of_the_result(case, tmp_path):
-    result, seg, _ = written(case, tmp_path)
+def test_dcmqi_reads_the_very_voxels_of_the_result(each, tmp_path):
+    result, seg, _ = each
     np.testing.assert_array_equal(labels_from(by_dcmqi(seg, tmp_path / "dcmqi"), result.grid), result.labels)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", SERIES + MULTI_FRAME, ids=lambda case: case.name)
-def test_both_files_follow_the_standard(case, tmp_path):
-    _, seg, report = written(case, tmp_path)
+def test_both_files_follow_the_standard(each):
+    _, seg, report = each
     assert (faults(seg), faults(report)) == ([], [])
 
 
@@ -259,6 +260,13 @@ def test_inputs_that_are_no_dicom_are_refused_before_anything_is_computed(tiny_m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_the_command_asks_for_them(tiny_model, tmp_path):
+    write_slices(tmp_path / "ct", scan())
+    assert segment(tiny_model, tmp_path / "ct", "--output-dir", tmp_path / "out", "--dicom", "--no-attention") == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["run"]["dicom"]
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("AttentionUNetSegmentationLib.command.cases.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'slicer-attention-unet\[dicom\]'"):
@@ -267,7 +275,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=reason(DATA))
-def test_a_real_ct_with_the_bundled_model(tmp_path, capsys):
+def test_a_real_ct(tmp_path):
     (tmp_path / "ct").mkdir()
     for path in (DATA / "ct_dicom_slab" / "dicom").iterdir():
         header = pydicom.dcmread(path)
@@ -275,11 +283,8 @@ def test_a_real_ct_with_the_bundled_model(tmp_path, capsys):
         header.SOPClassUID, header.SOPInstanceUID = header.file_meta[0x20002].value, header.file_meta[0x20003].value
         header.SeriesInstanceUID, header.StudyInstanceUID = "1.2.3", "1.2"
         header.save_as(tmp_path / "ct" / path.name)
-    arguments = [str(tmp_path / "ct"), "--output-dir", str(tmp_path / "out"), "--no-attention", "--device", "cpu"]
-    assert main(["segment", *arguments, "--model", str(PACKAGED_MODELS / "abdomen-ct"), "--dicom"]) == 0
-    assert "no DICOM" not in capsys.readouterr().out
-    labels, seg = read_volume(tmp_path / "out" / "labels.nii.gz"), tmp_path / "out" / SEG_FILE
-    assert {1, 2} <= set(np.unique(labels.voxels))
-    np.testing.assert_array_equal(labels_from(by_highdicom(seg), labels.grid), labels.voxels)
-    assert (faults(seg), faults(tmp_path / "out" / SR_FILE)) == ([], [])
-    np.testing.assert_array_equal(labels_from(by_dcmqi(seg, tmp_path / "dcmqi"), labels.grid), labels.voxels)
+    result, seg = made_up(tmp_path / "ct"), tmp_path / SEG_FILE
+    write_dicom(result, tmp_path / "ct", tmp_path)
+    np.testing.assert_array_equal(labels_from(by_highdicom(seg), result.grid), result.labels)
+    assert (faults(seg), faults(tmp_path / SR_FILE)) == ([], [])
+    np.testing.assert_array_equal(labels_from(by_dcmqi(seg, tmp_path / "dcmqi"), result.grid), result.labels)
