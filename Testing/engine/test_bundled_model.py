@@ -1,7 +1,6 @@
 """The bundled model on the sample CT that comes with the project, and on real CTs where they are at hand."""
 
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -93,28 +92,15 @@ def test_one_pass_and_tiles_agree_on_the_sample_ct():
 
 
 @needs_real_ct
-def test_flipped_and_permuted_copies_of_a_real_ct_give_the_same_segmentation():
+def test_a_flipped_and_permuted_copy_of_a_real_ct_gives_the_same_segmentation():
     part = real_part()
     expected = Volume(segment(part, bundled(), Options(device="cpu", attention=False)).labels, part.ijk_to_ras)
     assert np.count_nonzero(expected.voxels) > 1000
-    copies = zip(phantoms.flipped_and_permuted(part), phantoms.flipped_and_permuted(expected), strict=True)
-    for copy, wanted in islice(copies, 1, None, 2):  # half of them; phantoms come in all six ways
-        result = segment(copy, bundled(), Options(device="cpu", attention=False))
-        assert phantoms.dice(result.labels > 0, wanted.voxels > 0) > 0.99, copy.name
-        assert phantoms.dice(np.isin(result.labels, (3, 4)), np.isin(wanted.voxels, (3, 4))) > 0.99, copy.name
-
-
-@needs_real_ct
-def test_the_result_moves_with_a_real_ct():
-    part = real_part()
-    moved_matrix = part.ijk_to_ras.copy()
-    moved_matrix[:3, 3] += (120.0, -55.5, 801.25)
-    here = segment(part, bundled(), Options(device="cpu"))
-    there = segment(Volume(part.voxels, moved_matrix), bundled(), Options(device="cpu"))
-    assert phantoms.dice(here.labels > 0, there.labels > 0) > 0.999
-    for gate, attention in here.attention.items():
-        offset = there.attention[gate].ijk_to_ras[:3, 3] - attention.ijk_to_ras[:3, 3]
-        np.testing.assert_allclose(offset, (120.0, -55.5, 801.25), atol=1e-3)
+    copy, wanted = (list(phantoms.flipped_and_permuted(volume))[3] for volume in (part, expected))
+    assert copy.name == "(1, 2, 0) (False, True, False)"  # no axis stays, and left is right
+    result = segment(copy, bundled(), Options(device="cpu", attention=False))
+    assert phantoms.dice(result.labels > 0, wanted.voxels > 0) > 0.99
+    assert phantoms.dice(np.isin(result.labels, (3, 4)), np.isin(wanted.voxels, (3, 4))) > 0.99
 
 
 @needs_real_ct

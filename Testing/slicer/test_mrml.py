@@ -120,26 +120,6 @@ def logic_warnings(node) -> list[str]:
     return result_notes(node)
 
 
-def test_the_bundled_models_result_moves_with_the_ct(slicer, module, logic):
-    import SampleData
-
-    module.registerSampleData()
-    ct = SampleData.SampleDataLogic().downloadSample("SyntheticAbdomenCT")
-    voxels = slicer.util.arrayFromVolume(ct)[14:58, 75:135, 110:190].copy()
-    results = []
-    for offset, flip in (((0, 0, 0), 1), ((31, -47, 12), -1)):
-        part = slicer.util.addVolumeFromArray(voxels[:, ::flip], name="part")
-        matrix = np.diag([-2.6, -2.6 * flip, 4.0, 1.0])
-        matrix[1, 3] = -2.6 * (voxels.shape[1] - 1) if flip < 0 else 0.0
-        matrix[:3, 3] += offset
-        part.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-        node = logic.segment(part, device="cpu")
-        results.append(centre_of_segment(slicer, node, part, "spleen"))
-    (centre, voxels_before), (moved, voxels_after) = results
-    assert np.abs(moved - centre - (31, -47, 12)).max() < 0.5
-    assert voxels_before > 3000 and voxels_after == pytest.approx(voxels_before, rel=0.02)
-
-
 def test_segments_have_terminology_colours_geometry_and_provenance(slicer, logic, add_ct, network):
     ct = add_ct("CT mit Umlaut ä / 1.5")
     node = logic.segment(ct, device="cpu", predictor=network())
