@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from AttentionUNetSegmentationLib.models.description import Measurement, ModelError, ModelSpec
+from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, Measurement, ModelError, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import load_model
 from support import phantoms
 from support.model_files import edit
@@ -13,6 +13,10 @@ pytestmark = pytest.mark.usefixtures("own_model_folder")
 def test_json_round_trip():
     spec = phantoms.spec()
     assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_widths_that_are_not_given_are_the_papers():
+    assert ArchitectureSpec("UNet").widths == (16, 32, 64, 128, 256)
 
 
 def test_texts_of_a_model_cannot_steer_a_terminal_or_forge_a_line(saved):

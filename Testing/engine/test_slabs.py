@@ -82,18 +82,6 @@ def test_a_slab_sees_exactly_its_halo(backend, monkeypatch):
     assert 4 < (expected > 1e-5).sum() < 32
 
 
-def test_several_input_channels_fit_the_graphs():
-    torch.manual_seed(0)
-    network = trained(AttentionUNet(in_channels=2, widths=(2, 4, 4)))
-    x = torch.randn(1, 2, 16, 8, 8)
-    backend = BACKENDS["openvino"](network)
-    with torch.inference_mode():
-        expected, _ = network(x)
-    parts = openvino_backend._Parts(backend._compiled, backend._in_slabs, backend._names, Monitor())
-    logits, _ = slabs.run_in_slabs(parts, x.numpy(), Monitor())
-    np.testing.assert_allclose(logits, expected.numpy(), rtol=0, atol=1e-5 * float(expected.abs().max()))
-
-
 def test_openvino_stops_in_the_middle_of_a_request():
     backend = BACKENDS["openvino"](AttentionUNet(widths=(16, 32)).eval())
     asked = []

@@ -7,7 +7,6 @@ VTK_DEFAULT_OPENGL_WINDOW=vtkOSOpenGLRenderWindow).
 from pathlib import Path
 
 import numpy as np
-import qt
 import slicer
 import vtk
 from vtkmodules.util.numpy_support import vtk_to_numpy
@@ -19,20 +18,12 @@ _SLICE_MANAGERS = (
     "vtkMRMLMarkupsDisplayableManager",
     "vtkMRMLScalarBarDisplayableManager",
 )
-_THREE_D_MANAGERS = (
-    "vtkMRMLCameraDisplayableManager",
-    "vtkMRMLViewDisplayableManager",
-    "vtkMRMLModelDisplayableManager",
-    "vtkMRMLSegmentationsDisplayableManager3D",
-    "vtkMRMLMarkupsDisplayableManager",
-)
-_SKY = ((0.76, 0.76, 0.91), (0.45, 0.47, 0.76))  # the 3D view's default background, bottom and top
 
 
 class _OffScreenView:
-    """A render window with displayable managers for one view node; lives for one picture."""
+    """A render window with displayable managers for one slice node; lives for one picture."""
 
-    def __init__(self, factory_class, managers, view_node, size, first_actor=None):
+    def __init__(self, slice_node, size, first_actor):
         self.renderer = vtk.vtkRenderer()
         self.window = vtk.vtkRenderWindow()
         self.window.SetOffScreenRendering(1)
@@ -41,17 +32,16 @@ class _OffScreenView:
         self.window.AddRenderer(self.renderer)
         self.interactor = vtk.vtkRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
-        if first_actor is not None:
-            self.renderer.AddViewProp(first_actor)  # before the managers' actors, which blend onto it
-        factory = factory_class.GetInstance()
+        self.renderer.AddViewProp(first_actor)  # before the managers' actors, which blend onto it
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-        for name in managers:
+        for name in _SLICE_MANAGERS:
             if not factory.IsDisplayableManagerRegistered(name):
                 factory.RegisterDisplayableManager(name)
         self.group = slicer.vtkMRMLDisplayableManagerGroup()
         self.group.SetRenderer(self.renderer)
         self.group.Initialize(factory, self.renderer)
-        self.group.SetMRMLDisplayableNode(view_node)
+        self.group.SetMRMLDisplayableNode(slice_node)
 
     def grab(self) -> np.ndarray:
         """Renders; returns RGB, uint8, (height, width, 3), the top row first; then lets the window go."""
@@ -91,41 +81,10 @@ def render_slice(view_name: str, size: tuple[int, int]) -> np.ndarray:
     actor = vtk.vtkActor2D()
     actor.SetMapper(mapper)
     actor.GetProperty().SetDisplayLocationToBackground()
-    view = _OffScreenView(slicer.vtkMRMLSliceViewDisplayableManagerFactory, _SLICE_MANAGERS, node, size, actor)
+    view = _OffScreenView(node, size, actor)
     if logic.GetImageDataConnection() is not None:
         mapper.SetInputConnection(logic.GetImageDataConnection())
     return view.grab()
-
-
-def render_3d(size: tuple[int, int]) -> np.ndarray:
-    """Renders the 3D view, the camera looking at everything from the front.
-
-    Args:
-        size: width and height in pixels.
-
-    Returns:
-        RGB, uint8, (height, width, 3), the top row first.
-    """
-    node = slicer.app.applicationLogic().GetViewLogicByLayoutName("1").GetViewNode()
-    node.SetBoxVisible(False)
-    node.SetAxisLabelsVisible(False)
-    node.SetBackgroundColor(*_SKY[0])
-    node.SetBackgroundColor2(*_SKY[1])
-    view = _OffScreenView(slicer.vtkMRMLThreeDViewDisplayableManagerFactory, _THREE_D_MANAGERS, node, size)
-    camera = view.group.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager").GetCameraNode()
-    camera.RotateTo(slicer.vtkMRMLCameraNode.Anterior)
-    view.renderer.ResetCamera()
-    view.renderer.ResetCameraClippingRange()
-    return view.grab()
-
-
-def save_png(rgb: np.ndarray, path: str | Path) -> None:
-    """Writes RGB, uint8, (height, width, 3), the top row first, to a PNG file."""
-    height, width, _ = rgb.shape
-    data = np.ascontiguousarray(rgb)
-    image = qt.QImage(data.data, width, height, 3 * width, qt.QImage.Format_RGB888)
-    if not image.save(str(path)):
-        raise RuntimeError(f"could not write {path}")
 
 
 def save_widget(widget, path: str | Path) -> None:

@@ -13,7 +13,7 @@ from attention_unet_training.evaluation.runner import measure
 from attention_unet_training.evaluation.systems import Labelled, NetworkSystem
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.models.description import Measurement
-from AttentionUNetSegmentationLib.models.loading import Model, save_model
+from AttentionUNetSegmentationLib.models.loading import save_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
 from support import evaluation_cases, phantoms
@@ -281,23 +281,6 @@ def test_a_file_that_is_no_list_of_measurements_is_left_alone(tmp_path, capsys):
     assert main(arguments) == 1
     assert "is not a list of measurements" in capsys.readouterr().err
     assert (tmp_path / "m.json").read_text() == '{"not": "a list"}'
-
-
-def test_evaluate_measures_the_engines_result_in_the_world(tmp_path):
-    """A predictor that thresholds, a reference on another grid: the metrics are those of the masks."""
-    grid = phantoms.grid((40, 44, 48), (2, 2, 2), np.diag([-1.0, -1, 1]))
-    masks = {"pancreas": phantoms.ball(grid, (0, 10, 0), 14), "spleen": phantoms.ball(grid, (-30, 0, 0), 12)}
-    hu = phantoms.hu_from([(masks["pancreas"], 60.0), (masks["spleen"], 180.0)], -100.0)
-    network = phantoms.ThresholdNetwork((-100.0, 60.0, 180.0))
-    model = Model(phantoms.spec(phantoms.LABELS[:2]), network)
-    reference_grid = phantoms.grid((50, 50, 70), (1.7, 1.9, 1.8))
-    labels = np.zeros(reference_grid.shape_kji, np.uint8)
-    labels[phantoms.ball(reference_grid, (0, 10, 0), 14) > 0.5] = 7
-    reference = Volume(labels, reference_grid.ijk_to_ras)
-    ct = Volume(hu, grid.ijk_to_ras)
-    scores = measure(NetworkSystem(model, Options()).run(ct), reference, {"pancreas": [7, 8], "spleen": [9]})
-    assert scores["pancreas"].dice > 0.9
-    assert scores["spleen"].dice == 0.0
 
 
 @pytest.mark.parametrize("turned", [np.eye(3), phantoms.rotation(0, 0, 20)], ids=["", "oblique"])

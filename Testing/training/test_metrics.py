@@ -260,10 +260,3 @@ def test_real_organs_against_shifted_copies(values):
     nearer = measure_organ(organ, organ & shifted, reference.grid)
     assert nearer.surface_distance_mm < measured.surface_distance_mm
     assert nearer.recall == 1
-
-
-def test_dice_by_hand():
-    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 1], bool)
-    assert dice(a, b) == pytest.approx(2 / 5)
-    assert dice(a, ~a) == 0.0
-    assert dice(a & ~a, a & ~a) == 1.0

@@ -16,7 +16,6 @@ from attention_unet_training.task.segmentation_task import MAX_STEPS_LOST, Segme
 from attention_unet_training.task.starting_weights import StartingWeights, read_starting_weights, start_from
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet, UNet
 from AttentionUNetSegmentationLib.inference.prediction import Attempt, pad_to_multiple
-from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
 from AttentionUNetSegmentationLib.models.loading import build_network, save_model
 from support import phantoms
 
@@ -381,13 +380,3 @@ def test_kaiming_weights_have_the_public_codes_spread_and_leave_the_gates_as_the
     assert float(network.get_parameter("encoder.3.norm2.weight").std()) == pytest.approx(0.02, rel=0.3)
     assert abs(float(network.get_parameter("gates.s2.subgates.0.psi.bias"))) <= 1 / 32**0.5
     assert float(build(NetworkOptions(), 4).get_parameter("gates.s2.subgates.0.psi.bias")) == 3
-
-
-def test_the_papers_networks_have_the_papers_sizes():
-    def millions(**changes) -> float:
-        return sum(p.numel() for p in build(NetworkOptions(**changes), 4).parameters()) / 1e6
-
-    assert millions(architecture="AttentionUNet") == pytest.approx(6.407018)
-    assert millions(architecture="UNet", widths=(17, 33, 67, 134, 268)) == pytest.approx(6.448826)
-    assert millions(architecture="UNet", widths=(21, 43, 85, 170, 340)) == pytest.approx(10.388242)
-    assert ArchitectureSpec("UNet").widths == (16, 32, 64, 128, 256)

@@ -63,18 +63,6 @@ def test_foreground_overlay_uses_its_color_table_and_threshold(slicer, scene_wit
     np.testing.assert_allclose(rgb[100, 130], (127, 127, 127), atol=2)
 
 
-def test_3d_view_shows_the_surface(scene_with_a_ball, tmp_path):
-    from slicer_host import render
-
-    scene_with_a_ball.CreateClosedSurfaceRepresentation()
-    rgb = render.render_3d((120, 120))
-    center, corner = rgb[60, 60].astype(int), rgb[2, 2].astype(int)
-    assert center[0] > 150 and center[1] < 60 and center[2] < 60
-    assert corner[2] > corner[0]
-    render.save_png(rgb, tmp_path / "3d.png")
-    assert (tmp_path / "3d.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_panel_picture(qt, tmp_path):
     from slicer_host import render
 
