@@ -210,19 +210,17 @@ def test_a_real_series_is_read(root):
 
 
 @pytest.mark.parametrize("how", leading_away(b""))
-@pytest.mark.parametrize("target", ["absolute", "relative", "link"])
-@pytest.mark.parametrize("detached", [False, True])
-def test_headers_that_lead_out_are_refused(root, tmp_path, how, target, detached):
+def test_headers_that_lead_out_are_refused(root, tmp_path, how):
     (root / "link.raw").symlink_to(tmp_path / "secret.raw")
-    secret = {"absolute": bytes(tmp_path / "secret.raw"), "relative": b"../secret.raw", "link": b"link.raw"}[target]
-    ending, content = leading_away(secret)[how]
-    name = "a" + ({".nrrd": ".nhdr", ".mha": ".MHD"}[ending] if detached else ending)
-    put(root / name, content)
-    assert refusal(root, name) in (
-        f"{name} takes its voxels from a file that is not in the served folder",
-        f"{name} does not clearly say where its voxels are; convert it to a single file",
-        f"{name} has its voxels in several files; convert it to a single file",
-    )
+    for target in (bytes(tmp_path / "secret.raw"), b"../secret.raw", b"link.raw"):
+        ending, content = leading_away(target)[how]
+        for name in (f"a{ending}", {".nrrd": "a.nhdr", ".mha": "a.MHD"}[ending]):
+            put(root / name, content)
+            assert refusal(root, name) in (
+                f"{name} takes its voxels from a file that is not in the served folder",
+                f"{name} does not clearly say where its voxels are; convert it to a single file",
+                f"{name} has its voxels in several files; convert it to a single file",
+            ), target
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ def test_archives_with_names_that_lead_out_are_refused(session, name):
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFSOCK])
-@pytest.mark.parametrize("name", ["a.dcm", "a.nii", "folder/"])
-def test_archives_with_links_or_devices_are_refused(session, kind, name):
-    content = archive((special(name, kind), bytes(session.parent / "secret.raw")), ("b.dcm", DICOM))
-    assert refusal(session, "a.zip", content) == f"a.zip holds a link or a device, {name}"
+def test_archives_with_links_or_devices_are_refused(session, kind):
+    for name in ("a.dcm", "a.nii", "folder/"):
+        content = archive((special(name, kind), bytes(session.parent / "secret.raw")), ("b.dcm", DICOM))
+        assert refusal(session, "a.zip", content) == f"a.zip holds a link or a device, {name}"
 
 
 def test_archives_with_empty_names_are_refused(session):
