@@ -48,8 +48,9 @@ def in_slabs_of(thickness, backend, image, monkeypatch):
     return backend.run(image, Monitor(), in_slabs=True)
 
 
-@pytest.mark.parametrize("thickness", [2, 6, 16, 64])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("network", "thickness"), [*((name, 2) for name in NETWORKS), *(("paper", slices) for slices in (6, 16, 64))]
+)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_slabs_give_the_networks_own_figures(backend, network, thickness, monkeypatch):
     torch.manual_seed(0)
