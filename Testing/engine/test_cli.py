@@ -1,7 +1,7 @@
 """The command ``attention-unet``: what it takes, writes and says."""
 
+import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -150,20 +150,18 @@ def test_json_is_the_only_thing_on_standard_output(tiny_model, tmp_path, capsys)
     assert "does not exist" in failed["error"]
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # outside of pytest it would be printed
 @pytest.mark.parametrize("command", ["segment", "segment --json", "info", "info --json"])
-def test_names_that_the_terminal_cannot_show_do_not_end_a_run(command, tiny_model, tmp_path):
+def test_names_that_the_terminal_cannot_show_do_not_end_a_run(command, tiny_model, tmp_path, monkeypatch):
     name, *options = command.split()
     arguments = [name, str(ct(tmp_path / "Müller 腹部.nii.gz")), *options]
     if name == "segment":
         arguments += ["--output-dir", str(tmp_path / "out"), "--model", str(tiny_model), "--device", "cpu"]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
-    result = subprocess.run(
-        [sys.executable, "-m", "AttentionUNetSegmentationLib.command.cli", *arguments],
-        capture_output=True,
-        env=environment,
-    )
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert result.stdout
+    written = {stream: io.BytesIO() for stream in ("stdout", "stderr")}
+    for stream, content in written.items():
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(content, encoding="ascii", write_through=True))
+    assert main(arguments) == 0
+    assert written["stdout"].getvalue() and not written["stderr"].getvalue()
 
 
 def test_a_tiny_scan_has_a_picture(tiny_model, tmp_path):

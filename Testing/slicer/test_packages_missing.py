@@ -1,4 +1,4 @@
-"""The panel without PyTorch, OpenVINO or both: a click runs with what there is, or says what is missing."""
+"""The panel without PyTorch or OpenVINO: a click runs with what there is."""
 
 import os
 import subprocess
@@ -13,17 +13,17 @@ MODULE = Path(slicer_host.__file__).parents[2] / "AttentionUNetSegmentation" / "
 SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(Path(slicer_host.__file__).parents[1])!r})
-blocked = sys.argv[1:]
+blocked = sys.argv[1]
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in blocked:
+        if name.split(".")[0] == blocked:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocked())
 import importlib.util
 found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name in blocked else found(name, package)
+importlib.util.find_spec = lambda name, package=None: None if name == blocked else found(name, package)
 import numpy, slicer_host
 slicer = slicer_host.start()
 slicer_host.load_module({str(MODULE)!r})
@@ -39,25 +39,17 @@ widget.ui.freeMemoryButton.click()
 assert widget.ui.segmentButton.enabled
 print([message.text for message in slicer_host.shown_messages("error")])
 print([name for name in ("torch", "openvino") if name in sys.modules])
-node = widget._parameterNode.outputSegmentation
-print(node.GetAttribute("AttentionUNet.backend") if node else None)
+print(widget._parameterNode.outputSegmentation.GetAttribute("AttentionUNet.backend"))
 slicer_host.check()
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("blocked", "errors", "loaded", "backend"),
-    [
-        (["torch"], [], ["openvino"], "openvino"),
-        (["openvino"], [], ["torch"], "torch"),
-        (["torch", "openvino"], ["OpenVINO is not installed; testing mode installs nothing."], [], None),
-    ],
-)
-def test_the_panel_runs_with_what_there_is(slicer_session, blocked, errors, loaded, backend):
-    """On a CPU, in a process of its own; PyTorch is never loaded where OpenVINO runs."""
-    command = [sys.executable, "-c", SCRIPT, *blocked]
+@pytest.mark.parametrize(("blocked", "used"), [("torch", "openvino"), ("openvino", "torch")])
+def test_the_panel_runs_with_what_there_is(slicer_session, blocked, used):
+    """On a CPU, in a process of its own that does not stop the host; PyTorch is never loaded where OpenVINO runs."""
+    command = [sys.executable, "-c", SCRIPT, blocked]
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=hidden)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.splitlines() == [str(errors), str(loaded), str(backend)]
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.splitlines() == ["[]", str([used]), used]
