@@ -113,9 +113,10 @@ def test_memory_given_back_early_changes_nothing(monkeypatch):
 
 @pytest.mark.slow
 def test_no_openvino_request_lasts_longer_than_two_seconds(monkeypatch):
-    """So cancel is heeded within two seconds even where a request cannot be interrupted: here for a whole abdomen.
+    """So cancel is heeded within two seconds even where a request cannot be interrupted.
 
-    Counted in processor time of all threads together: other work on the machine does not matter, and one core suffices.
+    Here for half an abdomen, as the slabs of a whole one are no thicker. Counted in processor time of all threads
+    together: other work on the machine does not matter, and one core suffices.
     """
     backend = BACKENDS["openvino"](AttentionUNet().eval())
     seconds = []
@@ -128,7 +129,7 @@ def test_no_openvino_request_lasts_longer_than_two_seconds(monkeypatch):
         return outputs
 
     monkeypatch.setattr(openvino_backend._Parts, "_infer", timed)
-    backend.run(np.zeros((160, 144, 192), np.float32), Monitor())
-    assert len(seconds) > 20
+    backend.run(np.zeros((80, 144, 192), np.float32), Monitor())
+    assert len(seconds) > 10
     assert sum(seconds) > 1.0  # the clock counts the work
     assert max(seconds) < 2.0
