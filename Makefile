@@ -7,8 +7,9 @@ PIP_ARGS ?=
 STAMP := $(VENV)/.installed
 CPU_STAMP := $(VENV)/.installed-cpu
 VIEW_STAMP := $(VENV)/.installed-view
-# Two processes of one thread each; the tests of a file stay together, as they share what is slow to make.
-IN_PARALLEL := -n 2 --dist loadfile
+# Two processes of one thread each; the tests of a file stay together, as they share what is slow to make. Files go in
+# order, as xdist would leave those with few tests to the end, which are often slow: one process would wait for the other.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # 3D Slicer on Linux needs a display; without one it gets a virtual one (Debian package xvfb).
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
