@@ -1,4 +1,4 @@
-"""A run that is killed in mid-epoch and resumed ends where an uninterrupted one ends, bit by bit."""
+"""A run that is killed and resumed ends where an uninterrupted one ends, bit by bit."""
 
 import csv
 import signal
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 AVERAGE = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.8}}
 
 
-IN_MID_EPOCH = {"class_path": "support.training_runs.KillAt", "init_args": {"epoch": 2, "batch": 1}}
+IN_MID_EPOCH = {"class_path": "support.training_runs.KillAt", "init_args": {"epoch": 1, "batch": 1}}
 IN_VALIDATION = {"class_path": "support.training_runs.KillInValidation", "init_args": {"epoch": 2}}
 
 
@@ -41,19 +41,16 @@ def whole(tmp_path_factory, dataset) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("kill", "kept"),
-    [(IN_VALIDATION, (2, 12)), (IN_MID_EPOCH, (1, 8))],  # epoch and step, of four in an epoch
-    ids=["in validation", "in mid-epoch"],
-)
-def test_a_killed_run_continues_exactly(tmp_path, dataset, whole, kill, kept):
-    killed = run_in_a_process(["fit", "--config", config(tmp_path, dataset, kill)])
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    last = tmp_path / "last.ckpt"
-    content = torch.load(last, weights_only=True)
-    assert (content["epoch"], content["global_step"]) == kept
+def test_a_run_that_is_killed_twice_continues_exactly(tmp_path, dataset, whole):
+    last, resume = tmp_path / "last.ckpt", []
+    for kill, kept in ((IN_MID_EPOCH, (0, 4)), (IN_VALIDATION, (2, 12))):  # epoch and step, of four in an epoch
+        killed = run_in_a_process(["fit", "--config", config(tmp_path, dataset, kill), *resume])
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        content = torch.load(last, weights_only=True)
+        assert (content["epoch"], content["global_step"]) == kept
+        resume = ["--ckpt_path", str(last)]
 
-    resumed = run_in_a_process(["fit", "--config", config(tmp_path, dataset), "--ckpt_path", str(last)])
+    resumed = run_in_a_process(["fit", "--config", config(tmp_path, dataset), *resume])
     assert resumed.returncode == 0, resumed.stderr
     for key in ("state_dict", "current_model_state"):
         expected, found = (weights(run / "last.ckpt", key) for run in (whole, tmp_path))
