@@ -175,13 +175,13 @@ def test_the_network_runs_for_one_session_at_a_time():
                     for socket in (first, second, third):
                         await socket.send_str("ask")
                         await asyncio.sleep(0.05)
-                    await hears(first, event="turn")
+                    await hears(first, event="turn", number=1)
                     await hears(second, event="position", ahead=1)
                     await hears(third, event="position", ahead=2)
-                await hears(second, event="turn")  # the first one closed the page
+                await hears(second, event="turn", number=1)  # the first one closed the page
                 await hears(third, event="position", ahead=1)
                 await second.send_str("die")
-                await hears(third, event="turn")
+                await hears(third, event="turn", number=1)
 
     asyncio.run(main())
 

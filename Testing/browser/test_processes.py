@@ -143,11 +143,11 @@ def test_a_session_that_dies_gives_its_turn_back():
         sessions, other = Sessions(settings("idle")), Other()
         session = sessions.find(sessions.open())
         await session.port()
-        session._follow({"event": "ask"})
-        sessions._turns.ask(other)
+        session._follow({"event": "ask", "number": 1})
+        sessions._turns.ask(other, 1)
         assert other.heard == {"event": "position", "ahead": 1}
         kill_session()
-        await until(lambda: other.heard == {"event": "turn"})
+        await until(lambda: other.heard == {"event": "turn", "number": 1})
         await sessions.close()
 
     asyncio.run(main())

@@ -92,7 +92,9 @@ class Page:
         return socket
 
     async def _obey(self, socket, word, argument=""):
-        if word in ("ask", "release"):
+        if word == "ask":
+            tell(event=word, number=1)
+        elif word == "release":
             tell(event=word)
         elif word == "die":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -59,6 +59,7 @@ class Control:
         self, on_position: Callable[[int], None], on_turn: Callable[[], None], on_stop: Callable[[], None]
     ) -> None:
         self._on_position, self._on_turn, self._on_stop = on_position, on_turn, on_stop
+        self._asked = 0  # times; a turn that was given before a release, and is heard after it, is none
 
     async def listen(self) -> None:
         """Hear the front until it says stop or goes."""
@@ -70,7 +71,7 @@ class Control:
             message = json.loads(line)
             if message["event"] == "position":
                 self._on_position(message["ahead"])
-            elif message["event"] == "turn":
+            elif message == {"event": "turn", "number": self._asked}:
                 self._on_turn()
             elif message["event"] == "stop":
                 break
@@ -82,7 +83,8 @@ class Control:
 
     def ask(self) -> None:
         """Ask to run the network."""
-        self._tell({"event": "ask"})
+        self._asked += 1
+        self._tell({"event": "ask", "number": self._asked})
 
     def release(self) -> None:
         """The run has ended, or is not wanted any more."""

@@ -166,8 +166,8 @@ class SessionProcess:
                 self._port.set_result(port)
                 if not self._sockets:
                     self._end_after(self._settings.start_seconds)
-            case {"event": "ask"}:
-                self._turns.ask(self)
+            case {"event": "ask", "number": int(number)}:
+                self._turns.ask(self, number)
             case {"event": "release"}:
                 self._turns.release(self)
             case _:

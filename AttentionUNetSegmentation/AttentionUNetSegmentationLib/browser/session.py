@@ -18,6 +18,7 @@ from trame_slicer import module as trame_slicer_module
 from trame_slicer.core import LayoutManager
 from trame_slicer.rca_view import register_rca_factories
 
+from ..atomic import move_into_place, scratch_folder
 from ..command.cases import case_name
 from ..errors import one_sentence
 from ..formats.files import read_volume
@@ -57,6 +58,7 @@ class Session:
         self._views = Views(self._app, self._on_cursor)
         self._ct: LoadedCT | None = None
         self._is_reading = False
+        self._served_notes: list[str] = []
         self._one_download = asyncio.Lock()
         self._shown = ShownResult(self._state, self._views)
         self._specs = {entry.name: entry.spec for entry in list_models() if entry.spec is not None}
@@ -144,14 +146,16 @@ class Session:
         if self._settings.ct is not None or SAMPLE.is_file():
             self._open_later(self._settings.ct or SAMPLE)
         if self._settings.serve is not None:
-            self._list_served(self._settings.serve)
+            self._listing = loop.create_task(self._list_served(self._settings.serve))
 
-    def _list_served(self, root: Path) -> None:
-        entries = list_entries(root)
-        self._state.notes = [entries.note] if entries.note else []
-        self._state.served = [
-            {"title": f"{entry.name} ({entry.size_mb:.0f} MB)", "value": entry.name} for entry in entries
-        ]
+    async def _list_served(self, root: Path) -> None:
+        entries = await asyncio.to_thread(list_entries, root)  # minutes, if a slow disk holds many files
+        self._served_notes = [entries.note] if entries.note else []
+        with self._state:
+            self._state.notes = [*self._served_notes, *self._state.notes]
+            self._state.served = [
+                {"title": f"{entry.name} ({entry.size_mb:.0f} MB)", "value": entry.name} for entry in entries
+            ]
 
     def _open_later(self, path: Path) -> None:
         """Read a CT beside the event loop, then show it."""
@@ -170,7 +174,12 @@ class Session:
                 self._ct = put_into_scene(volume, name, path if path.is_dir() else None)
                 self._views.show(self._ct.node, self._state.window or next(iter(WINDOWS_HU)))
                 self._state.update(
-                    {"ct_name": name, "notes": list(volume.notes), "status": "", "is_dicom": path.is_dir()}
+                    {
+                        "ct_name": name,
+                        "notes": [*self._served_notes, *volume.notes],
+                        "status": "",
+                        "is_dicom": path.is_dir(),
+                    }
                 )
         except Exception as error:  # a boundary: the page shows it
             logger.debug("the CT could not be opened", exc_info=error)
@@ -217,9 +226,10 @@ class Session:
         folder = self._settings.folder / "download"
         if name == "scene.mrb":
             path = folder / f"{safe_stem(result.ct.name)}.mrb"
-            folder.mkdir(exist_ok=True)
-            if not self._app.scene.WriteToMRB(str(path), None, None):
-                raise RuntimeError("the scene could not be written")
+            with scratch_folder(folder) as scratch:  # an earlier one may still be on its way to the page
+                if not self._app.scene.WriteToMRB(str(scratch / path.name), None, None):
+                    raise RuntimeError("the scene could not be written")
+                move_into_place(scratch, folder)
             return path
         spec = self._specs[result.model]
         return await asyncio.to_thread(

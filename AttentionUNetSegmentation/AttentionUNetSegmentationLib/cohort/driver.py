@@ -79,7 +79,7 @@ class Driver:
                     if attempts[case.name] < MAX_ATTEMPTS and not self._stopped:
                         waiting.append(case)
                         continue
-                    outcome = Outcome(CaseResult(case, error=_sentence_on_death(case, death)))
+                    outcome = Outcome(CaseResult(case, error=_sentence_on_death(case, death, attempts[case.name])))
                 yield Ended(case, outcome, attempts[case.name])
         finally:
             for worker in [*idle, *self._starting.values(), *(worker for worker, _ in self._running.values())]:
@@ -117,8 +117,9 @@ class Driver:
         return [worker]
 
 
-def _sentence_on_death(case: Case, death: RayError) -> str:
+def _sentence_on_death(case: Case, death: RayError, attempts: int) -> str:
     if isinstance(death, RayTaskError):
         return sentence_on(case.source, death.cause)
     why = "memory ran out" if isinstance(death, OutOfMemoryError) else "it was killed, or a library failed"
-    return f"{printable(case.source)}: the process that ran it died, {MAX_ATTEMPTS} times ({why})"
+    times = f", {attempts} times" if attempts > 1 else ""
+    return f"{printable(case.source)}: the process that ran it died{times} ({why})"

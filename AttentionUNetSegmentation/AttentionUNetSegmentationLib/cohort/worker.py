@@ -50,7 +50,7 @@ class Outcome:
     Attributes:
         result: Of the case, without the report.
         seconds: That it took, 0 if it was done already.
-        series: Of a DICOM folder of which no scan can be read: its series.
+        series: Of a DICOM folder whose case failed: its series.
     """
 
     result: CaseResult
@@ -81,7 +81,8 @@ class Worker:
             raise RuntimeError(
                 f"{platform.node()} has version {__version__} of slicer-attention-unet, not {settings.engine_version}"
             )
-        if choose_backend(settings.options.backend, choose_device(settings.options.device)) == "torch":
+        device, backend = settings.options.device, settings.options.backend
+        if choose_backend(backend, choose_device(device, backend)) == "torch":
             from ..inference.torch_backend import take_large_pages
 
             take_large_pages()

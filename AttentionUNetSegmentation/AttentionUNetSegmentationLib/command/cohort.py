@@ -103,6 +103,7 @@ def _ended_cases(parsed: argparse.Namespace, cases: Sequence[Case]) -> Iterator[
     from ..cohort.driver import Driver
     from ..cohort.plan import plan_workers, takes_gpus
     from ..cohort.worker import Settings
+    from ..inference.devices import choose_device
     from ..models.loading import load_model
     from ..models.store import find_model, list_models
 
@@ -110,6 +111,8 @@ def _ended_cases(parsed: argparse.Namespace, cases: Sequence[Case]) -> Iterator[
     model = parsed.model if is_installed else str(find_model(parsed.model).absolute())
     sha256 = load_model(model).spec.weights.sha256
     gpus = takes_gpus(parsed.device, parsed.backend)
+    if gpus and not parsed.address:  # one that the engine cannot use must not set the number of workers
+        gpus = choose_device(parsed.device, parsed.backend) != "cpu"
     asked_for = (parsed.workers or 1) * (parsed.threads or 1)
     with connected(parsed.address, max(asked_for, _cores())) as found:
         nodes = found if gpus else [replace(node, gpus=0) for node in found]

@@ -54,7 +54,7 @@ def describe_series(slices: list[Slice], scan: list[Slice]) -> list[dict[str, An
 
     Args:
         slices: Images of any number of series.
-        scan: Those that were used; none if no scan can be read.
+        scan: Those that were used; none if the case failed.
     """
     used = {entry.path for entry in scan}
     series: dict[str, list[Slice]] = defaultdict(list)
@@ -80,7 +80,7 @@ def _why_unused(images: list[Slice], has_scan: bool) -> str:
         return "a scout"
     if not any(entry.is_placed for entry in images):
         return "images lack position, orientation or pixel spacing"
-    return "another CT series of the folder is larger" if has_scan else "no scan can be read from it"
+    return "another CT series of the folder is larger" if has_scan else "its case failed"
 
 
 def _ct_images(slices: list[Slice]) -> list[Slice]:

@@ -52,7 +52,7 @@ def find_scan(folder: Path) -> list[Slice]:
 
 
 def list_series(folder: Path) -> list[dict[str, Any]]:
-    """The series below a folder of which no scan can be read (``describe_series``).
+    """The series below a folder whose case failed (``describe_series``).
 
     Raises:
         ValueError: If there are no images.
