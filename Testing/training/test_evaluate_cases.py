@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 
+from attention_unet_training.cli import main
 from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
 from attention_unet_training.evaluation.results import CaseResult, ResultStore
 from attention_unet_training.evaluation.systems import Column, Labelled, LabelMapSystem, NetworkSystem, model_column
 from attention_unet_training.evaluation.timing import forward_time
+from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.records import IGNORED, REFERENCE_FILE
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
@@ -225,3 +227,33 @@ def test_models_with_a_plus_between_them_are_one_system(tmp_path):
     assert forward_time(system, 1, (16, 32, 16)).seconds > 0
     with pytest.raises(ValueError, match="there is no model at .*nothing.ckpt"):
         model_column(f"{paths[0]}+{tmp_path / 'nothing.ckpt'}", CPU, {0})
+
+
+def test_a_network_that_has_seen_cases_is_told_and_gets_no_figures_for_export(tmp_path, capsys):
+    folder = evaluation_cases.write_dataset(tmp_path / "data", 3)
+    dataset = PreparedDataset.open(folder)
+    first, second, _ = (case.id for case in dataset.cases)
+    bases = [
+        {"name": "x", "training_data": dataset.name, "training_cases": [second]},
+        {"name": "y", "training_data": "another", "training_cases": [case.id for case in dataset.cases]},
+    ]
+    options = {"task": {"bases": bases}, "dataset_name": dataset.name, "training_ids": [first]}
+    checkpoint = write_checkpoint(tmp_path / "best.ckpt", tiny_network(), **options)
+    arguments = [
+        "evaluate",
+        "--dataset",
+        str(folder),
+        "--model",
+        f"N={checkpoint}",
+        "--time-runs",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    assert main([*arguments, "--report-dir", str(tmp_path / "report"), "--output", str(tmp_path / "m.json")]) == 1
+    said = capsys.readouterr()
+    assert f"**N was trained on 2 of these cases, or chosen by them**, such as {first}" in said.out
+    assert said.err == f"error: the model was trained on {first}, or chosen by it: no figures are kept for export\n"
+    assert not (tmp_path / "m.json").exists()
+    (system,) = json.loads((tmp_path / "report" / "evaluation.json").read_text())["systems"]
+    assert system["trained_on"] == [first, second]

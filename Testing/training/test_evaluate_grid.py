@@ -63,8 +63,8 @@ def test_a_network_of_scaled_volumes_sees_scaled_volumes_and_becomes_no_model(fo
     with pytest.raises(ValueError, match="trained with data.per_volume: measure it with --grid public-code"):
         runner.measure_case(system, cases[0])
     case = on_network_grid(cases, folder, PUBLIC_CODE)[0]
-    run = system.run
-    system.run = lambda ct: seen.append(ct.voxels) or run(ct)
+    run = system._run
+    system._run = lambda ct: seen.append(ct.voxels) or run(ct)
     assert set(runner.measure_case(system, case).organs) == set(prepared_cases.ORGANS)
     np.testing.assert_array_equal(seen[0], case.read_scaled().voxels)
     assert (system.model.spec.intensity.mean_hu, system.model.spec.intensity.std_hu) == (0, 1)

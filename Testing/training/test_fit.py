@@ -153,6 +153,15 @@ def test_mistakes_are_told_in_one_line(dataset, tmp_path, monkeypatch, capsys, a
     assert lines[0].startswith("error: ")
 
 
+@pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
+def test_a_run_does_not_begin_where_another_has_left_its_checkpoints(dataset, tmp_path, capsys, name):
+    (tmp_path / name).write_text("mine")
+    start = ["fit", "--config", "paper/base.yaml", "--data.dataset", str(dataset), "--data.split", "half", *TINY]
+    assert main([*start, "--data.validation_cases", "1", "--trainer.default_root_dir", str(tmp_path)]) == 1
+    assert f"error: {tmp_path} holds {name} of an earlier run: go on with that one" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
 @pytest.mark.parametrize("part", ["model", "model: {loss", "data: {init_args", "trainer", ""])
 def test_unknown_keys_in_a_file_are_refused(dataset, tmp_path, capsys, part):
     content = f"{part}: {{nonsense: 3}}" + ("}" if "{" in part else "") if part else "nonsense: 3"

@@ -85,7 +85,8 @@ def test_weights_in_half_precision_are_those_of_the_run_and_training_starts_from
     dataset = prepared_cases.write_dataset(tmp_path / "dataset", 3)
     average = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.5}}
     half = {"class_path": "HalfWeights", "init_args": {"folder": str(tmp_path / "half")}}
-    config = tiny_config(tmp_path / "run", dataset, 3, [average, half])
+    kept = {"class_path": "KeptEpochs", "init_args": {"epochs": [3]}}
+    config = tiny_config(tmp_path / "run", dataset, 3, [average, half, kept])
     assert main(["fit", "--config", str(config)]) == 0
     for name in ("best.ckpt", "last.ckpt"):
         full, small = weights(tmp_path / "run" / name), weights(tmp_path / "half" / name)
@@ -94,6 +95,9 @@ def test_weights_in_half_precision_are_those_of_the_run_and_training_starts_from
             assert torch.equal(small[key], tensor.half() if tensor.is_floating_point() else tensor)
         assert "optimizer_states" not in torch.load(tmp_path / "half" / name, weights_only=True)
     assert read_starting_weights(tmp_path / "half" / "last.ckpt").organs == ("pancreas", "spleen", "kidney")
+    last, of_epoch = (weights(tmp_path / "run" / name) for name in ("last.ckpt", "epoch_0003.ckpt"))
+    assert all(torch.equal(last[key], of_epoch[key]) for key in last)  # averaged ones
+    assert "optimizer_states" not in torch.load(tmp_path / "run" / "epoch_0003.ckpt", weights_only=True)
     states = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]
     (best,) = (state["dice"] for name, state in states.items() if "HalfWeights" in name)
     curve = list(csv.DictReader((tmp_path / "run" / "curve.csv").open()))

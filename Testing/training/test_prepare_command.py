@@ -185,6 +185,10 @@ def test_splits_with_the_dataset_and_later(tmp_path, capsys):
     before = times(tmp_path / "out")
     assert main([str(tmp_path / "out"), "--split", "3/2", "--folds", "2", "--seed", "4"]) == 0
     assert times(tmp_path / "out") == before
+    kept = (tmp_path / "out" / "splits" / "3-2.json").read_text()
+    assert main([str(tmp_path / "out"), "--split", "4/1", "--split", "3/2", "--seed", "6"]) == 1
+    assert "3-2.json has other cases than would be drawn now: --overwrite replaces it" in capsys.readouterr().err
+    assert (tmp_path / "out" / "splits" / "3-2.json").read_text() == kept
     dataset = PreparedDataset.open(tmp_path / "out")
     assert dataset.split_names() == ["120-30", "3-2", "folds-2"]
     content = json.loads((tmp_path / "out" / "splits" / "3-2.json").read_text())
@@ -194,6 +198,8 @@ def test_splits_with_the_dataset_and_later(tmp_path, capsys):
     assert (len(fold.train), len(fold.test)) == (3, 2)
     assert ("ct0" in fold.train) == ("ct1" in fold.train)
     assert [len(fold.test) for fold in dataset.split("folds-2").folds] in ([3, 2], [2, 3])
+    assert main([str(tmp_path / "out"), "--split", "3/2", "--seed", "6", "--overwrite"]) == 0
+    assert (tmp_path / "out" / "splits" / "3-2.json").read_text() != kept
 
 
 def test_errors_are_one_line_and_status_1(tmp_path, capsys):

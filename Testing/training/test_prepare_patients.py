@@ -45,7 +45,7 @@ def test_scans_of_one_patient_id_stay_together(tmp_path, capsys):
     source = write_dicom_table(tmp_path, ["Ann", "Ben", " Ann ", "Cleo"])
     for seed in range(4):
         options = ("--split", "2/2", "--folds", "3", "--seed", str(seed))
-        dataset = prepare(source, tmp_path / "out", *options)
+        dataset = prepare(source, tmp_path / f"out{seed}", *options)
         assert patients(dataset) == {"scan0": "Ann", "scan1": "Ben", "scan2": "Ann", "scan3": "Cleo"}
         for name in dataset.split_names():
             for fold in dataset.split(name).folds:

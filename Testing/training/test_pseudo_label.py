@@ -14,7 +14,7 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.models.loading import save_model
 from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
 from support import phantoms
-from support.training_checkpoints import tiny_network
+from support.training_checkpoints import tiny_network, write_checkpoint
 
 ORGANS = ("pancreas", "spleen")
 
@@ -110,6 +110,10 @@ def test_mistakes_are_told_in_one_line_and_one_bad_ct_does_not_stop_the_others(c
     assert main([*arguments, "--output", str(tmp_path / "other"), "--confidence", "0.2"]) == 1
     assert capsys.readouterr().err == "error: --confidence must lie between 0.5 and 1, got 0.2\n"
     assert not (tmp_path / "other").exists()
+    scaled = write_checkpoint(tmp_path / "scaled.ckpt", tiny_network(), per_volume=True)
+    arguments[4] = str(scaled)
+    assert main([*arguments, "--output", str(tmp_path / "other")]) == 1
+    assert "scaled.ckpt was trained with data.per_volume, so it takes no CT in HU" in capsys.readouterr().err
     other = tmp_path / "other_rule"
     save_model(other, tiny_network(), phantoms.spec(intensity=IntensitySpec((-100.0, 100.0), 0.0, 1.0)))
     with pytest.raises(

@@ -72,6 +72,12 @@ def curve(folder: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
 
 
+def test_a_run_is_not_resumed_on_other_cases(tmp_path, dataset, whole, capsys):
+    options = tiny_config(tmp_path / "run", dataset, 5, [AVERAGE], data={"split": "half"})
+    assert main(["fit", "--config", str(options), "--ckpt_path", str(whole / "last.ckpt")]) == 1
+    assert "error: the checkpoint's training had other cases: give the data options" in capsys.readouterr().err
+
+
 def test_another_seed_gives_other_weights(tmp_path, dataset):
     """The comparison above is not one of things that are always equal."""
     for seed in (0, 1):

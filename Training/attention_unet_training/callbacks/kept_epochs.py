@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
+
+from ..task.checkpoints import CARRIED
+from ..task.starting_weights import read_checkpoint
 
 
 class KeptEpochs(pl.Callback):
@@ -26,4 +30,7 @@ class KeptEpochs(pl.Callback):
         done = trainer.current_epoch + 1
         if done in self.epochs or (self.every_n_epochs and done % self.every_n_epochs == 0):
             path = Path(trainer.default_root_dir) / f"epoch_{done:04d}.ckpt"
-            trainer.save_checkpoint(path, weights_only=True)
+            trainer.save_checkpoint(path)  # with the averaged weights, which "weights_only" would leave out
+            if trainer.is_global_zero:
+                content = read_checkpoint(path)
+                torch.save({key: content[key] for key in (*CARRIED, "state_dict")}, path)

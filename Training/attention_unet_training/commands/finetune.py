@@ -29,7 +29,7 @@ from ..task.freezing import PARTS
 from ..task.options import BatchNormOptions, FreezingOptions, NetworkOptions, OptimisationOptions
 from ..task.precision import CHOICES, choose_precision
 from ..task.segmentation_task import SegmentationTask
-from ..task.starting_weights import check_resumable
+from ..task.starting_weights import check_no_run_in, check_resumable
 from ..trainer_messages import silence_advertisements
 
 AUGMENTATION = Augmentation(rotation_deg=(10.0, 5.0, 5.0), scale=(0.85, 1.15), flip_axes=(), intensity_probability=0.15)
@@ -85,6 +85,8 @@ def finetune(options: argparse.Namespace) -> Path:
     """
     if options.resume:
         check_resumable(options.resume)
+    else:
+        check_no_run_in(options.output)
     spec = read_model_spec(options.model)
     dataset = PreparedDataset.open(options.dataset)
     check_preparation(spec, dataset)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..command_line import make_cli, status_of
-from ..task.starting_weights import check_resumable
+from ..task.starting_weights import check_no_run_in, check_resumable
 
 
 def main(arguments: list[str]) -> int:
@@ -22,6 +22,8 @@ def _fit(arguments: list[str]) -> None:
     cli = make_cli(arguments, "fit", __doc__)
     if cli.config.ckpt_path and Path(cli.config.ckpt_path).is_file():
         check_resumable(Path(cli.config.ckpt_path))
+    elif not cli.config.ckpt_path:
+        check_no_run_in(Path(cli.config.trainer.default_root_dir))
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
 
 

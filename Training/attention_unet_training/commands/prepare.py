@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes; 0: none beside this one (default: up to 4)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="do everything again")
+    parser.add_argument("--overwrite", action="store_true", help="do everything again, splits too")
     parser.add_argument("--split", action="append", default=[], metavar="TRAIN/TEST", help="draw a split, as 120/30")
     parser.add_argument("--folds", action="append", default=[], type=int, metavar="K", help="draw K folds")
     parser.add_argument("--seed", type=int, default=0, help="of the splits (default: 0)")
@@ -133,7 +133,7 @@ def _draw_splits(parsed: argparse.Namespace) -> None:
 
 
 def _split(dataset: PreparedDataset, parsed: argparse.Namespace) -> None:
-    drawn = write_splits(dataset, parsed.split, parsed.folds, parsed.seed)
+    drawn = write_splits(dataset, parsed.split, parsed.folds, parsed.seed, parsed.overwrite)
     if not parsed.quiet:
         console.print_splits(drawn)
 

@@ -25,7 +25,7 @@ from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 
-from ..evaluation.ensemble import load_ensemble
+from ..evaluation.ensemble import load_ensemble, takes_scaled_volumes
 from ..refusals import REFUSALS, told_in_one_line
 from ..staging import Output, staged
 
@@ -92,6 +92,8 @@ def pseudo_label(
     if not 0.5 < confidence < 1:
         raise ValueError(f"--confidence must lie between 0.5 and 1, got {confidence:g}")
     options = Options(device=device, probabilities=True, split_sides=False, attention=False)
+    if scaled := [source for source in models if takes_scaled_volumes(source)]:
+        raise ValueError(f"{scaled[0]} was trained with data.per_volume, so it takes no CT in HU")
     cases, (model, organs) = find_cases([*cts], output / "cases"), load_ensemble(models)
     _begin(output / DESCRIPTION, _description(organs, models, confidence))
     failed = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,8 @@ from .augmentation import Augmentation
 from .case_patches import OrganMap, TrainingPatches, ValidationCases
 from .intensity_augmentation import IntensityAugmentation
 from .sampling import EpochSampler, shared_sampler
+
+RIGHT_TO_LEFT = 2  # the axis of a patch (D, H, W)
 
 
 class CasesData(pl.LightningDataModule):
@@ -78,11 +81,13 @@ class CasesData(pl.LightningDataModule):
         """Open the dataset and choose cases; adds what an exported model must know to the hyperparameters.
 
         Raises:
-            ValueError: If the dataset, split or fold does not exist, or too few cases remain for training.
+            ValueError: If the dataset, split or fold does not exist, too few cases remain for training, or patches are
+            flipped that show organs of one side.
         """
         options = self.hparams
         dataset = PreparedDataset.open(Path(options["dataset"]))
         self._organs = OrganMap(dataset.organs, options["organs"])
+        _check_flips(self._augmentation, options["organs"])
         if len(set(dataset.spacing_mm)) > 1:
             raise ValueError(f"networks are trained on isotropic voxels, {dataset.folder} has {dataset.spacing_mm} mm")
         fold = _fold(dataset, options["split"], options["fold"])
@@ -203,6 +208,13 @@ def choose_validation(
             "ask for fewer (finetune: --validation-cases)"
         )
     return training, tuple(chosen)
+
+
+def _check_flips(augmentation: Augmentation, organs: Sequence[str]) -> None:
+    """Refuse to mirror patients whose left and right are told apart."""
+    sided = [organ for organ in organs if {"left", "right"} & set(re.split(r"[^a-z]+", organ.lower()))]
+    if sided and RIGHT_TO_LEFT in augmentation.flip_axes and augmentation.flip_probability:
+        raise ValueError(f"data.augmentation.flip_axes must leave out {RIGHT_TO_LEFT}: a mirrored {sided[0]} is none")
 
 
 def _fold(dataset: PreparedDataset, split: str | None, fold: int) -> Fold | None:

@@ -33,6 +33,7 @@ class EvaluationCase:
         read_reference: Reads the label map.
         fold: Fold of the split in which the case is measured; 0 without folds.
         ignored: Values in the reference that mark voxels to leave out.
+        dataset: Name of the prepared dataset that it is of; "" for files.
     """
 
     id: str
@@ -44,6 +45,7 @@ class EvaluationCase:
     read_reference: Callable[[], Volume]
     fold: int = 0
     ignored: tuple[int, ...] = ()
+    dataset: str = ""
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the case: its files as they are now, and what the reference's values mean."""
@@ -142,13 +144,15 @@ def cases_of_dataset(
 def _some(dataset: PreparedDataset, wanted: Sequence[tuple[PreparedCase, int]]) -> list[EvaluationCase]:
     if not wanted:
         raise ValueError(f"{dataset.folder} holds no cases to measure")
-    return [_of_prepared(case, dataset.organs, fold) for case, fold in wanted]
+    return [_of_prepared(case, dataset, fold) for case, fold in wanted]
 
 
-def _of_prepared(case: PreparedCase, organs: Sequence[str], fold: int) -> EvaluationCase:
-    values = {organ: (number,) for number, organ in enumerate(organs, start=1) if organ in case.labelled}
+def _of_prepared(case: PreparedCase, dataset: PreparedDataset, fold: int) -> EvaluationCase:
+    values = {organ: (number,) for number, organ in enumerate(dataset.organs, start=1) if organ in case.labelled}
     source, reference = Path(case.record.image_source), case.folder / REFERENCE_FILE
-    return EvaluationCase(case.id, case.patient, values, source, reference, case.ct, case.reference, fold, (IGNORED,))
+    return EvaluationCase(
+        case.id, case.patient, values, source, reference, case.ct, case.reference, fold, (IGNORED,), dataset.name
+    )
 
 
 def _unique(names: Sequence[str]) -> list[str]:

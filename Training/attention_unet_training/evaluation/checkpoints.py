@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from AttentionUNetSegmentationLib.models.loading import Model
 
 from ..task.checkpoints import TrainingOptions, read_training_options
 from ..task.networks import build
+from ..task.provenance import recorded
 from ..task.starting_weights import read_starting_weights
 
 DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "my-model.json"
@@ -64,6 +66,7 @@ def _spec(path: Path, options: TrainingOptions, network: nn.Module) -> ModelSpec
         "training_data": "see the checkpoint",
         "licence": "not exported",
         "intended_use": "measuring",
+        "provenance": asdict(recorded(options.model, options.data, options.step)),
     }
     return ModelSpec.from_json(json.dumps(fields))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
 from AttentionUNetSegmentationLib.models.store import find_model
 
+from ..task.checkpoints import read_training_options
 from ..task.starting_weights import CHECKPOINT_ENDING
 from .checkpoints import load_checkpoint
 
@@ -68,6 +69,12 @@ def load_ensemble(sources: Sequence[str]) -> tuple[Model, tuple[str, ...]]:
     spec = dataclasses.replace(first.spec, title=f"mean of {len(loaded)} networks", weights=weights)
     network = Ensemble([model.network for model, _ in loaded]).eval()
     return Model(spec, network), organs  # type: ignore[arg-type]  # the engine's contract, not its class
+
+
+def takes_scaled_volumes(source: str) -> bool:
+    """Whether a network was trained on volumes that were scaled one by one, as the public code does, not on HU."""
+    found = find_model(source)
+    return found.suffix == CHECKPOINT_ENDING and read_training_options(found).per_volume
 
 
 def _load(source: str) -> tuple[Model, tuple[str, ...]]:

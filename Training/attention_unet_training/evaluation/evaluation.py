@@ -46,6 +46,10 @@ class Evaluation:
         """Cases that could not be measured."""
         return [outcome for outcome in self.outcomes if outcome.error]
 
+    def seen(self, title: str) -> list[str]:
+        """Cases that a system was trained on or chosen by."""
+        return [outcome.case.id for outcome in self.outcomes if outcome.column == title and outcome.seen]
+
     @cached_property
     def comparisons(self) -> list[tuple[str, str, str, Comparison]]:
         """(title, organ, metric's key, comparison with the first column), for every column but the first.

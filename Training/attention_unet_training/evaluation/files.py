@@ -61,6 +61,7 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
     return {
         "title": column.title,
         "identity": column.identity,
+        "trained_on": evaluation.seen(column.title),
         "parameters": column.parameters,
         "forward_time": dataclasses.asdict(column.forward) if column.forward else None,
         "summary": {
@@ -82,10 +83,13 @@ def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Means as a model's list of measurements, with the hash of its weights; metrics that no case has are left out.
 
     Raises:
-        ValueError: If more than one system was measured: a model's list holds its own metrics only.
+        ValueError: If more than one system was measured: a model's list holds its own metrics only. If it was trained
+            on a case: its figures would say nothing of other CTs.
     """
     if len(evaluation.columns) != 1:
         raise ValueError(f"the figures for export are those of one model, got {len(evaluation.columns)}")
+    if seen := evaluation.seen(evaluation.columns[0].title):
+        raise ValueError(f"the model was trained on {seen[0]}, or chosen by it: no figures are kept for export")
     entries, weights = [], evaluation.columns[0].weights
     for organ in evaluation.organs:
         for metric in METRICS:

@@ -106,6 +106,7 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
     if not evaluation.patients_named:
         lines.append("Patients were not named: every CT is taken for another patient's.")
     lines += [f"{_escaped(column.title)}: {_escaped(column.identity)}." for column in evaluation.columns]
+    lines += _about_seen(evaluation)
     lines += [*_about_tests(evaluation), *_about_missing(evaluation), *_about_time(evaluation)]
     if published:
         lines.append(
@@ -113,6 +114,16 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
             "here are no comparison of networks. Bold as printed there. Their times are of the authors' GPU."
         )
     return lines
+
+
+def _about_seen(evaluation: Evaluation) -> list[str]:
+    seen = {column.title: evaluation.seen(column.title) for column in evaluation.columns}
+    return [
+        f"**{_escaped(title)} was trained on {len(cases)} of these cases, or chosen by them**, such as "
+        f"{_escaped(cases[0])}: its figures say nothing of other CTs."
+        for title, cases in seen.items()
+        if cases
+    ]
 
 
 def _about_tests(evaluation: Evaluation) -> list[str]:

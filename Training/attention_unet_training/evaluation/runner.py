@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -29,13 +30,17 @@ CASE_ERRORS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError,
 
 @dataclass(frozen=True)
 class CaseMeasurement:
-    """How one case ended with one system: measured now, measured before, or failed with an error."""
+    """How one case ended with one system: measured now, measured before, or failed with an error.
+
+    Whether the system was trained on the case, or chosen by it, is told by ``seen``.
+    """
 
     column: str
     case: EvaluationCase
     result: CaseResult | None = None
     error: str = ""
     resumed: bool = False
+    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def run(
                 bar.update(task, case=printable(f"{column.title}: {case.id}"))
                 if column.per_fold and case.fold != fold:
                     system, fold = _opened(column, case.fold, required), case.fold
-                outcomes.append(_measure(column.title, system, case, store))
+                seen = isinstance(system, NetworkSystem) and system.has_seen(case)
+                outcomes.append(dataclasses.replace(_measure(column.title, system, case, store), seen=seen))
                 if outcomes[-1].error:
                     print(printable(f"error: {column.title}: {outcomes[-1].error}"), file=sys.stderr)
                 bar.advance(task)

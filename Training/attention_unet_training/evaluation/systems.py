@@ -24,6 +24,7 @@ from .cases import EvaluationCase, file_state
 from .network_grid import NetworkGridCase
 
 FOLD, TOGETHER = "{fold}", "+"
+NEEDS_SCALED = "the network was trained with data.per_volume: measure it with --grid public-code"
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,22 @@ class NetworkSystem:
             ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid.
         """
         if not self._per_volume:
-            return self.run(case.read_ct())
+            return self._run(case.read_ct())
         if not isinstance(case, NetworkGridCase) or case.read_scaled is None:
-            raise ValueError("the network was trained with data.per_volume: measure it with --grid public-code")
-        return self.run(case.read_scaled())
+            raise ValueError(NEEDS_SCALED)
+        return self._run(case.read_scaled())
 
     def run(self, ct: Volume) -> Labelled:
-        """Segment a CT; both sides of a paired organ belong to the organ."""
+        """Segment a CT in HU; both sides of a paired organ belong to the organ.
+
+        Raises:
+            ValueError: If the network takes volumes that are scaled one by one.
+        """
+        if self._per_volume:
+            raise ValueError(NEEDS_SCALED)
+        return self._run(ct)
+
+    def _run(self, ct: Volume) -> Labelled:
         result = segment(ct, self.model, self.options)
         values = {
             label.name: tuple(organ.value for split in (False, True) for organ in label.organs(split))
@@ -116,6 +126,14 @@ class NetworkSystem:
             "clean_up": self.options.clean_up,
             "backend": self.options.backend,
         }
+
+    def has_seen(self, case: EvaluationCase) -> bool:
+        """Whether the network, or what it started from, was trained on a case, or chosen by it, as far as it tells."""
+        made = self.model.spec.provenance
+        if made is None or not case.dataset:
+            return False
+        own = case.id in (*made.training_cases, *made.validation_cases) and made.dataset == case.dataset
+        return own or any(case.id in base.training_cases and base.training_data == case.dataset for base in made.bases)
 
     @property
     def parameters(self) -> int | None:
@@ -185,8 +203,7 @@ def model_column(text: str, options: Options, folds: set[int]) -> Column:
     Raises:
         ModelError: If there is no such model, for one of the folds.
     """
-    from ..task.checkpoints import read_training_options  # needs MONAI, which exported models do not
-    from .ensemble import load_ensemble
+    from .ensemble import load_ensemble, takes_scaled_volumes  # needs MONAI, which exported models do not
 
     title, path = _titled(text)
     parts = [path] if Path(path).exists() else path.split(TOGETHER)
@@ -197,9 +214,7 @@ def model_column(text: str, options: Options, folds: set[int]) -> Column:
     def open_model(fold: int) -> NetworkSystem:
         sources = [part.replace(FOLD, str(fold)) for part in parts]
         model, organs = load_ensemble(sources)
-        found = find_model(sources[0])
-        per_volume = found.suffix == CHECKPOINT_ENDING and read_training_options(found).per_volume
-        return NetworkSystem(model, options, organs, per_volume)
+        return NetworkSystem(model, options, organs, takes_scaled_volumes(sources[0]))
 
     return Column(title, open_model, FOLD in path)
 

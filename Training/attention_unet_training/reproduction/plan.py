@@ -91,7 +91,14 @@ def make_plan(table: str, recipe: str = "paper", seed: int = 0, settings: bool =
         recipe: One of ``RECIPES``.
         seed: Of every training: weights, patches, choice of validation cases.
         settings: Whether settings.yaml in the output folder changes the trainings.
+
+    Raises:
+        ValueError: If the recipe's networks cannot be looked at for figures.
     """
+    if (table, recipe) == ("figures", "public_code"):
+        raise ValueError(
+            "figures need the recipe paper: networks of public_code take volumes that are scaled one by one"
+        )
     steps = _Steps(RECIPES[recipe], seed, settings)
     title, make = TABLES[table]
     make(steps)

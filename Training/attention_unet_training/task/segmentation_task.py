@@ -129,15 +129,21 @@ class SegmentationTask(pl.LightningModule):
         return self.network(x.contiguous(memory_format=torch.channels_last_3d))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume from a checkpoint that holds weights only, such as ``average`` writes.
+        """Refuse to resume from a checkpoint that holds weights only, such as ``average`` writes, or on other cases.
 
         Raises:
-            ValueError: If it has no optimiser's state.
+            ValueError: If it has no optimiser's state, or training or validation now have other cases than its own.
         """
         if "optimizer_states" not in checkpoint:
             raise ValueError(
                 "the checkpoint holds weights only, so no run can be resumed from it: use --model.init_from"
             )
+        before = checkpoint.get("datamodule_hyper_parameters", {})
+        now = getattr(getattr(self._trainer, "datamodule", None), "hparams", {})
+        for part in ("training", "validation"):
+            key = f"{part}_ids"
+            if key in before and key in now and list(before[key]) != list(now[key]):
+                raise ValueError(f"the checkpoint's {part} had other cases: give the data options of the run it is of")
 
     def on_train_start(self) -> None:
         """A resumed run goes on with the samples of its own epoch."""

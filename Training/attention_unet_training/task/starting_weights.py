@@ -102,6 +102,16 @@ def check_resumable(path: Path) -> None:
         raise ValueError(f"{path} holds weights, from which no run can be resumed; start a new run from them instead")
 
 
+def check_no_run_in(folder: Path) -> None:
+    """Refuse to begin a run where another has left checkpoints: the first validation would replace them.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if found := [name for name in ("best.ckpt", "last.ckpt") if (folder / name).is_file()]:
+        raise ValueError(f"{folder} holds {found[0]} of an earlier run: go on with that one, or choose another folder")
+
+
 def start_from(network: nn.Module, organs: Sequence[str], weights: StartingWeights) -> str:
     """Copy what fits into ``network``.
 
