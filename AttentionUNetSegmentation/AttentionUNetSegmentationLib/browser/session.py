@@ -149,7 +149,13 @@ class Session:
             self._listing = loop.create_task(self._list_served(self._settings.serve))
 
     async def _list_served(self, root: Path) -> None:
-        entries = await asyncio.to_thread(list_entries, root)  # minutes, if a slow disk holds many files
+        try:
+            entries = await asyncio.to_thread(list_entries, root)  # minutes, if a slow disk holds many files
+        except OSError as error:
+            logger.error("the served folder could not be listed", exc_info=error)
+            with self._state:
+                self._state.error = f"the served folder cannot be listed: {error.strerror or type(error).__name__}"
+            return
         self._served_notes = [entries.note] if entries.note else []
         with self._state:
             self._state.notes = [*self._served_notes, *self._state.notes]
