@@ -9,13 +9,11 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-from attention_unet_training.callbacks import KeptEpochs
 from attention_unet_training.cli import main
 from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.records import read_record
@@ -127,27 +125,6 @@ def settings(folder: Path, *callbacks: dict) -> Path:
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
     return folder / "tiny.yaml"
-
-
-@pytest.mark.parametrize(("every", "kept"), [(None, [1, 3]), (4, [1, 3, 4, 8])])
-def test_epochs_are_kept_by_number_and_every_so_many(tmp_path, every, kept):
-    written: list[Path] = []
-    callback = KeptEpochs([1, 3], every)
-    for epoch in range(9):
-        trainer = SimpleNamespace(
-            current_epoch=epoch,
-            default_root_dir=str(tmp_path),
-            save_checkpoint=written.append,
-            is_global_zero=False,
-        )
-        callback.on_train_epoch_end(trainer, None)
-    assert written == [tmp_path / f"epoch_{n:04d}.ckpt" for n in kept]
-
-
-@pytest.mark.parametrize(("epochs", "every"), [([0], None), ([3], 0)])
-def test_epochs_are_counted_from_one(epochs, every):
-    with pytest.raises(ValueError, match="epochs are counted from 1"):
-        KeptEpochs(epochs, every)
 
 
 def reproduce(folder: Path, table: str, *more: str, config: Path | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
+from ..staging import Output, staged
 from ..task.checkpoints import CARRIED
 from ..task.starting_weights import read_checkpoint
 
@@ -33,4 +34,5 @@ class KeptEpochs(pl.Callback):
             trainer.save_checkpoint(path)  # with the averaged weights, which "weights_only" would leave out
             if trainer.is_global_zero:
                 content = read_checkpoint(path)
-                torch.save({key: content[key] for key in (*CARRIED, "state_dict")}, path)
+                with staged([Output(path)], overwrite=True) as (draft,):
+                    torch.save({key: content[key] for key in (*CARRIED, "state_dict")}, draft)
