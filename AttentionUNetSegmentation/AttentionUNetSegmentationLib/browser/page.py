@@ -154,6 +154,7 @@ def _add_ct(actions: Actions) -> None:
         update_modelValue=(actions.choose, "[$event]"),
         id="served",
     )
+    html.Div("{{ served_note }}", v_if=("served_note",), classes="text-caption mb-2", id="served-note")
     v3.VBtn(
         "Open a CT ...",
         v_if=("can_upload",),

@@ -21,7 +21,7 @@ def start_values(specs: Mapping[str, ModelSpec], can_upload: bool) -> dict[str, 
         specs: The models that can be chosen, by name.
         can_upload: Whether the page takes uploads.
     """
-    texts = dict.fromkeys(("ct_name", "cursor", "error", "loading", "status", "gate_text"), "")
+    texts = dict.fromkeys(("ct_name", "cursor", "error", "loading", "status", "gate_text", "served_note"), "")
     lists: dict[str, Any] = {name: [] for name in ("notes", "organs", "gates", "shares", "served")}
     return {
         **texts,

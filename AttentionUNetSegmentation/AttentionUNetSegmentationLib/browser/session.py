@@ -9,7 +9,8 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,6 @@ class Session:
         self._views = Views(self._app, self._on_cursor)
         self._ct: LoadedCT | None = None
         self._is_reading = False
-        self._served_notes: list[str] = []
         self._one_download = asyncio.Lock()
         self._shown = ShownResult(self._state, self._views)
         self._specs = {entry.name: entry.spec for entry in list_models() if entry.spec is not None}
@@ -156,9 +156,8 @@ class Session:
             with self._state:
                 self._state.error = f"the served folder cannot be listed: {error.strerror or type(error).__name__}"
             return
-        self._served_notes = [entries.note] if entries.note else []
         with self._state:
-            self._state.notes = [*self._served_notes, *self._state.notes]
+            self._state.served_note = entries.note if entries else "the folder holds no CT that can be opened"
             self._state.served = [
                 {"title": f"{entry.name} ({entry.size_mb:.0f} MB)", "value": entry.name} for entry in entries
             ]
@@ -166,7 +165,22 @@ class Session:
     def _open_later(self, path: Path) -> None:
         """Read a CT beside the event loop, then show it."""
         self._is_reading = True
-        self._opening = asyncio.get_running_loop().create_task(self._open(path))
+        self._opening = asyncio.get_running_loop().create_task(self._open_alone(path))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Nothing else is begun meanwhile."""
+        self._is_reading = True
+        try:
+            yield
+        finally:
+            self._is_reading = False
+            with self._state:
+                self._state.update({"busy": self._runner.is_busy, "loading": ""})
+
+    async def _open_alone(self, path: Path) -> None:
+        with self._reading():
+            await self._open(path)
 
     async def _open(self, path: Path) -> None:
         name = case_name(path)
@@ -182,7 +196,7 @@ class Session:
                 self._state.update(
                     {
                         "ct_name": name,
-                        "notes": [*self._served_notes, *volume.notes],
+                        "notes": list(volume.notes),
                         "status": "",
                         "is_dicom": path.is_dir(),
                     }
@@ -191,28 +205,19 @@ class Session:
             logger.debug("the CT could not be opened", exc_info=error)
             with self._state:
                 self._state.error = one_sentence(error).replace(f"{path}{os.sep}", "").replace(str(path), name)
-        finally:
-            self._is_reading = False
-            with self._state:
-                self._state.update({"busy": self._runner.is_busy, "loading": ""})
 
     async def _upload(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         if self._is_busy:
             raise ValueError("wait until the run has ended, or cancel it")
         if not self._settings.upload_mb:
             raise ValueError("this page takes no uploads")
-        self._is_reading = True
-        with self._state:
-            self._state.busy = True
-        try:
+        with self._reading():
+            with self._state:
+                self._state.busy = True
             path = await receive(name, chunks, self._settings.folder, self._settings.upload_mb << 20)
             await self._open(path)
             kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
             await asyncio.to_thread(self._forget_uploads, kept)
-        finally:
-            self._is_reading = False
-            with self._state:
-                self._state.busy = self._runner.is_busy
 
     def _forget_uploads(self, kept: Path | None) -> None:
         for place in self._settings.folder.glob(f"{UPLOAD}*"):
