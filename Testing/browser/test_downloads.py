@@ -154,7 +154,7 @@ def test_where_there_can_be_no_dicom_files_the_reason_is_told(dicom, tmp_path):
         np.zeros_like(segmentation.labels), volume.ijk_to_ras, segmentation.organs, provenance=segmentation.provenance
     )
     arguments = (volume, nothing, phantoms.model().spec, tmp_path / "page", "series")
-    with pytest.raises(ValueError, match="^there are no DICOM files: no organ was found$"):
+    with pytest.raises(ValueError, match="^no DICOM files can be written: no organ was found$"):
         write_download("dicom.zip", *arguments, folder)
     with pytest.raises(ValueError, match="^this CT is not DICOM"):
         write_download("dicom.zip", *arguments)

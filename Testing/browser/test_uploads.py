@@ -57,7 +57,7 @@ def test_a_series_may_be_called_like_an_image_file(session, series):
 
 @pytest.mark.parametrize("name", ["ct.dcm", "ct", "", "ct.nii.exe", "ct.gz", "ct.tar.gz", "ct.nii\0.txt", "x" * 5000])
 def test_other_kinds_of_files_are_refused(session, name):
-    assert "is of no kind that can be uploaded: .nii, .nii.gz, .nrrd, .mha, or a .zip" in refusal(session, name, b"x")
+    assert "cannot be uploaded; supported: .nii, .nii.gz, .nrrd, .mha, or a .zip" in refusal(session, name, b"x")
 
 
 @pytest.mark.parametrize("name", ["ct.nhdr", "ct.mhd", "ct.hdr", "ct.IMG"])

@@ -156,7 +156,7 @@ def test_the_page_says_what_ran_what_was_measured_and_what_to_look_at(tmp_path):
     for said in (
         "8 cases done 2 failed 1 with outliers 1 with organs not found 2 with warnings",
         "8 cases with model test-model 1, engine 0.1.0, on CPU, OpenVINO.",
-        "Measured of this model: no figures were measured.",
+        "Measured for this model: no figures were measured.",
         "Research use only, not for diagnosis.",
         "Segmented 2026-01-02.",
         "spleen 7 of 8 205.0 195.0 to 215.0 180.0 to 1\u202f234.6 180.0 1 beyond 220.0",
@@ -236,7 +236,7 @@ def test_a_large_cohort_has_a_small_page(tmp_path):
     assert page.path.stat().st_size < 400_000
     assert page.tags.count("img") == 60 + 60 + 12
     assert f"The 60 cases farthest out, of {far.sum()}." in page.text
-    assert "The 60 cases that lack most, of 2\u202f000." in page.text
+    assert "The 60 cases that lack the most organs, of 2\u202f000." in page.text
     assert "The 12 cases with most warnings, of 2\u202f000." in page.text
 
 

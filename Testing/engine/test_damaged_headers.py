@@ -52,10 +52,10 @@ def write(path, old="", new="", data=None):
             "ElementByteOrderMSB = True\nBinaryDataByteOrderMSB = False\nOffset",
             "gives ElementByteOrderMSB = True and BinaryDataByteOrderMSB = False",
         ),
-        ("Offset = 1", "Offset = nan", "places its voxels nowhere: Offset is nan 2 3"),
-        ("Offset = 1", "Origin = inf", "places its voxels nowhere: Origin is inf 2 3"),
-        ("Matrix = 1", "Matrix = x", "places its voxels nowhere: TransformMatrix is x 0 0"),
-        ("NDims = 3", "NDims = 1000000000", "or another number of axes"),
+        ("Offset = 1", "Offset = nan", "has no valid position: Offset is nan 2 3"),
+        ("Offset = 1", "Origin = inf", "has no valid position: Origin is inf 2 3"),
+        ("Matrix = 1", "Matrix = x", "has no valid position: TransformMatrix is x 0 0"),
+        ("NDims = 3", "NDims = 1000000000", "too few, or the wrong number of axes"),
         ("7 6 5", "7 -6 5", "it has 7 x -6 x 5 voxels"),
     ],
 )
@@ -88,7 +88,7 @@ def test_letters_of_a_metaimage_that_contradict_its_axes_are_said(axes, letters,
 
 
 def test_a_nrrd_without_a_finite_origin_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"ct.nrrd places its voxels nowhere: spaceorigin is \(nan,0,0\)"):
+    with pytest.raises(ValueError, match=r"ct.nrrd has no valid position: spaceorigin is \(nan,0,0\)"):
         read_volume(write(tmp_path / "ct.nrrd", "encoding", "space origin: (nan,0,0)\nencoding"))
 
 

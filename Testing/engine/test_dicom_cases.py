@@ -45,7 +45,7 @@ def test_a_hole_as_wide_as_allowed_is_not_wider_by_rounding(hole, is_read, tmp_p
     if is_read:
         assert "slices are missing" in read_volume(tmp_path / "thin").notes[0]
         return
-    with pytest.raises(ValueError, match="a hole of 5.0 mm between them: slices are missing"):
+    with pytest.raises(ValueError, match="a gap of 5.0 mm: slices are missing"):
         read_volume(tmp_path / "thin")
 
 

@@ -82,7 +82,7 @@ def test_lengths_of_the_sform_that_are_not_those_of_pixdim_are_said(tmp_path):
 def test_a_matrix_that_is_claimed_and_singular_is_refused(codes, tmp_path):
     flat = np.diag([3.0, 3, 0, 1])
     path = write(tmp_path / "ct.nii", np.diag([3.0, 3, 3, 1]), codes[0], flat, codes[1])
-    with pytest.raises(ValueError, match="ct.nii has a qform or sform that places nothing: .*cannot be inverted"):
+    with pytest.raises(ValueError, match="ct.nii has an unusable qform or sform: .*cannot be inverted"):
         read_volume(path)
 
 
@@ -91,7 +91,7 @@ def test_a_matrix_that_is_claimed_and_singular_is_refused(codes, tmp_path):
     [
         ({"pixdim": [1, 3, 0, 3, 1, 1, 1, 1]}, "has no voxel spacing: its header says 3 x 0 x 3 mm"),
         ({"quatern_b": np.nan}, "has a qform that is no rotation"),
-        ({"qoffset_y": np.nan}, "has a qform that places nothing: its offset is not finite"),
+        ({"qoffset_y": np.nan}, "has an unusable qform: its offset is not finite"),
         ({"quatern_b": 5}, "has a qform that is no rotation"),
     ],
 )

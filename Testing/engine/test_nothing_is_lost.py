@@ -39,7 +39,7 @@ def test_files_of_the_users_own_are_not_replaced_unasked(tiny_model, tmp_path, c
     (out / "labels.nii.gz").write_text("drawn by hand")
     (out / "precious.dat").write_text("mine")
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 1
-    assert f"{out} holds labels.nii.gz, which is no result of a complete run" in capsys.readouterr().err
+    assert f"{out} holds labels.nii.gz, which no complete run wrote" in capsys.readouterr().err
     assert (out / "labels.nii.gz").read_text() == "drawn by hand"
     (out / "report.json").write_text('{"files": ["precious.dat", "../a.nii.gz"]}')  # another program's
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 1
@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_while_it_moved_files_is_repeated(tiny_model, tmp_
     segment(tiny_model, source, "--output-dir", out, "--quiet")
     killed_while_moving(out)
     assert segment(tiny_model, ct(tmp_path / "other.nii.gz"), "--output-dir", out, "--quiet") == 1
-    assert "which is no result of a complete run" in capsys.readouterr().err
+    assert "which no complete run wrote" in capsys.readouterr().err
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
     assert set(FILES) < set(tree(out))
 

@@ -69,12 +69,12 @@ def test_a_spleen_on_the_right_is_said_in_any_orientation(axes):
         result = Segmentation(labels.voxels, labels.ijk_to_ras, [])
     (warning,) = said(result, volume)
     assert warning.startswith("spleen: 11")
-    assert "ml lie on the patient's right, but it lies on the left (so in all maps)" in warning
+    assert "ml lie on the patient's right, but it belongs on the left (so in all maps)" in warning
 
 
 def test_a_part_of_the_spleen_right_of_the_midline_is_said():
     beside, bridge = said(*patient((SPLEEN, SPLEEN_AT, 35), (SPLEEN, (60, 20, 20), 20)))
-    assert re.match("spleen: 3[0-9] ml lie on the patient's right, but it lies on the left", beside)  # 33.5 ml
+    assert re.match("spleen: 3[0-9] ml lie on the patient's right, but it belongs on the left", beside)  # 33.5 ml
     assert "thin bridge" in bridge
 
 
@@ -85,7 +85,7 @@ def test_a_spleen_that_reaches_the_midline_is_no_reason():
 @pytest.mark.parametrize(("right_mm", "side"), [(-45, "left"), (50, "right")])
 def test_a_pancreas_beside_the_midline_is_said(right_mm, side):
     (warning,) = said(*patient((PANCREAS, (right_mm, 30, 0), 25)))
-    assert warning.startswith(f"pancreas: lies on the patient's {side} only, but crosses the midline")
+    assert warning.startswith(f"pancreas: lies on the patient's {side} only, but should cross the midline")
 
 
 def test_a_pancreas_that_the_field_cuts_may_go_on_beyond():
@@ -119,7 +119,7 @@ def test_what_lies_above_lung_is_said():
     (warning,) = said(
         *patient((SPLEEN, SPLEEN_AT, 30), bright=[(-800, (-80, -20, -45), 30), (-800, (-60, 10, -45), 30), *lung])
     )
-    assert "ml lie above lung, but it lies below the diaphragm" in warning
+    assert "ml lie above lung, but it belongs below the diaphragm" in warning
 
 
 def test_what_lies_above_all_lung_is_said():

@@ -81,5 +81,5 @@ def test_what_cannot_be_a_ct_is_refused_with_its_name(voxels, message):
 
 def test_an_absurd_spacing_is_refused():
     grid = phantoms.grid((9, 9, 9), (1000, 1000, 1000))
-    with pytest.raises(ValueError, match="9000 x 9000 x 9000 mm are too much at a spacing of 2 mm"):
+    with pytest.raises(ValueError, match="9000 x 9000 x 9000 mm is too large for 2 mm voxels"):
         network_grid(grid, SPACING)

@@ -146,7 +146,7 @@ def test_two_browsers_are_kept_apart(slicer, logic, network, browser_of_two):
 def test_a_volume_outside_a_sequence_has_no_frames(logic, add_ct, network, scene_nodes):
     ct = add_ct()
     before = scene_nodes()
-    with pytest.raises(ValueError, match="'CT' shows no frame of a sequence"):
+    with pytest.raises(ValueError, match="'CT' is not part of a sequence"):
         logic.segment(ct, device="cpu", predictor=network(), allFrames=True)
     assert scene_nodes() == before
 

@@ -97,7 +97,7 @@ def frame_cases() -> list[DicomCase]:
         frames("frames in any order", Part(order), truths=[Part()]),
         frames("one frame missing", Part([n for n in ALL if n != 12]), note=UNEVEN + ".*gaps of 2.00 to 4.00 mm"),
         frames(
-            "eight frames missing", Part([n for n in ALL if not 8 <= n < 16]), truths=(), refusal=r"a hole of 18\.0 mm"
+            "eight frames missing", Part([n for n in ALL if not 8 <= n < 16]), truths=(), refusal=r"a gap of 18\.0 mm"
         ),
         frames("frames 2.0 and 2.6 mm apart", Part(uneven), note=UNEVEN),
         frames("tilted frames", Part(shift_mm=TILT_MM), note=TILTED),

@@ -18,7 +18,7 @@ TILTED = "the scan is sheared by 11.3 degrees"
 UNEVEN = "slices are missing or unevenly spaced"
 UNPLACED = "images lack position, orientation or pixel spacing"
 COPIES = "copies of images, equal in place and pixels, were left out"
-BETWEEN = "acquisitions lie between each other's slices"
+BETWEEN = "slices of several acquisitions alternate"
 
 
 def chosen(count: int, images: int) -> str:
@@ -99,7 +99,7 @@ def geometry_cases() -> list[DicomCase]:
             "eight slices missing",
             Part([n for n in every if not 8 <= n < 16]),
             truths=(),
-            refusal=r"a hole of 18\.0 mm",
+            refusal=r"a gap of 18\.0 mm",
         ),
         series("2 mm slices, then 4 mm", Part(uneven), note=UNEVEN),
         series("spacing that drifts by 4 %", Part(drift), note=UNEVEN),
@@ -108,7 +108,7 @@ def geometry_cases() -> list[DicomCase]:
             Part(range(12)),
             beside,
             truths=(),
-            refusal="7.2 mm beside a straight stack",
+            refusal="7.2 mm off a straight stack",
         ),
         series("direction cosines of length 1.004", Part(), change=set_to(ImageOrientationPatient=long_cosines)),
         series(
@@ -170,7 +170,7 @@ def phase_cases() -> list[DicomCase]:
         series("four phases that only two marks tell apart", *four, truths=four, **four_of_them),
         series("two phases that nothing tells apart", first, untold, truths=(), refusal=same_place),
         series("the same, one SOP instance UID for all", first, untold, truths=(), change=_one_uid, refusal=same_place),
-        series("two phases, both with holes", tagged(range(14)), holes, truths=(), refusal=r"a hole of 12\.0 mm"),
+        series("two phases, both with holes", tagged(range(14)), holes, truths=(), refusal=r"a gap of 12\.0 mm"),
         series("five tracking images at one place beside a scan", tagged(acquisition="3"), tracking, **two),
     ]
 
@@ -282,7 +282,7 @@ def file_cases() -> list[DicomCase]:
         folder.mkdir(parents=True)
         (folder / "readme.txt").write_text("hello")
 
-    left_out = "DICOM files are no images, damaged or not named in UTF-8, and were left out"
+    left_out = "DICOM files that are not images, damaged or not named in UTF-8 were left out"
     inverted = partial(_compressed, how="JPEG2000", kind="MONOCHROME1")
     cut = r"121_1.2.3_1.dcm cannot be read \(The number of bytes of pixel data is less than expected \(780 vs 880"
     one = slice(3, 4)

@@ -107,7 +107,7 @@ def test_metrics_per_case_are_those_of_the_masks(tmp_path):
 def test_fewer_than_six_pairs_are_not_tested(tmp_path):
     assert compare_two(tmp_path, 5) == 0
     text = table(tmp_path)
-    assert "Not tested where there are: fewer than 6 pairs (5)." in text
+    assert "Comparisons not tested: fewer than 6 pairs (5)." in text
     assert "**" not in text
     assert all(entry["p"] is None for entry in report(tmp_path)["comparisons"])
 
@@ -115,7 +115,7 @@ def test_fewer_than_six_pairs_are_not_tested(tmp_path):
 def test_cases_of_one_patient_are_not_tested(tmp_path):
     assert compare_two(tmp_path, 7, patients=["a", "b", "c", "d", "e", "f", "f"]) == 0
     text = table(tmp_path)
-    assert "Not tested where there are: cases are not independent (7 cases of 6 patients)." in text
+    assert "Comparisons not tested: cases are not independent (7 cases of 6 patients)." in text
     assert "**" not in text
 
 

@@ -252,8 +252,8 @@ def test_a_network_that_has_seen_cases_is_told_and_gets_no_figures_for_export(tm
     ]
     assert main([*arguments, "--report-dir", str(tmp_path / "report"), "--output", str(tmp_path / "m.json")]) == 1
     said = capsys.readouterr()
-    assert f"**N was trained on 2 of these cases, or chosen by them**, such as {first}" in said.out
-    assert said.err == f"error: the model was trained on {first}, or chosen by it: no figures are kept for export\n"
+    assert f"**N was trained on 2 of these cases, or selected on them**, such as {first}" in said.out
+    assert said.err == f"error: the model was trained on {first}, or selected on it: no figures are kept for export\n"
     assert not (tmp_path / "m.json").exists()
     (system,) = json.loads((tmp_path / "report" / "evaluation.json").read_text())["systems"]
     assert system["trained_on"] == [first, second]

@@ -68,7 +68,7 @@ def test_a_network_of_scaled_volumes_sees_scaled_volumes_and_becomes_no_model(fo
     assert set(runner.measure_case(system, case).organs) == set(prepared_cases.ORGANS)
     np.testing.assert_array_equal(seen[0], case.read_scaled().voxels)
     assert (system.model.spec.intensity.mean_hu, system.model.spec.intensity.std_hu) == (0, 1)
-    with pytest.raises(ValueError, match="data.per_volume, so no model can be made of it"):
+    with pytest.raises(ValueError, match="data.per_volume, so no model can be made from it"):
         load_network(path)
 
 

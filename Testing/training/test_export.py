@@ -52,7 +52,7 @@ def test_a_checkpoint_becomes_a_model_with_its_weights_and_metrics(checkpoint, m
 @pytest.mark.parametrize("key", ["training_data", "licence", "intended_use"])
 def test_what_the_description_lacks_is_named(checkpoint, measured, tmp_path, key):
     incomplete = write_description(tmp_path / "d.json", **{key: None})
-    with pytest.raises(ValueError, match=f"d.json lacks {key}: no model is exported without"):
+    with pytest.raises(ValueError, match=f"d.json lacks {key}, which every export needs"):
         export(checkpoint, tmp_path / "model", incomplete, measured)
     with pytest.raises(ValueError, match=f"d.json: {key} must not be empty"):
         export(checkpoint, tmp_path / "model", write_description(tmp_path / "d.json", **{key: " "}), measured)

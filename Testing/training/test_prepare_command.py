@@ -35,7 +35,7 @@ def test_what_is_written(tmp_path):
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert set(content) == {"format", "name", "organs", "spacing_mm", "intensity", "cases", "left_out", "patients"}
     assert (content["format"], content["name"], content["left_out"]) == (1, "test data", [])
-    assert content["patients"] == "the table's column patient tells the patients of 2 images"
+    assert content["patients"] == "the table's column patient identifies the patients of 2 images"
     assert content["organs"] == ["pancreas", "spleen", "kidney"]
     assert content["spacing_mm"] == [2, 2, 2]
     assert content["intensity"] == {"clip_hu": [-200, 300], "mean_hu": -25, "std_hu": 130}

@@ -211,7 +211,7 @@ def test_labels_that_fit_two_flips_but_not_their_own_geometry_are_refused():
     spot = np.zeros(ct.voxels.shape, dtype=bool)
     spot[2:7, 4:12, 4:12] = True
     hu = np.where(np.flip(spot, 0) | np.flip(spot, 1), 60.0, -90.0)
-    with pytest.raises(ValueError, match="do not fit the CT as their geometry says"):
+    with pytest.raises(ValueError, match="do not fit the CT where their geometry puts them"):
         align(Volume(spot.astype(np.uint8), ct.ijk_to_ras), Volume(hu, ct.ijk_to_ras))
 
 

@@ -50,7 +50,7 @@ def test_scans_of_one_patient_id_stay_together(tmp_path, capsys):
         for name in dataset.split_names():
             for fold in dataset.split(name).folds:
                 assert ("scan0" in fold.train) == ("scan2" in fold.train)
-    expected = "the DICOM PatientID tells the patients of 4 images"
+    expected = "the DICOM PatientID identifies the patients of 4 images"
     assert dataset.record.patients == expected
     assert expected in capsys.readouterr().out
 
@@ -69,7 +69,7 @@ def test_anonymous_scans_are_not_taken_for_one_patient_silently(tmp_path, capsys
     source.write_text("\n".join([f"{lines[0]},patient", f"{lines[1]},a", f"{lines[2]},b"]))
     dataset = prepare(source, tmp_path / "out", "--split", "1/1")
     assert patients(dataset) == {"scan0": "a", "scan1": "b"}
-    assert dataset.record.patients.endswith("is the same in all images, and taken to stand for nobody")
+    assert dataset.record.patients.endswith("is the same in all images, and ignored as a placeholder")
 
 
 def test_slices_in_linked_folders_tell_their_patient_and_are_noticed_when_they_change(tmp_path):
@@ -110,8 +110,8 @@ def test_without_patient_ids_name_and_birth_date_together_tell_who_it_is(tmp_pat
     dataset = prepare(source, tmp_path / "out")
     assert patients(dataset) == {"scan0": "scan0", "scan1": "scan0", "scan2": "scan2", "scan3": "scan3"}
     assert dataset.record.patients == (
-        "the DICOM patient's name and birth date tells the patients of 3 images; "
-        "each of 1 images is taken as one patient, as no patient column was given"
+        "the DICOM patient's name and birth date identifies the patients of 3 images; "
+        "each of 1 images is counted as a separate patient, because no patient column was given"
     )
     for path in (tmp_path / "out").rglob("*.json"):
         assert not [text for text in ("X^A", "1950") if text in path.read_text()]
@@ -126,7 +126,7 @@ def test_a_folder_of_two_patients_is_refused(tmp_path):
 
 def test_what_is_assumed_is_said(tmp_path, capsys):
     source = made.write_csv(tmp_path, 2)
-    assumed = "each of 2 images is taken as one patient, as no patient column was given"
+    assumed = "each of 2 images is counted as a separate patient, because no patient column was given"
     assert prepare(source, tmp_path / "out").record.patients == assumed
     assert assumed in capsys.readouterr().out
 
@@ -158,7 +158,7 @@ def test_subjects_of_names_stay_together(tmp_path):
     bids = made.write_nnunet(tmp_path / "nn", ["sub-01_ses-1", "sub-01_ses-2", "sub-02"], {"labels": labels}, "_0000")
     dataset = prepare(bids, tmp_path / "out", "--split", "2/1")
     assert patients(dataset) == {"sub-01_ses-1": "sub-01", "sub-01_ses-2": "sub-01", "sub-02": "sub-02"}
-    assert dataset.record.patients == "the subject in the file's name tells the patients of 3 images"
+    assert dataset.record.patients == "the subject in the file's name identifies the patients of 3 images"
     assert dataset.split("2-1").folds[0] == Fold(("sub-01_ses-1", "sub-01_ses-2"), ("sub-02",))
 
 

@@ -308,10 +308,12 @@ def test_nothing_is_done_twice_and_nothing_of_another_plan_is_replaced(made, cap
     assert len(lines) == 6
     assert all(line.endswith("done before") for line in lines)
     with pytest.raises(
-        ValueError, match=r"fit_table1_unet\.json is of another plan: it has --data.seed 0, this one --d"
+        ValueError, match=r"fit_table1_unet\.json is from another plan: it has --data.seed 0, this one --d"
     ):
         runner.run(small_plan(seed=1), place, lines.append)
-    with pytest.raises(ValueError, match="is of another plan: it has --config settings.yaml, this one --data.dataset"):
+    with pytest.raises(
+        ValueError, match="is from another plan: it has --config settings.yaml, this one --data.dataset"
+    ):
         runner.run(small_plan(settings_given=False), place, lines.append)
     other = folder / "other.yaml"
     other.write_text("trainer: {max_epochs: 1}\n")
@@ -330,7 +332,7 @@ def test_what_a_step_was_made_of_must_not_change(made):
     before = report.read_text()
     report.write_text("# changed by hand\n")
     with pytest.raises(
-        ValueError, match=r"table_table1 was made of it; to make that again remove .*table_table1\.json"
+        ValueError, match=r"table_table1 was made from it; to redo that step, remove .*table_table1\.json"
     ):
         runner.run(small_plan(), place, lambda line: None)
     report.write_text(before)

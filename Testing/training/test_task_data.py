@@ -275,7 +275,7 @@ def test_patients_are_not_mirrored_where_left_and_right_are_told_apart(tmp_path,
     organs = ("pancreas", "spleen", "left kidney")
     folder = prepared_cases.write_dataset(tmp_path / "sided", 4, organs=organs)
     data = CasesData(folder, organs=organs, validation_cases=1)
-    with pytest.raises(ValueError, match="flip_axes must leave out 2: a mirrored left kidney is none"):
+    with pytest.raises(ValueError, match="flip_axes must leave out 2: it would mirror the left kidney"):
         data.setup("fit")
     augmentation = Augmentation(flip_axes=axes, flip_probability=probability)
     CasesData(folder, organs=organs, augmentation=augmentation, validation_cases=1).setup("fit")

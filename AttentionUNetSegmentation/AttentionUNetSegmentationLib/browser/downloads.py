@@ -54,7 +54,7 @@ def _write_dicom_zip(segmentation: Segmentation, dicom_folder: Path | None, targ
             write_dicom(segmentation, dicom_folder, scratch)
         except ValueError as error:
             told = str(error).replace(str(dicom_folder), dicom_folder.name)
-            raise ValueError(f"there are no DICOM files: {told}") from error
+            raise ValueError(f"no DICOM files can be written: {told}") from error
         return write_zip(sorted(scratch.iterdir()), target, source_name)
 
 

@@ -29,7 +29,7 @@ DOWNLOADS = {
     "segmentation.seg.nrrd": "Segmentation for 3D Slicer (.seg.nrrd)",
     "labels.nii.gz": "Label map (.nii.gz)",
     "attention.zip": "Attention maps (.zip)",
-    "report.json": "Report with all figures (.json)",
+    "report.json": "Report with all measurements (.json)",
     "scene.mrb": "Scene for 3D Slicer (.mrb)",
     "dicom.zip": "DICOM SEG and SR (.zip)",
 }

@@ -46,7 +46,7 @@ async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit_b
         raise ValueError(f"{said} is one of two files that belong together; convert them to a single file")
     if not ending:
         kinds = ", ".join(SINGLE_ENDINGS)
-        raise ValueError(f"{said} is of no kind that can be uploaded: {kinds}, or a {ARCHIVE} of DICOM files")
+        raise ValueError(f"{said} cannot be uploaded; supported: {kinds}, or a {ARCHIVE} of DICOM files")
     place = Path(tempfile.mkdtemp(prefix=UPLOAD, dir=folder))
     try:
         source = place / f"{safe_stem(name)}{ending}"

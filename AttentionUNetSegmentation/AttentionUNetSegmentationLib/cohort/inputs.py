@@ -103,7 +103,7 @@ def _inputs_of_table(table: Path) -> Iterator[tuple[str, Path, str]]:
         if not source:
             columns = ", ".join(f'"{column}"' for column in row)
             raise ValueError(
-                f'{where} has no "source": the table has {columns}; it needs "source", paths, and maybe "case"'
+                f'{where} has no "source": the table has {columns}; it needs "source" (paths), optionally "case"'
             )
         path = table.parent / source
         parts = PurePosixPath(given or source)

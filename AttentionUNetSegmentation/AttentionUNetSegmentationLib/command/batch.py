@@ -116,7 +116,7 @@ def check_nothing_is_lost(case: Case) -> None:
     ours = {*files_of_result(case.folder), *unfinished_results(case.folder, case.input_id)}
     found = {path.name for path in case.folder.glob("*") if is_called_like_a_result(path.name)}
     if foreign := sorted(found - ours):
-        raise ValueError(f"{case.folder} holds {foreign[0]}, which is no result of a complete run: {advice}")
+        raise ValueError(f"{case.folder} holds {foreign[0]}, which no complete run wrote: {advice}")
 
 
 def run_case(

@@ -227,7 +227,7 @@ def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> 
         name = next(name for name in names if name.lower() not in used)
         used.add(name.lower())
         other = "" if overwrite else others.get(names[0].lower(), "")
-        taken = f"as {output_dir / names[0]} holds the result of another input, {other}" if other else ""
+        taken = f"because {output_dir / names[0]} holds the result of another input, {other}" if other else ""
         cases.append(Case(name, source, output_dir / name, taken))
     return cases
 

@@ -127,7 +127,7 @@ def _add_models(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_models, action="list")
     actions = parser.add_subparsers(metavar="ACTION")
     for name, what, text in (
-        ("list", None, "list all models with their figures and licence"),
+        ("list", None, "list all models with their measured accuracy and licence"),
         ("add", "SOURCE", "copy a model (folder or zip) into the folder of added models"),
         ("remove", "NAME", "delete an added model"),
     ):

@@ -44,10 +44,10 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--workers", type=_count, metavar="N", help="processes (default: 3 per GPU, or by cores)")
     parser.add_argument("--threads", type=_count, metavar="N", help="cores for each worker (default: up to 4)")
     parser.add_argument(
-        "--address", default="", metavar="HOST:PORT", help='of a running Ray cluster; "auto": of this computer\'s'
+        "--address", default="", metavar="HOST:PORT", help='a running Ray cluster; "auto" for this computer\'s'
     )
     add_run_options(parser)
-    parser.set_defaults(run=_cohort, cancelled="cancelled; the same command goes on where it stopped")
+    parser.set_defaults(run=_cohort, cancelled="cancelled; run the same command again to resume")
 
 
 def _count(text: str) -> int:
@@ -81,7 +81,7 @@ def _cohort(parsed: argparse.Namespace) -> int:
             ledger.enter(ended)
             show(ended)
         if ledger.counts.total() < len(cases):
-            raise OSError(f"the disk of {output} is full: make room, and the same command goes on")
+            raise OSError(f"the disk of {output} is full: make room, then run the same command again")
         write_tables(ledger.records(), output / TABLES)
         write_report(ledger.records(), output, printable(source.resolve().name))
     failed = ledger.counts["failed"]

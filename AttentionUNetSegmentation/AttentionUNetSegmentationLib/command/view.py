@@ -29,7 +29,7 @@ def add_view(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; any but this computer's own needs the token that is printed (default: %(default)s)",
+        help="address to listen on; unless loopback, visitors need the token that is printed (default: %(default)s)",
     )
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")

@@ -147,7 +147,7 @@ def _place(path: Path, header: Nifti1Header, shape_kji: Triple) -> tuple[np.ndar
     if q_code and not np.linalg.norm([header[key] for key in QUATERNION]) < LONGEST_QUATERNION:
         raise ValueError(f"{path} has a qform that is no rotation")
     if q_code and not np.isfinite([header[key] for key in QOFFSET]).all():
-        raise ValueError(f"{path} has a qform that places nothing: its offset is not finite")
+        raise ValueError(f"{path} has an unusable qform: its offset is not finite")
     claims: dict[str, np.ndarray] = {}
     if q_code:
         claims[f"qform (code {q_code})"] = _place_of_itk(header, q_code, 0)
@@ -157,7 +157,7 @@ def _place(path: Path, header: Nifti1Header, shape_kji: Triple) -> tuple[np.ndar
     try:
         corners = [Grid(shape_kji, matrix).corners_ras_mm() for matrix in claims.values()]
     except ValueError as error:
-        raise ValueError(f"{path} has a qform or sform that places nothing: {error}") from error
+        raise ValueError(f"{path} has an unusable qform or sform: {error}") from error
     mirrored = np.prod([np.linalg.det(matrix[:3, :3]) for matrix in claims.values()]) < 0 and len(claims) == 2
     if mirrored and q_code == s_code == SCANNER:
         raise ValueError(f"{path} has a qform and a sform that mirror each other, both in scanner coordinates")

@@ -112,14 +112,14 @@ class Header:
             raise ValueError(f"{self.path} has no voxel spacing: its header does not say one")
         for key in PLACES:
             if not np.isfinite([_number(part) for part in re.findall(r"[^\s(),]+", self.fields.get(key, ""))]).all():
-                raise ValueError(f"{self.path} places its voxels nowhere: {key} is {self.fields[key]}")
+                raise ValueError(f"{self.path} has no valid position: {key} is {self.fields[key]}")
         for key in UNITS:
             for unit in re.findall(r"[^\s\"]+", self.fields.get(key, "")):
                 if unit.lower() not in MM:
                     raise ValueError(f"{self.path} gives lengths in {unit}; convert it to mm")
         for key, value in AS_STORED.items():
             if _number(self.fields.get(key, str(value))) != value:
-                raise ValueError(f"{self.path} has voxels that its {key} has yet to turn into HU; convert them")
+                raise ValueError(f"{self.path} has voxels that are not HU until its {key} is applied; apply it")
         name = self.fields.get("ElementDataFile" if self.is_metaimage else "datafile", HERE)
         if self.is_spread and (self.is_metaimage or not re.match(r"LIST\b|.*%", name)):
             raise ValueError(
@@ -189,7 +189,7 @@ class Header:
     def _needed_bytes(self) -> int:
         lengths = self.lengths
         if min(lengths) < 1 or int(self.fields["NDims" if self.is_metaimage else "dimension"]) != len(lengths):
-            raise ValueError(f"it has {' x '.join(map(str, lengths))} voxels, or another number of axes")
+            raise ValueError(f"it has {' x '.join(map(str, lengths))} voxels: too few, or the wrong number of axes")
         kind = self.fields["ElementType" if self.is_metaimage else "type"].lower()
         size = next((size for mark, size in ELEMENT_BYTES.items() if mark in kind), 4)
         return math.prod(lengths) * size * int(self.fields.get("ElementNumberOfChannels", "1"))

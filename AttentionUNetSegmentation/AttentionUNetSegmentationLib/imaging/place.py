@@ -164,11 +164,11 @@ def _beside_midline(view: View, mask: np.ndarray, label: LabelSpec, whole: bool)
     source = f" ({label.place_source})" if label.place_source else ""
     if label.place == "crosses midline":
         beside = [side for side, volume_ml in ml.items() if volume_ml == view.ml(mask) and whole]
-        return [f"lies on the patient's {side} only, but crosses the midline{source}" for side in beside]
+        return [f"lies on the patient's {side} only, but should cross the midline{source}" for side in beside]
     other = "left" if label.place == "right" else "right"
     if ml[other] < MIN_MISPLACED_ML:
         return []
-    return [f"{ml[other]:.0f} ml lie on the patient's {other}, but it lies on the {label.place}{source}"]
+    return [f"{ml[other]:.0f} ml lie on the patient's {other}, but it belongs on the {label.place}{source}"]
 
 
 def _lungs(hu: np.ndarray) -> np.ndarray:
@@ -179,7 +179,7 @@ def _lungs(hu: np.ndarray) -> np.ndarray:
 def _above_lung(view: View, part: np.ndarray) -> list[str]:
     if view.ml(part) < MIN_MISPLACED_ML:
         return []
-    return [f"{view.ml(part):.0f} ml lie above lung, but it lies below the diaphragm (by definition of the abdomen)"]
+    return [f"{view.ml(part):.0f} ml lie above lung, but it belongs below the diaphragm (by definition of the abdomen)"]
 
 
 def _fluid_inside(view: View, mask: np.ndarray) -> list[str]:

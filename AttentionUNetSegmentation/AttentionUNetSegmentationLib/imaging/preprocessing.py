@@ -102,7 +102,7 @@ def network_grid(source: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     if np.prod(sizes.astype(float)) > MAX_GRID_VOXELS:
         extent = " x ".join(f"{length:.0f}" for length in high - low)
         finest = min(spacing_mm)
-        raise ValueError(f"{extent} mm are too much at a spacing of {finest:g} mm; the CT's or the model's is wrong")
+        raise ValueError(f"{extent} mm is too large for {finest:g} mm voxels; the CT's or the model's spacing is wrong")
     matrix = np.diag([*spacing_mm, 1.0])
     matrix[:3, 3] = (low + high) / 2 - (sizes - 1) / 2 * np.asarray(spacing_mm)
     return Grid(triple(int(size) for size in sizes[::-1]), matrix)

@@ -49,7 +49,7 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> str:
             raise DependencyError("This computer has no such GPU; choose another device.")
         if kind == "auto" and offer_gpu and devices.find_gpu() and not slicer.app.testingEnabled():
             wants_gpu = ask(
-                _("This computer's GPU can be used with PyTorch, which is not installed and a large download."),
+                _("This computer's GPU can be used with PyTorch, which is not installed and is a large download."),
                 _("Install PyTorch, or run on the CPU?"),
                 _("Install PyTorch"),
                 _("Run on the CPU now"),

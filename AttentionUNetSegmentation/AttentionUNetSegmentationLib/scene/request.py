@@ -114,7 +114,7 @@ def read(request: Request) -> Inputs:
     if not request.all_frames:
         return Inputs([_cropped(volume, request)], 0, model, (), shown, replaceable)
     if frames is None:
-        raise ValueError(f"the volume {node.GetName()!r} shows no frame of a sequence")
+        raise ValueError(f"the volume {node.GetName()!r} is not part of a sequence")
     volumes = [_cropped(volume_from_node(frame), request, volume) for frame in frames.nodes()]
     return Inputs(volumes, frames.current, model, tuple(frames.values), shown, replaceable)
 
@@ -283,7 +283,7 @@ def _misfit(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLSca
     if not has_kept_segments(node):
         return ""
     if node.GetParentTransformNode() is not volume_node.GetParentTransformNode():
-        return f"{node.GetName()!r} has other segments and another parent transform than {volume_node.GetName()!r}"
+        return f"{node.GetName()!r} has other segments and a different parent transform from {volume_node.GetName()!r}"
     if node.GetSegmentation().GetSourceRepresentationName() != LABELMAP:
         return f"{node.GetName()!r} has segments that are no labelmaps"
     return ""
@@ -317,7 +317,7 @@ def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str
     if deformed_mm > MAX_DEFORMATION_MM:
         changes.append(
             f"the volume lies under a transform that changes its shape by up to {deformed_mm:.0f} mm, as Slicer's for "
-            "gantry tilt and missing slices do; organs and their volumes are of the volume without it: harden the "
+            "gantry tilt and missing slices do; organs and their volumes ignore the transform: harden the "
             "transform, then segment again"
         )
     comparable = request.roi is None and not request.all_frames and node.GetImageData() is not None

@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "checkpoints", nargs="+", metavar="CHECKPOINT", help="of attention-unet-train fit; all but the last: or a model"
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="of attention-unet-train fit or, except the last, a model"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="checkpoint to write, ending .ckpt")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")

@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("results")
-    results.add_argument("--report-dir", type=Path, help="folder for tables and for finished cases, to go on from")
-    results.add_argument("--published", choices=sorted(TABLES), help="print a table of the paper beside")
+    results.add_argument("--report-dir", type=Path, help="folder for tables and for finished cases, to resume from")
+    results.add_argument("--published", choices=sorted(TABLES), help="print this table of the paper alongside")
     results.add_argument("--output", type=Path, help="add one model's figures to this JSON file, for export --measured")
 
 
@@ -118,7 +118,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--patient", action="append", default=[], help="patient (or anatomy) of each --ct; cases of one are not tested"
     )
-    parser.add_argument("--data-name", help="what the cases are called in figures; needed with --ct")
+    parser.add_argument("--data-name", help="name of the data in the results; needed with --ct")
 
 
 def _evaluate(parsed: argparse.Namespace) -> Evaluation:
@@ -156,7 +156,7 @@ def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:
     if parsed.split or parsed.fold is not None:
         raise ValueError("--split and --fold belong to --dataset, not to --ct")
     if not parsed.data_name:
-        raise ValueError("--ct needs --data-name: what the cases are called in figures")
+        raise ValueError("--ct needs --data-name: a name for the data in the results")
     organs = parse_organs(parsed.organ)
     return cases_of_files(parsed.ct, parsed.labels, organs, parsed.patient), parsed.data_name
 

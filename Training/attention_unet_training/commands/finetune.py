@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="train on the training part of this split (default: on all cases)")
     parser.add_argument("--fold", type=int, default=0, help="fold of the split")
     parser.add_argument("--validation-cases", type=int, default=2, help="cases kept out of training (default: 2)")
-    parser.add_argument("--epochs", type=int, default=50, help="at most (default: 50)")
+    parser.add_argument("--epochs", type=int, default=50, help="maximum number (default: 50)")
     parser.add_argument("--samples-per-epoch", type=int, help="patches per epoch (default: 4 per case)")
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="peak learning rate (default: 3e-4)")
     parser.add_argument("--batch-size", type=int, default=1, help="patches per step (default: 1)")

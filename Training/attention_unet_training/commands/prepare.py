@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         else:
             _prepare(parsed)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     return 0
 
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--organs",
         type=_names,
         metavar="A,B,...",
-        help=f"classes, in order; all have to be labelled (default: of {','.join(DEFAULT_ORGANS)}, those that are)",
+        help=f"classes, in order; all have to be labelled (default: those of {','.join(DEFAULT_ORGANS)} that are)",
     )
     parser.add_argument(
         "--label", action="append", default=[], metavar="NAME=VALUE[,VALUE]", help="CSV: a label's values"
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-missing", action="store_true", help="keep cases in which a labelled organ is not seen")
     parser.add_argument("--ignore-unknown", action="store_true", help="label values without a name are background")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes; 0: none beside this one (default: up to 4)"
+        "--workers", type=int, metavar="N", help="worker processes; 0: run in this one (default: up to 4)"
     )
     parser.add_argument("--overwrite", action="store_true", help="do everything again, splits too")
     parser.add_argument("--split", action="append", default=[], metavar="TRAIN/TEST", help="draw a split, as 120/30")
@@ -93,8 +93,8 @@ def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
         help=f"clipping range (default: {low:g} {high:g})",
     )
     for option, meaning, default in (
-        ("--mean", "becomes 0", DEFAULT_INTENSITY.mean_hu),
-        ("--std", "becomes 1", DEFAULT_INTENSITY.std_hu),
+        ("--mean", "HU that become 0", DEFAULT_INTENSITY.mean_hu),
+        ("--std", "HU above --mean that become 1", DEFAULT_INTENSITY.std_hu),
     ):
         parser.add_argument(option, type=float, default=default, metavar="HU", help=f"{meaning} (default: {default:g})")
 

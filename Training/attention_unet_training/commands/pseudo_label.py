@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     failed = pseudo_label(parsed.model, parsed.ct, parsed.output, parsed.confidence, parsed.device)
     print(
-        f"look at every picture in {parsed.output / PICTURES} and delete the label map of a case that is wrong, then: "
+        f"look at every picture in {parsed.output / PICTURES} and delete every label map that is wrong, then: "
         f"attention-unet-train prepare {parsed.output} --output DATASET"
     )
     return 1 if failed else 0

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
                 _keep_settings(parsed.config, place.output)
             run(plan, place, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError, MisconfigurationException, argparse.ArgumentError) as error:
         print(f"error: {short(error)}", file=sys.stderr)
@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="DIR", help="folder of the raw data; --dry-run says what belongs there"
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/reproduce"), metavar="DIR", help="everything (default: %(default)s)"
+        "--output",
+        type=Path,
+        default=Path("runs/reproduce"),
+        metavar="DIR",
+        help="folder for all output (default: %(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="list the steps with estimated hours, and do nothing")
     parser.add_argument(

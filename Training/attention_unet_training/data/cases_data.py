@@ -214,7 +214,7 @@ def _check_flips(augmentation: Augmentation, organs: Sequence[str]) -> None:
     """Refuse to mirror patients whose left and right are told apart."""
     sided = [organ for organ in organs if {"left", "right"} & set(re.split(r"[^a-z]+", organ.lower()))]
     if sided and RIGHT_TO_LEFT in augmentation.flip_axes and augmentation.flip_probability:
-        raise ValueError(f"data.augmentation.flip_axes must leave out {RIGHT_TO_LEFT}: a mirrored {sided[0]} is none")
+        raise ValueError(f"data.augmentation.flip_axes must leave out {RIGHT_TO_LEFT}: it would mirror the {sided[0]}")
 
 
 def _fold(dataset: PreparedDataset, split: str | None, fold: int) -> Fold | None:

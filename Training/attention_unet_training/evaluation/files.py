@@ -89,7 +89,7 @@ def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
     if len(evaluation.columns) != 1:
         raise ValueError(f"the figures for export are those of one model, got {len(evaluation.columns)}")
     if seen := evaluation.seen(evaluation.columns[0].title):
-        raise ValueError(f"the model was trained on {seen[0]}, or chosen by it: no figures are kept for export")
+        raise ValueError(f"the model was trained on {seen[0]}, or selected on it: no figures are kept for export")
     entries, weights = [], evaluation.columns[0].weights
     for organ in evaluation.organs:
         for metric in METRICS:

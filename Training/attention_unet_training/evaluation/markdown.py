@@ -104,7 +104,7 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
         f"Segmentations are {'cleaned up as for users' if evaluation.cleaned else 'raw, without the clean-up'}.",
     ]
     if not evaluation.patients_named:
-        lines.append("Patients were not named: every CT is taken for another patient's.")
+        lines.append("Patients were not named: every CT counts as a different patient's.")
     lines += [f"{_escaped(column.title)}: {_escaped(column.identity)}." for column in evaluation.columns]
     lines += _about_seen(evaluation)
     lines += [*_about_tests(evaluation), *_about_missing(evaluation), *_about_time(evaluation)]
@@ -119,7 +119,7 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
 def _about_seen(evaluation: Evaluation) -> list[str]:
     seen = {column.title: evaluation.seen(column.title) for column in evaluation.columns}
     return [
-        f"**{_escaped(title)} was trained on {len(cases)} of these cases, or chosen by them**, such as "
+        f"**{_escaped(title)} was trained on {len(cases)} of these cases, or selected on them**, such as "
         f"{_escaped(cases[0])}: its figures say nothing of other CTs."
         for title, cases in seen.items()
         if cases
@@ -137,7 +137,7 @@ def _about_tests(evaluation: Evaluation) -> list[str]:
         "table's."
     ]
     refusals = dict.fromkeys(entry[3].refusal for entry in evaluation.comparisons if entry[3].refusal)
-    return [*lines, *(f"Not tested where there are: {refusal}." for refusal in refusals)]
+    return [*lines, *(f"Comparisons not tested: {refusal}." for refusal in refusals)]
 
 
 def _about_missing(evaluation: Evaluation) -> list[str]:

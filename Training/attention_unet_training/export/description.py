@@ -75,7 +75,7 @@ def describe(
     if description is None and missing:
         raise ValueError("a checkpoint is exported only with --description: labels, training data, licence, use")
     if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}: no model is exported without")
+        raise ValueError(f"{where} lacks {', '.join(missing)}, which every export needs")
     if measured is not None:
         fields["measured"] = _read_json(measured, list, "a list of figures")
     fields["weights"] = {"file": WEIGHTS_FILE, "sha256": "0" * 64}  # replaced on saving
@@ -101,10 +101,10 @@ def _check_measured(spec: ModelSpec, measured: Path | None, weights: Collection[
         raise ValueError(f"{where} has figures that were measured with other weights than these")
     if not spec.measured:
         raise ValueError(
-            "measured figures are missing: no model is exported without; "
+            "measured figures are missing, but every export needs them; "
             "attention-unet-train evaluate --output FILE measures them, --measured FILE passes them on"
             if measured is None
-            else f"{measured} holds no measured figures: no model is exported without"
+            else f"{measured} holds no measured figures, which every export needs"
         )
     own = {organ.name for label in spec.labels for split in (False, True) for organ in label.organs(split)}
     if not any(entry.organ in own for entry in spec.measured):

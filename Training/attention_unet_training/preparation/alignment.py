@@ -99,11 +99,11 @@ def _checked(placed: np.ndarray, ct: Volume) -> AlignedLabels:
     name = turn_name(best, ct.grid)
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
         raise ValueError(
-            f"the labels do not fit the CT as their geometry says (fit {own:.2f}), and it is not clear how they do: "
+            f"the labels do not fit the CT where their geometry puts them (fit {own:.2f}), and no turn clearly fits: "
             f"{name} {found[best]:.2f}, next {found[second]:.2f}"
         )
     note = (
-        f"labels {name}: as their geometry says they do not fit the CT (fit {own:.2f}), so they do "
+        f"labels {name}: they do not fit the CT where their geometry puts them (fit {own:.2f}), but do this way "
         f"({found[best]:.2f}, next best {found[second]:.2f})"
     )
     return AlignedLabels(_tidy(best.applied(placed)), (note,))

@@ -185,7 +185,7 @@ def _record(
     cases = with_shared_patients([file.record for file in files], outcomes)
     patients = told(cases, source.layout == csv_table.LAYOUT)
     if stands_for_nobody(outcomes):
-        patients += "; the patient in the DICOM headers is the same in all images, and taken to stand for nobody"
+        patients += "; the patient in the DICOM headers is the same in all images, and ignored as a placeholder"
     return DatasetRecord(
         FORMAT, options.name, shared.organs, shared.spacing_mm, shared.intensity, cases, left_out, patients
     )

@@ -62,10 +62,10 @@ def patient_of(case: SourceCase, named: DicomPatient) -> tuple[str, str]:
 def told(cases: Sequence[CaseRecord], is_table: bool) -> str:
     """One sentence: how the patients are known, and what was assumed where nothing says it."""
     counts = Counter(case.patient_from for case in cases)
-    parts = [f"{how} tells the patients of {count} images" for how, count in counts.items() if how != ASSUMED]
+    parts = [f"{how} identifies the patients of {count} images" for how, count in counts.items() if how != ASSUMED]
     if counts[ASSUMED]:
         why = "no patient column was given" if is_table else "nothing says whose they are"
-        parts.append(f"each of {counts[ASSUMED]} images is taken as one patient, as {why}")
+        parts.append(f"each of {counts[ASSUMED]} images is counted as a separate patient, because {why}")
     return "; ".join(parts)
 
 

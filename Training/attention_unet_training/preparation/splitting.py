@@ -48,5 +48,5 @@ def _check_same(drawn: Drawn, path: Path) -> None:
     """Refuse to replace a split by another of its name: its models would be tested on cases of their training."""
     if path.is_file() and read_record(Split, path).folds != drawn.split.folds:
         raise ValueError(
-            f"{path} has other cases than would be drawn now: --overwrite replaces it, and its models are void"
+            f"{path} has other cases than would be drawn now: --overwrite replaces it and makes its models invalid"
         )

@@ -124,7 +124,7 @@ def write_splits(data: PublicData, output: Path, incomplete: bool) -> list[str]:
             raise ValueError(f"{dataset.folder}: split {remarks[-1]}; --incomplete goes on without them")
         parts = [[tuple(id for id in part if id in there) for part in (fold.train, fold.test)] for fold in split.folds]
         if not all(map(all, parts)):
-            raise ValueError(f"{dataset.folder}: of split {name} too few cases are there to train and test")
+            raise ValueError(f"{dataset.folder}: split {name} has too few cases left to train and test")
         folds = [Fold(train, test) for train, test in parts]
         write_record(Split(split.kind, split.seed, tuple(folds)), dataset.folder / SPLITS_FOLDER / f"{name}.json")
     return remarks

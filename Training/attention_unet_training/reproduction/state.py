@@ -48,7 +48,7 @@ def state_of(step: Step, output: Path) -> tuple[str, float | None]:
     if marker.arguments != step.arguments:
         there, here = _difference(marker.arguments, step.arguments)
         raise ValueError(
-            f"{path} is of another plan: it has {there}, this one {here}; choose another --output, or go on with the "
+            f"{path} is from another plan: it has {there}, this one {here}; choose another --output, or keep the "
             "options that it was begun with"
         )
     if marker.seconds is None or not all((output / name).exists() for name in step.outputs):
@@ -100,7 +100,7 @@ def check_inputs(step: Step, marker: Marker, output: Path) -> None:
     for name, digest in marker.inputs.items():
         if (output / name).is_file() and sha256_of(output / name) != digest:
             raise ValueError(
-                f"{output / name} has changed since {step.name} was made of it; to make that again remove "
+                f"{output / name} has changed since {step.name} was made from it; to redo that step, remove "
                 f"{_path(step, output)} and {', '.join(_folders(step, output))}"
             )
 

@@ -136,7 +136,7 @@ def load_network(source: Path | str) -> LoadedNetwork:
     options = read_training_options(path)
     if options.per_volume:
         raise ValueError(
-            f"{path} was trained with data.per_volume, so no model can be made of it: evaluate measures it"
+            f"{path} was trained with data.per_volume, so no model can be made from it; use evaluate to measure it"
         )
     known = options.description()
     kind = known["architecture"]["type"]

@@ -143,7 +143,7 @@ class SegmentationTask(pl.LightningModule):
         for part in ("training", "validation"):
             key = f"{part}_ids"
             if key in before and key in now and list(before[key]) != list(now[key]):
-                raise ValueError(f"the checkpoint's {part} had other cases: give the data options of the run it is of")
+                raise ValueError(f"the checkpoint's {part} had other cases: give the data options of its own run")
 
     def on_train_start(self) -> None:
         """A resumed run goes on with the samples of its own epoch."""

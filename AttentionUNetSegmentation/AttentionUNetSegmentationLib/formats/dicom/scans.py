@@ -30,7 +30,7 @@ def choose_scan(slices: list[Slice], notes: list[str]) -> list[Slice]:
     sizes = Counter(entry.series for entry in images)
     if len(sizes) > 1 and max(sizes.values()) <= FEW_IMAGES:
         images = [replace(entry, series=entry.study) for entry in images]
-        notes.append("series UIDs do not tell which images form a scan; images of one study were taken for a series")
+        notes.append("series UIDs do not tell which images form a scan; each study was treated as one series")
     count = len(images)
     images = _without_copies(images)
     if len(images) < count:
@@ -142,7 +142,7 @@ def _phases(stack: list[Slice]) -> list[list[Slice]]:
         raise ValueError("acquisitions share only some of their slices, so whether they are phases is unclear")
     two_times = [parts for parts in by_time if len(parts) == 2]  # there may be one for each few slices
     if any(_overlaps(parts).max() >= 0 for parts in by_mark + by_content + two_times):
-        raise ValueError("acquisitions lie between each other's slices, so whether they are phases is unclear")
+        raise ValueError("slices of several acquisitions alternate, so whether they are phases is unclear")
     return [stack]
 
 

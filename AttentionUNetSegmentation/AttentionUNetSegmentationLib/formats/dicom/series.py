@@ -78,7 +78,7 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
     if not unreadable:
         return slices, []
     left_out = (
-        f"{len(unreadable)} DICOM files are no images, damaged or not named in UTF-8, and were left out ({shown})"
+        f"{len(unreadable)} DICOM files that are not images, damaged or not named in UTF-8 were left out ({shown})"
     )
     return slices, [left_out]
 
@@ -122,7 +122,7 @@ def _check_levels(scan: list[Slice], voxels: np.ndarray) -> None:
             jump = float(np.median(voxels[n, ::4, ::4].astype(np.float32) - voxels[n - 1, ::4, ::4]))
             if abs(jump) > MAX_JUMP_HU:
                 raise ValueError(
-                    f"{scan[n].path} is rescaled otherwise than the slice before, and {abs(jump):.0f} HU "
+                    f"{scan[n].path} is rescaled differently from the slice before, and {abs(jump):.0f} HU "
                     f"{'brighter' if jump > 0 else 'darker'}"
                 )
 
@@ -135,9 +135,7 @@ def _placed(scan: list[Slice], notes: list[str]) -> tuple[np.ndarray, np.ndarray
     _check_straight(np.array([entry.position for entry in scan]), heights)
     if round(gaps.max(), 2) > max(MAX_HOLE_SLICES * gap, MAX_HOLE_MM):  # headers are rounded
         after = scan[int(gaps.argmax())].path
-        raise ValueError(
-            f"{after} and the next slice have a hole of {gaps.max():.1f} mm between them: slices are missing"
-        )
+        raise ValueError(f"{after} is followed by a gap of {gaps.max():.1f} mm: slices are missing")
     voxels = decode(scan)
     _check_levels(scan, voxels)
     if not is_even(scan):
@@ -155,7 +153,7 @@ def _check_straight(positions: np.ndarray, heights: np.ndarray) -> None:
     line = positions[0] + share[:, None] * (positions[-1] - positions[0])
     stray = float(np.linalg.norm(positions - line, axis=1).max())
     if stray > STRAY_MM:
-        raise ValueError(f"slices lie up to {stray:.1f} mm beside a straight stack; the series is not one volume")
+        raise ValueError(f"slices lie up to {stray:.1f} mm off a straight stack; the series is not one volume")
 
 
 def _at_regular_heights(voxels: np.ndarray, heights: np.ndarray, count: int) -> np.ndarray:
