@@ -233,7 +233,7 @@ def test_own_segments_under_another_transform_are_not_moved(slicer, logic, add_c
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     output.GetSegmentation().AddEmptySegment("mine", "my own")
     output.SetAndObserveTransformNodeID(turned[0].GetID())
-    with pytest.raises(ValueError, match="another parent transform"):
+    with pytest.raises(ValueError, match="different parent transform"):
         logic.segment(ct, output, device="cpu", predictor=network())
 
 
