@@ -40,7 +40,7 @@ FOLDERS = {
         "inference models imaging pipeline formats command scene", "aiohttp yarl slicer vtk trame trame_slicer"
     ),
     "panels": Rule("inference models imaging pipeline scene", "slicer vtk qt ctk"),
-    "selftests": Rule("models scene", "slicer vtk", "torch SampleData AttentionUNetSegmentation"),
+    "selftests": Rule("inference models scene", "slicer vtk", "torch SampleData AttentionUNetSegmentation"),
 }
 ROOT_MODULES = {path.stem for path in ENGINE.glob("*.py")} - {"pipeline"}
 # what the module imports on the main thread, and before it is known what runs the network

@@ -106,6 +106,23 @@ def test_a_map_lies_over_its_own_ct(slicer, result, add_ct):
     assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {other.GetID()}
 
 
+def test_none_puts_the_background_back_too(slicer, result, add_ct):
+    pet, other = add_ct("PET"), add_ct("CT 2")
+    slicer.util.setSliceViewerLayers(background=pet)
+    show(result, "s2-1")
+    show(result, "s3-1")
+    show(result, "none")
+    assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {pet.GetID()}
+    show(result, "s2-1")
+    slicer.util.setSliceViewerLayers(background=other)  # the user's choice
+    show(result, "none")
+    assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {other.GetID()}
+    show(result, "s2-1")
+    slicer.mrmlScene.RemoveNode(other)
+    show(result, "none")
+    assert not any(composite.GetBackgroundVolumeID() for _, composite in views(slicer).values())
+
+
 def test_none_leaves_other_foregrounds_alone(slicer, result, add_ct):
     pet = add_ct("PET")
     slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)

@@ -295,6 +295,23 @@ def test_closing_the_scene_cancels_and_nothing_is_written_into_the_next(slicer, 
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
+def test_closing_the_scene_does_not_wait_for_packages(slicer, logic, add_ct, network, wait, monkeypatch):
+    from AttentionUNetSegmentationLib.scene import background_run
+
+    def import_slowly(x):
+        time.sleep(1.5)  # cannot be stopped
+        return network()(x)
+
+    monkeypatch.setattr(background_run.runtimes, "is_loading", lambda: True)
+    ends = start(logic, add_ct(), predictor=import_slowly)
+    time.sleep(0.3)
+    tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.StartCloseEvent, lambda *_: logic.stop())
+    began = time.monotonic()
+    slicer.mrmlScene.Clear(False)
+    slicer.mrmlScene.RemoveObserver(tag)
+    assert time.monotonic() - began < 1.0 and ends == [("cancelled", None)]
+
+
 def test_removing_the_output_during_the_run_makes_a_new_one(slicer, logic, add_ct, network, wait):
     ct = add_ct()
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")

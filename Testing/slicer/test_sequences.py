@@ -68,6 +68,19 @@ def test_all_frames(slicer, logic, network, browser_of_two, current):
     assert volumes == pytest.approx([4 / 3 * np.pi * r**3 / 1000 for r in (14, 18)], rel=0.06)
 
 
+def test_surfaces_are_made_of_the_frame_that_is_shown_only(slicer, logic, network, browser_of_two):
+    browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network())
+    node.CreateClosedSurfaceRepresentation()
+    again = logic.segment(volume, node, device="cpu", predictor=network(), allFrames=True)
+    sequence = browser.GetSequenceNode(again)
+    with_surfaces = [
+        sequence.GetNthDataNode(n).GetSegmentation().ContainsRepresentation("Closed surface") for n in range(2)
+    ]
+    assert again is node and with_surfaces == [True, False]
+    assert node.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
 def test_the_first_run_shows_one_segmentation_only(slicer, logic, network, browser_of_two):
     """While sequence and node are joined the browser must not make a node of its own for the sequence."""
     _, volume = browser_of_two()

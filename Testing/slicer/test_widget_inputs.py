@@ -33,6 +33,32 @@ def test_of_two_volumes_the_one_that_is_ct_is_chosen(slicer, widget, add_ct, wai
     assert shown.ui.inputSelector.currentNode() is nodes[1]
 
 
+def test_what_was_left_is_not_chosen_unasked(slicer, widget, add_ct, wait):
+    first = add_ct("first")
+    wait(lambda: widget.ui.segmentButton.enabled)
+    second = add_ct("second")
+    slicer_host.process_events(0.05)
+    slicer.mrmlScene.RemoveNode(first)
+    slicer_host.process_events(0.05)
+    assert widget.ui.inputSelector.currentNode() is None and not widget.ui.segmentButton.enabled
+    slicer.mrmlScene.RemoveNode(second)
+    add_ct("third")
+    wait(lambda: widget.ui.segmentButton.enabled)
+    widget.ui.inputSelector.setCurrentNode(None)  # on purpose
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "point")
+    slicer_host.process_events(0.05)
+    assert widget.ui.inputSelector.currentNode() is None
+
+
+def test_the_only_ct_of_a_scene_that_was_loaded_elsewhere_is_chosen(slicer, widget, add_ct, wait):
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    slicer_host.leave()
+    slicer.mrmlScene.Clear(False)
+    ct = add_ct()  # gets the same node ID
+    assert slicer_host.enter("AttentionUNetSegmentation").ui.inputSelector.currentNode() is ct
+
+
 def test_label_maps_and_colour_images_are_not_offered(slicer, widget, wait):
     for name, shape in (("vtkMRMLLabelMapVolumeNode", (4, 4, 4)), ("vtkMRMLVectorVolumeNode", (4, 4, 4, 3))):
         slicer.util.addVolumeFromArray(np.zeros(shape, np.uint8), nodeClassName=name)

@@ -62,7 +62,9 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> str:
                 _install_openvino()
         except CalledProcessError as error:
             name = "PyTorch" if wants_gpu else "OpenVINO"
-            raise DependencyError(f"{name} could not be installed; Slicer's Python console says why.") from error
+            failure = DependencyError(f"{name} could not be installed; Slicer's Python console says why.")
+            failure.was_shown = hasattr(slicer, "packaging")  # Slicer 5.12 shows pip's errors itself
+            raise failure from error
     return device
 
 

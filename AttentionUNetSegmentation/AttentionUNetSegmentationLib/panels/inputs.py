@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from ..models.store import InstalledModel
 from ..scene.abdomen_window import show_abdomen
-from ..scene.mrml import fit_roi, input_candidates, map_node_ids
+from ..scene.mrml import fit_roi, input_candidates, input_volumes, map_node_ids
 from ..scene.ownership import holds_other_result
 from ..scene.sequences import frames_of
 
@@ -38,6 +38,7 @@ class InputPanel:
         self._ui, self._parameters = ui, parameters
         self._input: slicer.vtkMRMLScalarVolumeNode | None = None
         self._windowed: tuple | None = None
+        self._volumes: set[str] = set()  # IDs of what could be chosen at the last look
         ui.roiSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._on_roi_added)
 
     def bind(self) -> None:
@@ -48,7 +49,7 @@ class InputPanel:
         parameters = self._parameters()
         self._hide(map_node_ids() if parameters is not None else [])
         self._input = parameters.inputVolume if parameters is not None else None
-        self._windowed = None
+        self._windowed, self._volumes = None, set()
 
     def update(self) -> None:
         """A volume newly chosen as input gets a result of its own: that of another one is no longer the output."""
@@ -64,11 +65,15 @@ class InputPanel:
         return output_for(parameters.inputVolume, parameters.outputSegmentation)
 
     def preselect(self) -> None:
-        """Choose the input if there is only one CT to choose; maps of this module are not offered."""
+        """Choose the only CT there is, if it is new: what was there before was left, or nothing chosen on purpose.
+
+        Maps of this module are not offered.
+        """
         parameters = self._parameters()
         self._hide(map_node_ids())
+        before, self._volumes = self._volumes, {node.GetID() for node in input_volumes()}
         candidates = input_candidates()
-        if parameters.inputVolume is None and len(candidates) == 1:
+        if parameters.inputVolume is None and len(candidates) == 1 and candidates[0].GetID() not in before:
             parameters.inputVolume = candidates[0]
         self._show_abdomen()
 

@@ -70,7 +70,8 @@ class ProgressPanel:
     def show_error(self, error: Exception) -> None:
         """What went wrong, in the panel and in a message box."""
         self._ui.statusLabel.setText(one_sentence(error))
-        _show_box(error)
+        if not getattr(error, "was_shown", False):
+            _show_box(error)
 
     def show_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """How a result came about, and its warnings; nothing without one."""

@@ -14,6 +14,7 @@ NOTHING = "none"
 MEAN = "mean s"  # begins the name of the mean of a scale's gates
 RED_VIEW = "Red"
 FOREGROUND_ATTRIBUTE = PREFIX + "Foreground"  # what a slice view showed before a map
+BACKGROUND_ATTRIBUTE = PREFIX + "Background"  # likewise, where it was not the CT
 SHOWN_MAP_ATTRIBUTE = PREFIX + "ShownMap"  # the map it shows since then
 FLAT_STD = 0.02
 NEARLY_ALL = 0.9
@@ -92,7 +93,9 @@ def map_node(
     voxels = np.stack([slicer.util.arrayFromVolume(part) for part in parts]).mean(axis=0, dtype=np.float32)
     measures = _mean_measures(parts, voxels)
     entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), measures)
-    return add_map(entry, input_node, segmentation_node)
+    node = add_map(entry, input_node, segmentation_node)
+    node.SetAndObserveTransformNodeID(parts[0].GetTransformNodeID())  # the CT may have been moved since
+    return node
 
 
 def share_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
@@ -158,8 +161,12 @@ def _put_over_ct(
     """Show the CT below its first map; what the user puts there afterwards stays."""
     ids = [node.GetID() for node in maps_of(segmentation_node).values()]
     input_node = segmentation_node.GetNodeReference(INPUT_ROLE) if segmentation_node is not None else None
-    if input_node is not None and composite.GetForegroundVolumeID() not in ids:
-        composite.SetBackgroundVolumeID(input_node.GetID())
+    before = composite.GetBackgroundVolumeID() or ""
+    if input_node is None or composite.GetForegroundVolumeID() in ids or before == input_node.GetID():
+        return
+    if not composite.GetAttribute(BACKGROUND_ATTRIBUTE):
+        composite.SetAttribute(BACKGROUND_ATTRIBUTE, f"{before} {input_node.GetID()}")
+    composite.SetBackgroundVolumeID(input_node.GetID())
 
 
 def _put_in_front(
@@ -178,6 +185,10 @@ def _put_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     node_id, _, opacity = (composite.GetAttribute(FOREGROUND_ATTRIBUTE) or " 0").rpartition(" ")
     composite.SetForegroundVolumeID(node_id if slicer.mrmlScene.GetNodeByID(node_id) else None)
     composite.SetForegroundOpacity(float(opacity))
+    before, _, ct = (composite.GetAttribute(BACKGROUND_ATTRIBUTE) or " ").partition(" ")
+    if ct and composite.GetBackgroundVolumeID() == ct:
+        composite.SetBackgroundVolumeID(before if slicer.mrmlScene.GetNodeByID(before) else None)
+    composite.RemoveAttribute(BACKGROUND_ATTRIBUTE)
     composite.RemoveAttribute(FOREGROUND_ATTRIBUTE)
     composite.RemoveAttribute(SHOWN_MAP_ATTRIBUTE)
 

@@ -82,12 +82,15 @@ class BackgroundRun:
         self._cancel.set()
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Cancel, and wait for the thread; nothing is written any more. True if the thread ended in time."""
+        """Cancel, and wait for the thread; nothing is written any more. True if the thread ended in time.
+
+        A scene that is being closed does not wait for packages to load.
+        """
         if self._job is None or not self.is_running:
             return True
         self._cancel.set()
-        ended = self._done.wait(seconds)
-        if not ended:
+        ended = self._done.wait(0.0 if runtimes.is_loading() and slicer.mrmlScene.IsClosing() else seconds)
+        if not ended and not runtimes.is_loading():
             logger.warning("the segmentation has not stopped after %.0f s; its result will be dropped", seconds)
         self._give_up(self._job)
         return ended

@@ -15,7 +15,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from ..volume import GateMeasure, Segmentation, Volume
 from .map_colors import are_missing, attention_colors
-from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, read_json, write_provenance
+from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, put_under, read_json, write_provenance
 from .ownership import Fingerprint, hash_of, users_transform
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
@@ -172,12 +172,9 @@ def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRML
         hierarchy.SetItemExpanded(folder, False)
     left = set()
     for node in nodes:
-        item = hierarchy.GetItemByDataNode(node)
-        if not item:  # Slicer has not come to it yet
-            hierarchy.CreateItem(folder, node)
-            continue
-        left.add(hierarchy.GetItemParent(item))
-        hierarchy.SetItemParent(item, folder)
+        if item := hierarchy.GetItemByDataNode(node):
+            left.add(hierarchy.GetItemParent(item))
+        put_under(folder, node)
     for item in left - {folder, parent, hierarchy.GetSceneItemID()}:
         is_folder = hierarchy.GetItemDataNode(item) is None and hierarchy.GetItemName(item).endswith(" attention")
         if is_folder and not hierarchy.GetNumberOfItemChildren(item):

@@ -79,13 +79,18 @@ def modality_of_node(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     return hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
 
 
-def input_candidates() -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """The scalar volumes in the scene that may be a CT; those that are one by DICOM, if there are several."""
-    nodes = [
+def input_volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The scalar volumes in the scene, without this module's maps."""
+    return [
         node
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(MAP_ATTRIBUTE)
     ]
+
+
+def input_candidates() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The scalar volumes in the scene that may be a CT; those that are one by DICOM, if there are several."""
+    nodes = input_volumes()
     return nodes if len(nodes) < 2 else [node for node in nodes if modality_of_node(node) == "CT"]
 
 
@@ -189,6 +194,16 @@ def nodes_removed_on_error() -> Iterator[None]:
             if hierarchy.GetItemDataNode(item) is None and not hierarchy.HasItemAttribute(item, segment_id):
                 hierarchy.RemoveItem(item, False, False)  # what the user moved into it meanwhile stays
         raise
+
+
+def put_under(parent: int, node: slicer.vtkMRMLNode) -> None:
+    """Put a node under an item of the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, parent)
+    else:  # Slicer has not come to it yet
+        hierarchy.CreateItem(parent, node)
 
 
 def _hierarchy_items() -> list[int]:

@@ -13,7 +13,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..volume import triple
-from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, grid_of_node
+from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, grid_of_node, transform_between
 from .ownership import has_written_voxels, organ_segments, tag, voxels_of
 from .segments import CENTROID_TAG, MEAN_HU_TAG, VOLUME_TAG
 
@@ -108,9 +108,7 @@ def world_centroid(node: slicer.vtkMRMLSegmentationNode, row: OrganRow) -> tuple
     """An organ's centre of mass in world RAS, mm; None if it is empty."""
     if row.centroid_ras_mm is None:
         return None
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
-    return tuple(transform.TransformPoint(row.centroid_ras_mm))
+    return tuple(transform_between(node, None).TransformPoint(row.centroid_ras_mm))
 
 
 def _measure(node: slicer.vtkMRMLSegmentationNode, segment: slicer.vtkSegment) -> Measures:
@@ -147,11 +145,14 @@ def _measure_surface(surface: vtk.vtkPolyData) -> Measures:
 
 
 def _mean_hu(node: slicer.vtkMRMLSegmentationNode, ras_mm: np.ndarray) -> float | None:
-    """Mean of the CT at points in the segmentation's frame, which is the CT's; None without a CT there."""
+    """Mean of the CT at points in the segmentation's frame; None without a CT there."""
     volume_node = node.GetNodeReference(INPUT_ROLE)
     if volume_node is None or volume_node.GetImageData() is None:
         return None
     voxels = slicer.util.arrayFromVolume(volume_node)
+    if node.GetParentTransformNode() is not volume_node.GetParentTransformNode():  # one of them was moved
+        to_ct = transform_between(node, volume_node)
+        ras_mm = np.array([to_ct.TransformPoint(point) for point in ras_mm])
     ijk = np.floor(grid_of_node(volume_node).ijk_of(ras_mm) + 0.5).astype(int)
     inside = ((ijk >= 0) & (ijk < voxels.shape[::-1])).all(axis=1)
     i, j, k = ijk[inside].T

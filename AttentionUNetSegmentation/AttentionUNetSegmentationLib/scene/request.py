@@ -27,11 +27,12 @@ from .mrml import (
     deformation_mm,
     grid_of_node,
     nodes_removed_on_error,
+    put_under,
     roi_box,
     volume_from_node,
 )
 from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result
-from .segments import restored_on_error, write_segments
+from .segments import has_surfaces, restored_on_error, write_segments
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
 
 if TYPE_CHECKING:
@@ -193,14 +194,14 @@ def _write_frames(
     """Write the organs: of the current frame into the node, of all frames into a sequence."""
     frames = frames_of(volume_node)
     if not inputs.values or frames is None:
-        write_segments(results[inputs.current], volume_node, node)
+        write_segments(results[inputs.current], volume_node, node, has_surfaces(node))
         if frames is not None and frames.browser.GetSequenceNode(node) is not None:
             keep_frame(frames.browser.GetSequenceNode(node), node, frames.values[frames.current])
         return
-    sequence = result_sequence(frames, node)
+    sequence, with_surfaces = result_sequence(frames, node), has_surfaces(node)
     last = inputs.values.index(frames.values[frames.current]) if frames.values[frames.current] in inputs.values else 0
     for n in [*(n for n in range(len(results)) if n != last), last]:
-        write_segments(results[n], volume_node, node)
+        write_segments(results[n], volume_node, node, with_surfaces and n == last)
         keep_frame(sequence, node, inputs.values[n])
     connect(frames, sequence, node)
     _write_table(frames, inputs, results, node)
@@ -220,8 +221,13 @@ def _write_table(
 
 
 def _new_segmentation(volume_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
+    """A node beside the CT in the subject hierarchy: in the same study, if the CT came from DICOM."""
     name = slicer.mrmlScene.GenerateUniqueName(f"{volume_node.GetName()} segmentation")
-    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if item := hierarchy.GetItemByDataNode(volume_node):
+        put_under(hierarchy.GetItemParent(item), node)
+    return node
 
 
 def edited_names(request: Request) -> list[str]:

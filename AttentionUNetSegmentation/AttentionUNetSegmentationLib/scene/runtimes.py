@@ -18,7 +18,13 @@ _loading = threading.Lock()
 
 
 class DependencyError(RuntimeError):
-    """What runs the network is missing or unusable, and was not installed; the message says what to do."""
+    """What runs the network is missing or unusable, and was not installed; the message says what to do.
+
+    Attributes:
+        was_shown: Whether Slicer has told the user already.
+    """
+
+    was_shown = False
 
 
 def is_loading() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import slicer
@@ -18,19 +19,27 @@ from .ownership import ORGAN_TAG, RESULT_ROLE, default_id, mark_result, mark_wri
 VOLUME_TAG = PREFIX + "VolumeMl"
 MEAN_HU_TAG = PREFIX + "MeanHU"
 CENTROID_TAG = PREFIX + "CentroidRAS"  # mm, in the segmentation's own frame
+DISPLAY_PROPERTIES = (
+    *("Visibility", "Visibility3D", "Visibility2DFill", "Visibility2DOutline", "Pickable"),
+    *("Opacity3D", "Opacity2DFill", "Opacity2DOutline"),
+)
 
 
 def write_segments(
     result: Segmentation,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
     node: slicer.vtkMRMLSegmentationNode,
+    with_surfaces: bool,
 ) -> None:
     """Put the organs into a segmentation node, in place of those of an earlier run, edited or not; others stay.
+
+    An organ that was there before keeps its colour and how it is shown.
 
     Args:
         result: The engine's result; its grid may be a part of the volume's. Its measures go to the segments' tags.
         volume_node: The CT, whose transform and geometry the node gets.
         node: The segmentation node to fill.
+        with_surfaces: Make surfaces, too.
     """
     boxes = organ_boxes(result)
     mark_result(node, volume_node)
@@ -39,6 +48,13 @@ def write_segments(
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     write_provenance(node, result)
     node.CreateDefaultDisplayNodes()
+    if with_surfaces:
+        node.CreateClosedSurfaceRepresentation()
+
+
+def has_surfaces(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a node shows its segments in 3D."""
+    return node.GetSegmentation().ContainsRepresentation(SURFACE)
 
 
 @contextmanager
@@ -49,7 +65,7 @@ def restored_on_error(node: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
     before = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segment_ids(segmentation)}
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     references = {role: node.GetNodeReferenceID(role) for role in (INPUT_ROLE, RESULT_ROLE)}
-    transform_id = node.GetTransformNodeID()
+    transform_id, looks = node.GetTransformNodeID(), _looks(node)
     try:
         yield
     except BaseException:
@@ -61,6 +77,7 @@ def restored_on_error(node: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
             if segmentation.GetSegment(segment_id) is None:
                 segmentation.AddSegment(segment, segment_id)
             segmentation.SetSegmentIndex(segment_id, index)
+        _look_as(node, looks)
         for name in node.GetAttributeNames():
             node.SetAttribute(name, attributes.get(name))
         for role, node_id in references.items():
@@ -71,7 +88,7 @@ def restored_on_error(node: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
 
 def _replace_organs(node: slicer.vtkMRMLSegmentationNode, new: Sequence[slicer.vtkSegment]) -> None:
     segmentation = node.GetSegmentation()
-    had_surfaces = segmentation.ContainsRepresentation(SURFACE)
+    looks = _looks(node)
     was_modifying = node.StartModify()
     try:
         for segment_id in replaceable_ids(node):
@@ -83,10 +100,32 @@ def _replace_organs(node: slicer.vtkMRMLSegmentationNode, new: Sequence[slicer.v
             if not segmentation.AddSegment(segment, segment_id):
                 raise RuntimeError(f"the segment {segment.GetName()!r} could not be added")
             mark_written(node, segment_id)
+        _look_as(node, looks)
     finally:
         node.EndModify(was_modifying)
-    if had_surfaces:
-        node.CreateClosedSurfaceRepresentation()
+
+
+def _looks(node: slicer.vtkMRMLSegmentationNode) -> dict[str, dict[str, Any]]:
+    """Colour and display of each segment, which its removal forgets."""
+    segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
+    return {
+        segment_id: {"color": segmentation.GetSegment(segment_id).GetColor()}
+        | {
+            name: getattr(display, f"GetSegment{name}")(segment_id)
+            for name in (DISPLAY_PROPERTIES if display is not None else ())
+        }
+        for segment_id in segment_ids(segmentation)
+    }
+
+
+def _look_as(node: slicer.vtkMRMLSegmentationNode, looks: dict[str, dict[str, Any]]) -> None:
+    """Give segments the colour and display that those of the same IDs had."""
+    segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
+    for segment_id in set(segment_ids(segmentation)) & set(looks):
+        look = dict(looks[segment_id])
+        segmentation.GetSegment(segment_id).SetColor(*look.pop("color"))
+        for name, value in look.items():
+            getattr(display, f"SetSegment{name}")(segment_id, value)
 
 
 def _segment(result: Segmentation, measure: OrganMeasure, box: Box | None) -> slicer.vtkSegment:

@@ -5,6 +5,12 @@ import unittest
 
 import slicer
 
+from ..inference.devices import has_openvino, has_torch
+
+# A module that was installed to run on a CPU has OpenVINO only; what takes the network's place is written in PyTorch.
+needs_torch = unittest.skipUnless(has_torch(), "needs PyTorch")
+needs_runtime = unittest.skipUnless(has_torch() or has_openvino(), "needs OpenVINO or PyTorch")
+
 
 class SelfTest(unittest.TestCase):
     """Begins with an empty scene and a logic of its own."""

@@ -4,10 +4,11 @@ import time
 
 import slicer
 
-from .case import SelfTest
+from .case import SelfTest, needs_torch
 from .phantom import add_phantom, ball_predictor
 
 
+@needs_torch
 class BackgroundTest(SelfTest):
     """Segments while the event loop runs."""
 

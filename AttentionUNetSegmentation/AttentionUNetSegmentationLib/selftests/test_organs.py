@@ -12,10 +12,11 @@ from ..scene.map_volumes import maps_of
 from ..scene.mrml import grid_of_node, result_line
 from ..scene.organ_table import rows, world_centroid
 from ..scene.sample_data import SAMPLE, SAMPLE_FILE, SAMPLE_SHA256, register
-from .case import SelfTest
+from .case import SelfTest, needs_runtime, needs_torch
 from .phantom import GATES, add_phantom, ball_predictor
 
 
+@needs_runtime
 class OrgansTest(SelfTest):
     """Segments by the blocking form of the logic."""
 
@@ -44,6 +45,7 @@ class OrgansTest(SelfTest):
         for part in before:
             assert after[part] == before[part]
 
+    @needs_torch
     def test_ballUnderObliqueGeometryAndTransform(self):
         """A ball at a known place comes back there, as segment and in every map, and follows a parent transform."""
         volumeNode, centre = add_phantom()
