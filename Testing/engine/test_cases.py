@@ -131,8 +131,8 @@ def test_a_folder_that_another_input_has_taken_is_said(tiny_model, tmp_path, cap
     assert sorted(path.name for path in out.iterdir()) == ["a", "after_a", "after_b", "b"]
     text = capsys.readouterr().out
     assert (
-        f"note: the results of {tmp_path}/after/a.nii.gz are in {out}/after_a, as {out}/a holds the result of another "
-        f"input, {tmp_path}/before/a.nii.gz" in text
+        f"note: the results of {tmp_path}/after/a.nii.gz are in {out}/after_a, because {out}/a holds the result of "
+        f"another input, {tmp_path}/before/a.nii.gz" in text
     )
 
 

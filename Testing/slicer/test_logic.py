@@ -310,6 +310,7 @@ def test_closing_the_scene_does_not_wait_for_packages(slicer, logic, add_ct, net
     slicer.mrmlScene.Clear(False)
     slicer.mrmlScene.RemoveObserver(tag)
     assert time.monotonic() - began < 1.0 and ends == [("cancelled", None)]
+    wait(lambda: not [thread for thread in threading.enumerate() if thread.name == "AttentionUNet"])
 
 
 def test_removing_the_output_during_the_run_makes_a_new_one(slicer, logic, add_ct, network, wait):

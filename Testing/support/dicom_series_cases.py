@@ -327,7 +327,7 @@ def rescale_cases() -> list[DicomCase]:
         case("a slice with an empty intercept", empty, lacks),
         case("a slice with two intercepts", two, lacks),
         case("no intercept", set_to(RescaleIntercept=None), lacks, slice(None)),
-        case("an intercept of 0 in one slice", set_to(RescaleIntercept=0), "1_1.2.3_1.dcm is rescaled otherwise"),
+        case("an intercept of 0 in one slice", set_to(RescaleIntercept=0), "1_1.2.3_1.dcm is rescaled differently"),
         case("a slope of 0", set_to(RescaleSlope=0), "holds no DICOM images that can be read", slice(None)),
         series("an intercept for each slice", Part(), change=by_slice),
         series("effective atomic numbers", Part(), change=set_to(RescaleType="Z_EFF"), note="type .* is Z_EFF, not HU"),
