@@ -195,7 +195,7 @@ def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     folder = tmp_path / "cts"
     write_slices(folder / "a series", scan())
     write_volume(scan(), folder / "ball.nrrd")
-    (folder.joinpath(*["deep"] * 9)).mkdir(parents=True)
+    folder.joinpath(*["deep"] * 9).mkdir(parents=True)
     page = visit(serve("--folder", folder).address)
     page.wait_for_ct()
     page.page.locator("#served").click(force=True)

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import slicer_host
-from support.panel_reading import errors
 
 
 @pytest.fixture
@@ -118,15 +117,6 @@ def test_a_failing_pip_is_an_error_of_one_sentence(qt, slicer, dependencies, hav
             dependencies.ensure_installed("cpu")
         assert failure.value.was_shown is has_packaging
     assert qt.QApplication.overrideCursor() is None
-
-
-def test_an_error_that_slicer_has_shown_is_not_shown_again(widget):
-    from AttentionUNetSegmentationLib.scene.runtimes import DependencyError
-
-    failure = DependencyError("OpenVINO could not be installed")
-    failure.was_shown = True
-    widget.progressPanel.show_error(failure)
-    assert errors() == [] and widget.ui.statusLabel.text == "OpenVINO could not be installed"
 
 
 @pytest.mark.parametrize("packages", [(), ("openvino",)])

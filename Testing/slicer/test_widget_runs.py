@@ -70,6 +70,15 @@ def test_an_error_is_shown_once(slicer, widget, add_ct, predicting, wait, scene_
     assert scene_nodes() == before
 
 
+def test_an_error_that_slicer_has_shown_is_not_shown_again(widget):
+    from AttentionUNetSegmentationLib.scene.runtimes import DependencyError
+
+    failure = DependencyError("OpenVINO could not be installed")
+    failure.was_shown = True
+    widget.progressPanel.show_error(failure)
+    assert errors() == [] and widget.ui.statusLabel.text == "OpenVINO could not be installed"
+
+
 def test_closing_the_scene_during_a_run(slicer, widget, add_ct, predicting, wait):
     predicting(seconds=60)
     add_ct()

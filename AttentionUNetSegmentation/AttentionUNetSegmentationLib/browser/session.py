@@ -194,12 +194,7 @@ class Session:
                 self._ct = put_into_scene(volume, name, path if path.is_dir() else None)
                 self._views.show(self._ct.node, self._state.window or next(iter(WINDOWS_HU)))
                 self._state.update(
-                    {
-                        "ct_name": name,
-                        "notes": list(volume.notes),
-                        "status": "",
-                        "is_dicom": path.is_dir(),
-                    }
+                    {"ct_name": name, "notes": list(volume.notes), "status": "", "is_dicom": path.is_dir()}
                 )
         except Exception as error:  # a boundary: the page shows it
             logger.debug("the CT could not be opened", exc_info=error)
