@@ -160,7 +160,8 @@ def judged(read: Callable[[Path], Reading], folder: Path, truths: tuple[Truth, .
     except RecursionError:
         return "**crashed**: RecursionError"
     except FAILURES as error:
-        reason = str(error).replace(str(folder), "").strip(": ") or type(error).__name__
+        without_folders = re.sub(rf"{re.escape(str(folder))}(\S*/)?", "", str(error))
+        reason = without_folders.strip(": ") or type(error).__name__
         return f"refused{' needlessly' if truths else ''}: {_shortened(reason)}"
     if wrong := fault(reading.volume, truths):
         if reading.remark:
