@@ -61,7 +61,7 @@ overfit: $(STAMP)  ## Does training learn two cases by heart? Minutes on a CPU, 
 
 MAPS ?=
 RUNS ?= runs/abdomen_ct
-model: $(STAMP)  ## Train the bundled model from label maps, days on a CPU; goes on where it stopped: make model MAPS=folder
+model: $(STAMP)  ## Train the bundled model from label maps, hours on a CPU; goes on where it stopped: make model MAPS=folder
 	@test -n "$(MAPS)" || { echo "Say where the label maps are: make model MAPS=folder" >&2; exit 1; }
 	PYTHON=$(BIN)/python scripts/train_abdomen_ct.sh "$(MAPS)" "$(RUNS)" all
 

@@ -25,7 +25,7 @@ from attention_unet_training.synthetic_ct.label_files import LABEL_TABLE, PACKED
 from attention_unet_training.synthetic_ct.preparation import PREPARED_SPACING_MM
 from attention_unet_training.synthetic_ct.structures import STRUCTURES
 
-PACKAGES = ("monai", "jsonargparse", "docstring-parser", "typeshed-client")
+PACKAGES = ("monai", "jsonargparse", "docstring-parser", "typeshed-client", "pytorch-optimizer")
 MOST_MB = 30.0
 
 

@@ -1,30 +1,28 @@
 #!/bin/bash
-# Trains the bundled model from nothing, on label maps alone: four stages, some days on two CPU cores.
+# Trains the bundled model from nothing, on label maps alone: three stages, some hours on two CPU cores.
 #
 #   scripts/train_abdomen_ct.sh MAPS RUNS STAGES [OPTIONS OF fit]
 #
-# MAPS is a folder of label maps, RUNS gets a folder for each stage. STAGES is "all", or some of them ("frozen wide").
+# MAPS is a folder of label maps, RUNS gets a folder for each stage. STAGES is "all", or some of them ("fine frozen").
 # A stage starts from the best weights of the one before, or, where RUNS lacks these, from the weights that START names.
 # What was interrupted goes on when the same command is given again. Environment: PYTHON, START.
 set -eufo pipefail # no globs: [48,80,80] would be one
 [ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 maps=$1 runs=$2 chosen=$3
 shift 3
-order="coarse fine frozen wide"
+order="coarse fine frozen"
 whole='{s0001: 4, s0004: 4, s0006: 4, s0011: 4, s0327: 4, sX_mk283: 4}' # drawn more often: true veins, and chests
 [ "$chosen" != all ] || chosen=$order
 
 # Each stage: patch (z, y, x), mm, epochs of 250 steps, learning rate at first and at last, batch norm.
-#   coarse, fine: quick steps teach anatomy, then detail.
+#   coarse: quick steps teach anatomy. fine: batch norm gets the statistics of the final grid.
 #   frozen: batch norm uses its running statistics, as at inference; with one patch per step it would normalise each CT
 #     by itself, and CTs far from the average look different at inference.
-#   wide: at inference the network sees the whole CT.
 options_of() {
   case $1 in
     coarse) set -- '[48,80,80]' 3 10 2e-3 4e-4 train 1 ;;
-    fine) set -- '[80,128,128]' 2 6 1e-3 1e-4 train 2 ;;
-    frozen) set -- '[64,112,112]' 2 40 8e-4 5e-5 frozen 3 ;;
-    wide) set -- '[96,160,160]' 2 4 2e-4 1e-5 frozen 4 ;;
+    fine) set -- '[48,96,96]' 2 2 1e-3 8e-4 train 2 ;;
+    frozen) set -- '[48,96,96]' 2 12 8e-4 1e-5 frozen 3 ;;
     *) echo "$1 is no stage; there are $order" >&2; return 2 ;;
   esac
   echo --data.patches.shape_kji "$1" --data.patches.spacing_mm "$2" --trainer.max_epochs "$3" \

@@ -4,7 +4,7 @@
 # Where there is internet:  python scripts/pack_for_gpu.py MAPS      (writes runs/gpu: take it along with the sources)
 # On the GPU's machine:     OUT=FOLDER scripts/train_on_gpu.sh STAGE NUMBER [OPTIONS OF fit]
 #
-# STAGE is coarse, fine, frozen or wide (scripts/train_abdomen_ct.sh). NUMBER counts the commands of the series; each
+# STAGE is coarse, fine or frozen (scripts/train_abdomen_ct.sh). NUMBER counts the commands of the series; each
 # sees patches that the others did not. OUT gets weights in half precision after every 250 steps, 13 MB each (last.ckpt,
 # and best.ckpt by the mean over people), the log and the curve. The next command starts from them, with a fresh
 # optimiser: each has a short warm-up and a cosine of its own, so its learning rate should begin where that of the one
@@ -14,11 +14,10 @@
 #     --model.optimisation.final_learning_rate 3e-4
 #   START=a/last.ckpt OUT=b scripts/train_on_gpu.sh frozen 2 --trainer.max_epochs 16 \
 #     --model.optimisation.learning_rate 3e-4
-#   START=b/best.ckpt OUT=c scripts/train_on_gpu.sh wide 3 --trainer.max_epochs 8
 # Needed there: PyTorch, Lightning, SciPy, scikit-image, Matplotlib, rich. Environment besides: PYTHON, PACK (runs/gpu),
 # WORK (runs/gpu_work: prepared label maps, used again by later commands), CORES, DEVICE (gpu).
 set -euo pipefail
-[ $# -ge 2 ] && [ -n "${OUT:-}" ] || { sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] && [ -n "${OUT:-}" ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 stage=$1 number=$2
 shift 2
 root=$(cd "$(dirname "$0")/.." && pwd)

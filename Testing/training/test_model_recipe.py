@@ -52,25 +52,25 @@ def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_aga
     first = recipe(maps, tmp_path / "runs", "coarse")
     assert first.returncode == 0, first.stderr
     assert "stage coarse, from nothing" in first.stdout
-    rest = recipe(maps, tmp_path / "runs", "coarse wide")
+    rest = recipe(maps, tmp_path / "runs", "coarse frozen")
     assert rest.returncode == 0, rest.stderr
     before = tmp_path / "runs" / "coarse" / "best.ckpt"
     assert "stage coarse" not in rest.stdout
-    assert f"stage wide, from {before}" in rest.stdout
+    assert f"stage frozen, from {before}" in rest.stdout
     seeds = set()
-    for stage, wanted in {"coarse": (3.0, "train"), "wide": (2.0, "frozen")}.items():
+    for stage, wanted in {"coarse": (3.0, "train"), "frozen": (2.0, "frozen")}.items():
         content = torch.load(tmp_path / "runs" / stage / "best.ckpt", weights_only=True)
         data, task = content["datamodule_hyper_parameters"], content["hyper_parameters"]
         assert (data["spacing_mm"], task["batch_norm"]["mode"]) == wanted
         seeds.add(data["patches"]["first_seed"])
     assert len(seeds) == 2  # no patch twice
-    assert recipe(maps, tmp_path / "runs", "coarse wide").stdout == ""
+    assert recipe(maps, tmp_path / "runs", "coarse frozen").stdout == ""
 
 
 def test_a_stage_that_there_is_not_is_refused_before_anything_runs(tmp_path):
     run = recipe(tmp_path, tmp_path / "runs", "coarse nonsense")
     assert run.returncode == 2
-    assert run.stderr == "nonsense is no stage; there are coarse fine frozen wide\n"
+    assert run.stderr == "nonsense is no stage; there are coarse fine frozen\n"
     assert run.stdout == ""
 
 

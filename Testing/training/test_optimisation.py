@@ -1,5 +1,7 @@
 """Learning rates by step, and the optimiser of the public code."""
 
+import copy
+
 import pytest
 import torch
 
@@ -25,3 +27,42 @@ def test_sgd_has_nesterov_momentum_as_the_public_code():
         "nesterov": True,
         "weight_decay": 1e-6,
     }
+
+
+def test_muon_makes_updates_of_convolutions_orthogonal_and_gives_the_rest_adamw():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv3d(8, 16, 3), torch.nn.Conv3d(16, 4, 1))
+    before = [weights.detach().clone() for weights in network.parameters()]
+    optimizer = make_optimizer("muon", network.parameters(), 0.1, (0.9, 0.98), 0.0)
+    for weights in network.parameters():
+        weights.grad = torch.randn_like(weights)
+    optimizer.step()
+    moved = [old - new.detach() for old, new in zip(before, network.parameters(), strict=True)]
+    singular = torch.linalg.svdvals(moved[0].flatten(1)) / (0.1 * 0.2 * 216**0.5)  # 8 x 27 columns
+    assert (len(singular), singular.min() > 0.6, singular.max() < 1.3) == (16, True, True)
+    for update, weights in zip(moved[1:], list(network.parameters())[1:], strict=True):
+        torch.testing.assert_close(update, 0.1 * weights.grad.sign())  # AdamW's first step
+
+
+def test_muon_falls_with_the_schedule_and_goes_on_from_its_saved_state():
+    def network_and_optimizer():
+        torch.manual_seed(0)
+        network = torch.nn.Conv3d(8, 8, 1)
+        optimizer = make_optimizer("muon", network.parameters(), 0.1, (0.9, 0.98), 0.0)
+        return network, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+
+    def step(network, optimizer, schedule, seed):
+        for n, weights in enumerate(network.parameters()):
+            weights.grad = torch.randn(weights.shape, generator=torch.Generator().manual_seed(seed + n))
+        optimizer.step()
+        schedule.step()
+
+    whole, resumed = network_and_optimizer(), network_and_optimizer()
+    step(*whole, 1)
+    assert {group["lr"] for group in whole[1].param_groups} == {0.05}
+    for here, there in zip(resumed, whole, strict=True):
+        here.load_state_dict(copy.deepcopy(there.state_dict()))
+    step(*whole, 10)
+    step(*resumed, 10)
+    for ours, theirs in zip(resumed[0].parameters(), whole[0].parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -355,7 +355,10 @@ def test_monai_networks_take_part(name):
             "freezing.part gates needs an AttentionUNet, got UNet",
         ),
         ({"freezing": {"part": "half"}}, "freezing.part must be one of none, gates, trunk, got 'half'"),
-        ({"optimisation": {"optimizer": "lion"}}, "optimisation.optimizer must be one of adam, adamw, sgd, got 'lion'"),
+        (
+            {"optimisation": {"optimizer": "lion"}},
+            "optimisation.optimizer must be one of adam, adamw, muon, sgd, got 'lion'",
+        ),
         ({"optimisation": {"schedule": "never"}}, "optimisation.schedule must be one of"),
         ({"batch_norm": {"mode": "off"}}, "batch_norm.mode must be one of train, frozen, got 'off'"),
         (

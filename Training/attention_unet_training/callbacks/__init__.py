@@ -3,6 +3,14 @@
 from .attention_figures import AttentionFigures
 from .half_weights import HalfWeights
 from .kept_epochs import KeptEpochs
+from .late_average import LateAverage
 from .learning_curve import CheckpointBeforeValidation, LearningCurve
 
-__all__ = ["AttentionFigures", "CheckpointBeforeValidation", "HalfWeights", "KeptEpochs", "LearningCurve"]
+__all__ = [
+    "AttentionFigures",
+    "CheckpointBeforeValidation",
+    "HalfWeights",
+    "KeptEpochs",
+    "LateAverage",
+    "LearningCurve",
+]

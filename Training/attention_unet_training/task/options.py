@@ -70,16 +70,16 @@ class OptimisationOptions:
     """How the weights move.
 
     Attributes:
-        optimizer: "adam" (the paper's), "adamw", or "sgd" with Nesterov momentum (the public code's).
+        optimizer: "adam" (the paper's), "adamw", "muon", or "sgd" with Nesterov momentum (the public code's).
         learning_rate: Peak learning rate.
         schedule: "cosine", "steps" or "constant", see ``learning_rate_factor``.
         final_learning_rate: Learning rate of the last step of "cosine".
         warm_up_steps: Steps of linear warm-up, at most a tenth of all.
         weight_decay: The optimiser's weight decay.
-        betas: Adam's betas; of "sgd" the first is the momentum.
+        betas: Adam's betas; of "sgd" the first is the momentum. "muon" has them for what is no convolution.
     """
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    optimizer: Literal["adam", "adamw", "muon", "sgd"] = "adamw"
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "steps", "constant"] = "cosine"
     final_learning_rate: float = 0.0
