@@ -20,9 +20,9 @@ whole='{s0001: 4, s0004: 4, s0006: 4, s0011: 4, s0327: 4, sX_mk283: 4}' # drawn 
 #     by itself, and CTs far from the average look different at inference.
 options_of() {
   case $1 in
-    coarse) set -- '[48,80,80]' 3 10 2e-3 4e-4 train 1 ;;
-    fine) set -- '[48,96,96]' 2 2 1e-3 8e-4 train 2 ;;
-    frozen) set -- '[48,96,96]' 2 12 8e-4 1e-5 frozen 3 ;;
+    coarse) set -- '[48,80,80]' 3 4 2e-3 1.5e-3 train 1 ;;
+    fine) set -- '[48,96,96]' 2 2 1.5e-3 1e-3 train 2 ;;
+    frozen) set -- '[48,96,96]' 2 16 1e-3 1e-5 frozen 3 ;;
     *) echo "$1 is no stage; there are $order" >&2; return 2 ;;
   esac
   echo --data.patches.shape_kji "$1" --data.patches.spacing_mm "$2" --trainer.max_epochs "$3" \
