@@ -1,6 +1,6 @@
 """Draws docs/browser.png: the page of ``attention-unet view`` with a CT, its organs and a gate's attention.
 
-python scripts/browser_picture.py CT [--organ pancreas] [--gate s2-1]; needs Chromium and Playwright (make setup).
+python scripts/browser_picture.py CT [--organ pancreas] [--gate s2-2]; needs Chromium and Playwright (make setup).
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ct", type=Path)
     parser.add_argument("--organ", default="pancreas", help="where the slices go")
-    parser.add_argument("--gate", default="s2-1", help="whose attention lies over the CT")
+    parser.add_argument("--gate", default="s2-2", help="whose attention lies over the CT")
     parsed = parser.parse_args()
     command = [sys.executable, "-m", "AttentionUNetSegmentationLib.command.cli", "view", str(parsed.ct), "--no-open"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains the bundled model from nothing, on label maps alone: three stages, some hours on two CPU cores.
+# Trains the bundled model from nothing, on label maps alone: three stages, two hours on two CPU cores.
 #
 #   scripts/train_abdomen_ct.sh MAPS RUNS STAGES [OPTIONS OF fit]
 #
