@@ -36,6 +36,20 @@ def test_crumbs_are_not_parts_however_many_components_are_kept():
         assert np.count_nonzero(keep_largest(mask, count)) == 3099
 
 
+def test_a_part_far_from_the_largest_goes_and_the_next_one_stays():
+    grid = Grid((80, 20, 100), np.diag((1.0, 2.0, 3.0, 1.0)))  # 100 mm are 100 voxels of i, 50 of j, 33 of k
+    mask = np.zeros(grid.shape_kji, bool)
+    mask[20:30, :10, :10] = True
+    far, near = mask.copy(), mask.copy()
+    far[64:69, :10, :10] = True  # 34 slices between them
+    near[63, :10, :5] = True  # 33
+    np.testing.assert_array_equal(keep_largest(far, 2, grid), mask)
+    np.testing.assert_array_equal(keep_largest(near, 2, grid), near)
+    np.testing.assert_array_equal(keep_largest(far, 2), far)
+    far[35, :10, :10] = True  # smaller than the far part
+    assert keep_largest(far, 2, grid)[35].any()
+
+
 @pytest.mark.parametrize("x_mm", [-40.0, 0.0, 35.0])
 def test_two_kidneys_go_to_the_patients_sides(x_mm):
     mask = kidneys(x_mm, -30, 30)

@@ -230,6 +230,16 @@ def test_a_part_is_large_by_itself_whatever_the_organs_size():
     assert "pancreas: a separate part of 14 ml is not shown" in run(volume).warnings
 
 
+@pytest.mark.parametrize(("sides", "kept"), [(None, 1), (phantoms.KIDNEY_SIDES, 2)])
+def test_a_far_part_goes_unless_the_organ_is_a_pair(sides, kept):
+    grid = phantoms.grid((100, 30, 30), (2, 2, 2))
+    parts = [phantoms.ball(grid, (0, 0, side), radius, 3.0) for side, radius in ((-75, 20.0), (75, 18.0))]
+    volume = Volume(phantoms.hu_from([(part, CLASSES_HU[1]) for part in parts], CLASSES_HU[0]), grid.ijk_to_ras)
+    result = run(volume, (dataclasses.replace(ONE_ORGAN[0], components=2, sides=sides),))
+    assert [bool(((part > 0.5) & (result.labels > 0)).any()) for part in parts] == [True, kept == 2]
+    assert any("a separate part of 24 ml is not shown" in warning for warning in result.warnings) == (kept == 1)
+
+
 def test_a_ct_of_a_leg_is_noticed():
     grid = GRIDS["straight"]
     volume = Volume(phantoms.hu_from([(phantoms.ball(grid, (0, 0, 0), 40), 40.0)], -1000.0), grid.ijk_to_ras)

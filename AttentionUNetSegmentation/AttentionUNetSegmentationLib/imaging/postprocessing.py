@@ -82,7 +82,8 @@ def organ_scores(
         if reason:
             warnings.append(f"{spec.name}: not split into right and left, {reason}")
         if clean_up:
-            kept = keep_largest(mask, spec.components) if sides is None else sides[0] | sides[1]
+            near = network_input.grid if spec.sides is None else None  # kidneys may lie far apart
+            kept = keep_largest(mask, spec.components, near) if sides is None else sides[0] | sides[1]
             _give_to_background(logits, channel, mask & ~kept)
             warnings += _left_out(spec, mask & ~kept, kept, network_input.grid)
         organs += spec.organs(split=spec.sides is not None and split and (sides is not None or not mask.any()))

@@ -100,7 +100,7 @@ class LabelSpec:
         code: SNOMED CT code.
         meaning: SNOMED CT meaning.
         color_rgb: 0-255 each.
-        components: How many connected components the clean-up keeps.
+        components: How many connected components the clean-up keeps; without sides, none far from the largest.
         sides: Present for an organ that is split into right and left.
         plausible_ml: Range of volumes outside which a warning is given; absent for none.
         plausible_source: Where that range comes from, shown in the warning.
