@@ -193,7 +193,7 @@ def test_explanations(result):
     from AttentionUNetSegmentationLib.scene.attention_view import explanation, map_node
 
     text = explanation("s3-2", map_node(result, "s3-2"))
-    assert text.startswith("Sub-gate 2 on the skip connection at 1/4 of the resolution: parts of organs.")
+    assert text.startswith("Sub-gate 2 on the skip connection at 1/4 of the resolution. ")
     assert text.endswith("Coefficients (0.00 to 1.00).")
     assert explanation("mean s4", map_node(result, "mean s4")).startswith(
         "Mean of the gates on the skip connection at 1/8"

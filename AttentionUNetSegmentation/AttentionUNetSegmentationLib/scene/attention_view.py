@@ -36,9 +36,7 @@ def explanation(name: str, node: slicer.vtkMRMLScalarVolumeNode | None = None) -
         return "Probability that a voxel belongs to the organ, as the network sees it."
     factor = 2 ** (_scale(name) - 1)
     which = "Mean of the gates" if name.startswith(MEAN) else f"Sub-gate {name.split('-')[1]}"
-    size = {2: "fine outlines", 4: "parts of organs"}.get(factor, "whole regions")
-    text = f"{which} on the skip connection at 1/{factor} of the resolution: {size}."
-    return f"{text} {_flatness(node)}".strip()
+    return f"{which} on the skip connection at 1/{factor} of the resolution. {_flatness(node)}".strip()
 
 
 def show(
