@@ -4,7 +4,7 @@
 # Where there is internet:  python scripts/pack_for_gpu.py MAPS      (writes runs/gpu: take it along with the sources)
 # On the GPU's machine:     OUT=FOLDER scripts/train_on_gpu.sh STAGE NUMBER [OPTIONS OF fit]
 #
-# STAGE is coarse, fine or frozen (scripts/train_abdomen_ct.sh). NUMBER counts the commands of the series; each
+# STAGE is one of scripts/train_abdomen_ct.sh. NUMBER counts the commands of the series; each
 # sees patches that the others did not. OUT gets weights in half precision after every 250 steps, 13 MB each (last.ckpt,
 # and best.ckpt by the mean over people), the log and the curve. The next command starts from them, with a fresh
 # optimiser: each has a short warm-up and a cosine of its own, so its learning rate should begin where that of the one

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from attention_unet_training.synthetic_ct import generate
-from attention_unet_training.synthetic_ct.config import ContrastConfig
+from attention_unet_training.synthetic_ct.config import ContrastConfig, TissueConfig
+from attention_unet_training.synthetic_ct.contrast import draw_tissue_values
 from attention_unet_training.synthetic_ct.masses import draw_masses
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import KIDNEYS, number_of
-from support.box_anatomy import CLEAN, centre_mm, still_config
+from support.box_anatomy import BOXES, CLEAN, box_anatomy, centre_mm, still_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -124,3 +125,41 @@ def test_a_mass_beside_a_kidney_lies_further_out_than_one_that_bulges_out_of_it(
         assert 8 - 1e-3 <= moved_mm <= 12 + 1e-3
         kidney_mm = np.argwhere(anatomy.labels == number_of("kidney_right")) * 2.0
         assert np.linalg.norm(kidney_mm - beside.centre_mm, axis=1).min() > 4
+
+
+def test_below_the_kidneys_the_vena_cava_holds_less_contrast():
+    boxes = BOXES | {"inferior_vena_cava": ((0, 40), (12, 16), (30, 34))}
+    anatomy = box_anatomy(boxes)
+    portal = ContrastConfig().phases["portal_venous"]
+    bright = dataclasses.replace(portal, vena_cava_hu=Range(160, 160))
+    contrast = dataclasses.replace(
+        ContrastConfig(), phases={"portal_venous": bright}, vena_cava_like_pancreas_probability=0
+    )
+    late = {"late_leg_blood_share": Range(0, 0), "unenhanced_blood_hu": Range(40, 40)}
+    means = []
+    for probability in (0, 1):
+        sample = kidneys_with(anatomy, contrast, CLEAN, late_leg_blood_probability=probability, **late)
+        cava = sample.labels == number_of("inferior_vena_cava")
+        slices = [sample.image_hu[k][cava[k]].mean() for k in range(len(cava)) if cava[k].any()]
+        means.append((slices[0], slices[-1]))
+    (plain_low, plain_high), (low, high) = means
+    assert plain_low == pytest.approx(plain_high, abs=25)  # texture
+    assert high == pytest.approx(plain_high, abs=30)
+    assert low < plain_low - 60
+
+
+def test_the_vena_cava_is_often_as_dense_as_the_pancreas():
+    portal = dataclasses.replace(
+        ContrastConfig(),
+        phases={"portal_venous": ContrastConfig().phases["portal_venous"]},
+        fatty_pancreas_probability=0,
+        vena_cava_like_pancreas_sd_hu=5,
+    )
+
+    def share_alike(probability: float) -> float:
+        config = dataclasses.replace(portal, vena_cava_like_pancreas_probability=probability)
+        drawn = [draw_tissue_values(config, TissueConfig(), Randomness(seed)).hu for seed in range(100)]
+        return np.mean([abs(hu["vena_cava"] - hu["pancreas"]) < 15 for hu in drawn])
+
+    assert share_alike(0) < 0.3
+    assert share_alike(1) > 0.95

@@ -75,6 +75,11 @@ class SolidOrganConfig:
     kidney_stone_hu: Range = Range(200, 1500)
     renal_vessel_radius_mm: Range = Range(2.5, 5.0)
     renal_vessel_share: Range = Range(0.85, 1.0)  # of the value in aorta or vena cava
+    # Below the renal veins the vena cava carries blood from the legs, which contrast reaches minutes later.
+    late_leg_blood_probability: float = 0.6
+    late_leg_blood_share: Range = Range(0.1, 1.0)  # of the enhancement above
+    unenhanced_blood_hu: Range = Range(35, 50)
+    leg_blood_streaming_mm: Range = Range(5, 30)  # over which both kinds of blood mix
 
 
 @dataclass(frozen=True)

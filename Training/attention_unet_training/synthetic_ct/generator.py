@@ -17,7 +17,7 @@ from .deformation import draw_centre_mm, source_coordinates_mm
 from .field_of_view import Slab, draw_circle, draw_slab, valid_slab
 from .free_fluid import make_room_for_fluid, paint_effusion, paint_free_fluid
 from .hollow_organs import paint_hollow_organs
-from .kidneys import paint_kidneys
+from .kidneys import paint_kidneys, paint_vena_cava
 from .left_lobe import extend_left_lobe
 from .masses import displace_by_masses, draw_masses
 from .mesentery import paint_jejunum, paint_mesenteric_trunks
@@ -180,6 +180,7 @@ def _paint(
     paint_pancreas(scene, values, config.solid_organs)
     paint_hollow_organs(scene, values, config.hollow_organs)
     paint_kidneys(scene, values, config.solid_organs)
+    paint_vena_cava(scene, values, config.solid_organs)
     paint_mesenteric_trunks(scene, values, config)
     paint_masses(scene, values, config.masses)
     paint_table(scene, config.surroundings)

@@ -1,4 +1,4 @@
-"""Kidneys: cortex, medullary pyramids, sinus with fat, urine or excreted contrast, pelvis, ureter, stones, vessels.
+"""Kidneys: cortex, pyramids, sinus with fat, urine or excreted contrast, pelvis, ureter, stones, vessels; vena cava.
 
 The label is the parenchyma: cortex and medulla. Sinus and collecting system lie outside it, as in the label maps of
 TotalSegmentator v2, which leave the sinus out as an open notch (measured on the maps; its paper does not say).
@@ -32,6 +32,20 @@ def paint_kidneys(scene: Scene, values: TissueValues, config: SolidOrganConfig) 
         _paint_ureter(scene, values, config, name, kidney)
         pelvis = _paint_wide_pelvis(scene, values, config, name)
         _paint_stones(scene, config, name, kidney | pelvis)
+
+
+def paint_vena_cava(scene: Scene, values: TissueValues, config: SolidOrganConfig) -> None:
+    """Below the renal veins, sometimes make the vena cava less enhanced: contrast is not back from the legs yet."""
+    randomness = scene.randomness.branch("blood from the legs")
+    cava, kidneys = scene.where("inferior_vena_cava"), scene.where(*structures.KIDNEYS)
+    if not kidneys.any() or not randomness.chance(config.late_leg_blood_probability):
+        return
+    above_hu, unenhanced_hu = values.hu["vena_cava"], config.unenhanced_blood_hu.draw(randomness)
+    share_above = config.late_leg_blood_share.draw(randomness)
+    below_mm = (kidneys.nonzero()[:, 0].float().mean() - torch.arange(scene.shape[0])) * scene.spacing_mm
+    streams = below_mm.view(-1, 1, 1) / config.leg_blood_streaming_mm.draw(randomness) + scene.noise("medium")
+    drop_hu = (1 - share_above) * max(above_hu - unenhanced_hu, 0.0)
+    scene.paint(cava, scene.image_hu - drop_hu * torch.sigmoid(streams))
 
 
 def _paint_sinus(scene: Scene, values: TissueValues, config: SolidOrganConfig, kidney: torch.Tensor) -> None:
