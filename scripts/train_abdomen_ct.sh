@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains the bundled model from nothing, on label maps alone: four stages, four hours on two CPU cores.
+# Trains the bundled model from nothing, on label maps alone: four stages, three and a half hours on two CPU cores.
 #
 #   scripts/train_abdomen_ct.sh MAPS RUNS STAGES [OPTIONS OF fit]
 #
@@ -18,7 +18,7 @@ whole='{s0001: 4, s0004: 4, s0006: 4, s0011: 4, s0327: 4, sX_mk283: 4}' # drawn 
 #   coarse: quick steps teach anatomy. fine: batch norm gets the statistics of the final grid.
 #   frozen: batch norm uses its running statistics, as at inference; with one patch per step it would normalise each CT
 #     by itself, and CTs far from the average look different at inference.
-#   restart: the same again from a high learning rate; its falling gains most.
+#   restart: the same again from a high learning rate: most is gained while it falls.
 options_of() {
   case $1 in
     coarse) set -- '[48,80,80]' 3 4 2e-3 1.5e-3 train 1 ;;

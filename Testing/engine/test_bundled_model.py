@@ -68,9 +68,9 @@ def test_the_bundled_model_is_small_and_says_what_it_is():
 def test_the_sample_ct_is_segmented():
     truth = sample_part("SyntheticAbdomenCT.labels.nrrd").voxels
     labels = sample_result().labels
-    assert phantoms.dice(labels == 1, truth == 1) > 0.64  # 0.69 on this part, 0.75 on the whole CT
-    assert phantoms.dice(labels == 2, truth == 2) > 0.91
-    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.90
+    assert phantoms.dice(labels == 1, truth == 1) > 0.77  # found: 0.82
+    assert phantoms.dice(labels == 2, truth == 2) > 0.92
+    assert phantoms.dice(np.isin(labels, (3, 4)), truth == 3) > 0.88
     names = [organ.name for organ in sample_result().organs]
     assert names == ["pancreas", "spleen", "right kidney", "left kidney"]
     grid = sample_result().grid
