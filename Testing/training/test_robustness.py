@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attention_unet_training.cli import main
 from attention_unet_training.commands import robustness
 from attention_unet_training.commands.robustness import Score, measure, write_table
 from attention_unet_training.synthetic_ct.conditions import BASE, CONDITIONS, Condition, make_ct
@@ -102,6 +103,13 @@ def test_a_model_that_lacks_an_organ_is_told(tmp_path, capsys):
     assert capsys.readouterr().err == (
         "error: the model test-model has no spleen; synthetic CT asks for pancreas, spleen, kidney\n"
     )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_no_ct_is_refused(tmp_path, capsys):
+    folders = ["--atlas", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert main(["robustness", *folders, "--subject", "a", "--model", "abdomen-ct", "--seeds", "0"]) == 1
+    assert capsys.readouterr().err == "error: --seeds must be at least 1, got 0\n"
     assert not (tmp_path / "out").exists()
 
 

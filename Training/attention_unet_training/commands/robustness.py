@@ -64,6 +64,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="CTs per condition (default: 3)")
     parser.add_argument("--cache", type=Path, default=Path("runs/atlas_cache"), help="folder for prepared maps")
     parsed = parser.parse_args(arguments)
+    if parsed.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {parsed.seeds}")
     model = load_model(find_model(parsed.model))
     _check_organs(model)
     parsed.output.mkdir(parents=True, exist_ok=True)
