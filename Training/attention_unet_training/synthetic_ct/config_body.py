@@ -101,11 +101,6 @@ class MesenteryConfig:
     vein_branch_max_count: int = 6
     vein_branch_radius_mm: Range = Range(1.2, 3.5)
     vein_branch_sideways_mm: Range = Range(20, 60)
-    splenic_vessels_probability: float = 0.8
-    splenic_vein_radius_mm: Range = Range(2.5, 5.5)
-    splenic_vein_behind_radii: Range = Range(-0.3, 0.8)  # its middle, from the back of the pancreas
-    splenic_artery_radius_mm: Range = Range(1.5, 3.5)
-    splenic_artery_wander_sd_mm: float = 4.0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .hollow_organs import paint_hollow_organs
 from .kidneys import paint_kidneys, paint_vena_cava
 from .left_lobe import extend_left_lobe
 from .masses import displace_by_masses, draw_masses
-from .mesentery import paint_jejunum, paint_mesenteric_trunks, paint_splenic_vessels
+from .mesentery import paint_jejunum, paint_mesenteric_trunks
 from .other_regions import paint_other_region
 from .painting import (
     erode_pancreas,
@@ -182,7 +182,6 @@ def _paint(
     paint_kidneys(scene, values, config.solid_organs)
     paint_vena_cava(scene, values, config.solid_organs)
     paint_mesenteric_trunks(scene, values, config)
-    paint_splenic_vessels(scene, values, config.mesentery)
     paint_masses(scene, values, config.masses)
     paint_table(scene, config.surroundings)
     paint_arms(scene, values, config.surroundings)

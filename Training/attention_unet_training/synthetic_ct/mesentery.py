@@ -1,4 +1,4 @@
-"""Around the pancreas: jejunal loops of its own density, mesenteric and splenic vessels and their branches."""
+"""Mesentery around the pancreas: jejunal loops of its own density, mesenteric vessels and their branches."""
 
 from __future__ import annotations
 
@@ -81,32 +81,3 @@ def _paint_vein_branches(scene: Scene, vein_hu: float, config: MesenteryConfig, 
             step_mm = torch.tensor([-randomness.uniform(0, 20), randomness.uniform(-3, 12), sideways_mm])
             branch.append(branch[-1] + step_mm / scene.spacing_mm)
         paint_tube(scene, branch, config.vein_branch_radius_mm.draw(randomness), vein_hu)
-
-
-def paint_splenic_vessels(scene: Scene, values: TissueValues, config: MesenteryConfig) -> None:
-    """Paint the splenic vein along the back of the pancreas, and the winding artery above it, to the spleen's hilum.
-
-    The label maps name the vein at most near its end, though it touches body and tail all along.
-    """
-    randomness = scene.randomness.branch("splenic vessels")
-    pancreas = scene.where("pancreas").nonzero().float()
-    if len(pancreas) < 50 or not randomness.chance(config.splenic_vessels_probability):
-        return
-    radius_mm = config.splenic_vein_radius_mm.draw(randomness)
-    behind_vox = radius_mm * config.splenic_vein_behind_radii.draw(randomness) / scene.spacing_mm
-    wander_vox = config.splenic_artery_wander_sd_mm / scene.spacing_mm
-    vein, artery = [], []
-    for share in (0.6, 0.45, 0.3, 0.15, 0.03):  # body and tail, from the right to the left
-        i = pancreas[:, 2].quantile(share)
-        near = pancreas[(pancreas[:, 2] - i).abs() <= 3 / scene.spacing_mm]
-        middle, top = near[:, 0].median(), near[:, 0].quantile(0.95)
-        back = near[(near[:, 0] - middle).abs() <= 3 / scene.spacing_mm, 1].quantile(0.05)
-        vein.append(torch.stack([middle, back - behind_vox, i]))
-        wander = torch.tensor([randomness.normal(wander_vox), randomness.normal(wander_vox), 0.0])
-        artery.append(torch.stack([top, near[:, 1].mean(), i]) + wander)
-    spleen = scene.where("spleen").nonzero().float()
-    if len(spleen):
-        hilum = spleen[(spleen - vein[-1]).norm(dim=1).argmin()]
-        vein, artery = [*vein, hilum], [*artery, hilum]
-    paint_tube(scene, vein, radius_mm, values.hu["portal_vein"])
-    paint_tube(scene, artery, config.splenic_artery_radius_mm.draw(randomness), values.hu["aorta"])
