@@ -27,7 +27,8 @@ def keep_largest(mask: np.ndarray, count: int | None = 1, near: Grid | None = No
         near: Where the mask lies, if parts further than ``MAX_GAP_MM`` from the largest are to go.
 
     Returns:
-        The mask without components beyond ``count``, and without those below ``MIN_PART_SHARE`` of the largest.
+        The mask without components below ``MIN_PART_SHARE`` of the largest, without far ones if ``near`` is given, and
+        of the rest the ``count`` largest.
     """
     kept = np.zeros_like(mask, dtype=bool)
     box = nonzero_box(mask)
