@@ -133,7 +133,7 @@ def test_below_the_kidneys_the_vena_cava_holds_less_contrast():
     portal = ContrastConfig().phases["portal_venous"]
     bright = dataclasses.replace(portal, vena_cava_hu=Range(160, 160))
     contrast = dataclasses.replace(
-        ContrastConfig(), phases={"portal_venous": bright}, vena_cava_like_pancreas_probability=0
+        ContrastConfig(), phases={"portal_venous": bright}, vein_like_pancreas_probability={}
     )
     late = {"late_leg_blood_share": Range(0, 0), "unenhanced_blood_hu": Range(40, 40)}
     means = []
@@ -148,18 +148,20 @@ def test_below_the_kidneys_the_vena_cava_holds_less_contrast():
     assert low < plain_low - 60
 
 
-def test_the_vena_cava_is_often_as_dense_as_the_pancreas():
+@pytest.mark.parametrize("vein", ["vena_cava", "portal_vein"])
+def test_veins_are_often_as_dense_as_the_pancreas(vein):
     portal = dataclasses.replace(
         ContrastConfig(),
         phases={"portal_venous": ContrastConfig().phases["portal_venous"]},
         fatty_pancreas_probability=0,
-        vena_cava_like_pancreas_sd_hu=5,
+        vein_like_pancreas_sd_hu=5,
     )
 
     def share_alike(probability: float) -> float:
-        config = dataclasses.replace(portal, vena_cava_like_pancreas_probability=probability)
+        config = dataclasses.replace(portal, vein_like_pancreas_probability={vein: probability})
         drawn = [draw_tissue_values(config, TissueConfig(), Randomness(seed)).hu for seed in range(100)]
-        return np.mean([abs(hu["vena_cava"] - hu["pancreas"]) < 15 for hu in drawn])
+        return np.mean([abs(hu[vein] - hu["pancreas"]) < 15 for hu in drawn])
 
+    assert ContrastConfig().vein_like_pancreas_probability[vein] > 0.1
     assert share_alike(0) < 0.3
     assert share_alike(1) > 0.95

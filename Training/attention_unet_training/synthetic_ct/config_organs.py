@@ -118,7 +118,7 @@ class HollowOrganConfig:
     """Stomach, duodenum, small bowel and colon: walls, folds and contents."""
 
     wall_mm: Range = Range(1.2, 4.0, MACARI)
-    collapsed_wall_mm: Range = Range(5, 14)
+    collapsed_wall_mm: Range = Range(5, 18)
     collapsed_level: Range = Range(-1.5, 0.8)
     collapsed_probability: Mapping[str, float] = field(
         default_factory=lambda: ({"stomach": 0.4, "duodenum": 0.55, "small_bowel": 0.4, "colon": 0.25})
@@ -140,6 +140,10 @@ class HollowOrganConfig:
     )
     wall_offset_hu: Range = Range(-15, 15)
     wall_texture_hu: Range = Range(3, 10)
+    # With contrast the mucosa is denser than the rest of the wall. Where the stomach is collapsed it fills the middle.
+    bright_mucosa_probability: float = 0.5
+    mucosa_depth_mm: Range = Range(1.5, 10)  # below the organ's surface
+    mucosa_above_wall_hu: Range = Range(10, 60)
     gas_hu: Range = Range(-1000, -880)
     gas_level_share: Range = Range(0.25, 0.9)  # of the height of the organ
     tilted_gas_probability: float = 0.25

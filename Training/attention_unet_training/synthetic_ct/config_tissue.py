@@ -136,8 +136,10 @@ class ContrastConfig:
     liver_like_spleen_sd_hu: float = 7.0
     fatty_pancreas_probability: float = 0.2
     fatty_pancreas_drop_hu: Range = Range(5, 30)
-    vena_cava_like_pancreas_probability: float = 0.3
-    vena_cava_like_pancreas_sd_hu: float = 12.0
+    vein_like_pancreas_probability: Mapping[str, float] = field(
+        default_factory=lambda: ({"vena_cava": 0.3, "portal_vein": 0.3})
+    )
+    vein_like_pancreas_sd_hu: float = 12.0
     # Stomach, bowel and mesentery that have the pancreas' own value are what it is confused with.
     bowel_like_pancreas_probability: float = 0.5
     bowel_like_pancreas_sd_hu: float = 8.0

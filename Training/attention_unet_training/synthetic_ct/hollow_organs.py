@@ -31,6 +31,8 @@ def _paint_organ(
         wall_hu = values.hu["spleen"] + randomness.normal(config.like_spleen_sd_hu)
     scene.paint(organ, wall_hu, config.wall_texture_hu.draw(randomness))
     lumen = _lumen(scene, config, name, organ)
+    if values.phase != "none":
+        _paint_mucosa(scene, config, name, wall_hu, organ & ~lumen)
     kinds = config.content_weights[name]
     first, second = randomness.pick(kinds), randomness.pick(kinds)
     if first == "gas" and second == "gas":
@@ -40,6 +42,15 @@ def _paint_organ(
         first, second = second, first
     _paint_content(scene, config, first, wall_hu, lumen & in_first)
     _paint_content(scene, config, second, wall_hu, lumen & ~in_first)
+
+
+def _paint_mucosa(scene: Scene, config: HollowOrganConfig, name: str, wall_hu: float, wall: torch.Tensor) -> None:
+    """Sometimes paint the inner part of the wall denser: mucosa and its folds."""
+    randomness = scene.randomness.branch(f"mucosa of {name}")
+    if randomness.chance(config.bright_mucosa_probability):
+        depth_mm = config.mucosa_depth_mm.draw(randomness) + 1.5 * scene.noise("fine")
+        mucosa_hu = wall_hu + config.mucosa_above_wall_hu.draw(randomness)
+        scene.paint(wall & (scene.depth_mm > depth_mm), mucosa_hu, config.wall_texture_hu.draw(randomness))
 
 
 def _lumen(scene: Scene, config: HollowOrganConfig, name: str, organ: torch.Tensor) -> torch.Tensor:
