@@ -87,7 +87,7 @@ def write_atlas(
 
 
 def still_config(**sections) -> SyntheticCTConfig:
-    """The anatomy as it is: no deformation, masses, free fluid, erosion, hollow kidneys, cuts or circles."""
+    """The anatomy as it is: no deformation, masses, fluid, closed gaps, erosion, hollow kidneys, cuts or circles."""
     config = SyntheticCTConfig()
     config = dataclasses.replace(
         config,
@@ -104,6 +104,7 @@ def still_config(**sections) -> SyntheticCTConfig:
             hydronephrosis_probability=0,
             sinus_depth_mm=Range(60, 60),
         ),
+        mesentery=dataclasses.replace(config.mesentery, closed_gap_probability=0),
         free_fluid=dataclasses.replace(config.free_fluid, probability=0),
         field_of_view=dataclasses.replace(
             config.field_of_view,

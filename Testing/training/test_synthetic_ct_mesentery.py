@@ -74,3 +74,23 @@ def test_lobules_and_a_wide_duct_change_the_pancreas_but_not_its_label():
     assert np.array_equal(plain, duct)
     assert (fatty_hu < plain_hu - 25).mean() == pytest.approx(0.4, abs=0.15)
     assert 0.01 < (duct_hu == -60).mean() < 0.3
+
+
+def test_a_closed_gap_is_filled_by_the_neighbours_alone():
+    boxes = {name: box for name, box in BOXES.items() if name not in ("aorta", "vertebrae_L1")}
+    anatomy = box_anatomy(boxes | {"inferior_vena_cava": ((0, 40), (10, 14), (27, 31))})  # 4 mm behind the pancreas
+    plain = painted(anatomy)
+    closed = painted(anatomy, closed_gap_probability=1, closed_gap_mm=Range(6, 6))
+    cava, stomach = (number_of(name) for name in ("inferior_vena_cava", "stomach"))
+    assert (plain.labels[16:26, 14:16, 27:31] == 0).all()
+    assert (closed.labels[16:26, 14:16, 27:31] == cava).all()
+    filled = plain.labels != closed.labels
+    assert (plain.labels[filled] == 0).all()
+    assert set(np.unique(closed.labels[filled])) == {cava, stomach}
+    (lowest, back, left), (highest, front, right) = (np.argwhere(filled).min(0), np.argwhere(filled).max(0))
+    assert lowest >= 16 - 3
+    assert highest < 26 + 3
+    assert back >= 16 - 3
+    assert front < 24 + 3
+    assert left >= 18 - 3
+    assert right < 32 + 3

@@ -85,8 +85,14 @@ class ClutterConfig:
 
 @dataclass(frozen=True)
 class MesenteryConfig:
-    """Jejunal loops beside the pancreas and branches of the mesenteric vein, as dense as the pancreas or nearly so."""
+    """Jejunal loops beside the pancreas and branches of the mesenteric vein, as dense as the pancreas or nearly so.
 
+    In the label maps fat nearly always separates vena cava and pancreas: half of the 85 maps have at most 0.1 ml of
+    pancreas within 3 mm of that vein. In lean patients they touch, as do stomach and bowel.
+    """
+
+    closed_gap_probability: float = 0.35  # for each neighbour
+    closed_gap_mm: Range = Range(3, 12)
     jejunum_probability: float = 0.5
     jejunum_max_loops: int = 6
     jejunum_radius_mm: Range = Range(6, 13)

@@ -20,7 +20,7 @@ from .hollow_organs import paint_hollow_organs
 from .kidneys import paint_kidneys, paint_vena_cava
 from .left_lobe import extend_left_lobe
 from .masses import displace_by_masses, draw_masses
-from .mesentery import paint_jejunum, paint_mesenteric_trunks
+from .mesentery import close_fat_gaps, paint_jejunum, paint_mesenteric_trunks
 from .other_regions import paint_other_region
 from .painting import (
     erode_pancreas,
@@ -165,6 +165,7 @@ def _paint(
     )
     values = draw_tissue_values(config.contrast, config.tissue, randomness)
     erode_pancreas(scene, config.solid_organs)
+    close_fat_gaps(scene, config.mesentery)
     extend_left_lobe(scene, config.solid_organs)
     fluid = make_room_for_fluid(scene, config.free_fluid)
     cavity = paint_body(scene, values, config.body)

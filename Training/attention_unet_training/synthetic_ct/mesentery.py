@@ -1,8 +1,9 @@
-"""Mesentery around the pancreas: jejunal loops of its own density, mesenteric vessels and their branches."""
+"""Around the pancreas: neighbours that touch it, jejunal loops of its own density, mesenteric vessels and branches."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as functional
 
 from .config import SyntheticCTConfig
 from .config_body import MesenteryConfig
@@ -10,6 +11,25 @@ from .contrast import TissueValues
 from .scene import Scene
 from .structures import number_of
 from .tubes import paint_tube, tube_mask
+
+_NEIGHBOURS = ("inferior_vena_cava", "portal_vein_and_splenic_vein", "duodenum", "stomach", "small_bowel")
+
+
+def close_fat_gaps(scene: Scene, config: MesenteryConfig) -> None:
+    """Let neighbours grow into the unlabelled space between them and the pancreas, as in lean patients."""
+    for name in _NEIGHBOURS:
+        randomness = scene.randomness.branch(f"gap to {name}")
+        neighbour = scene.where(name)
+        if not randomness.chance(config.closed_gap_probability) or not neighbour.any():
+            continue
+        gap_mm = config.closed_gap_mm.draw(randomness)
+        reach = round(gap_mm / scene.spacing_mm)
+        grown = neighbour[None].float()
+        for _ in range(3):  # along one axis after the other
+            grown = functional.max_pool1d(grown.flatten(0, 2), 2 * reach + 1, stride=1, padding=reach).view_as(grown)
+            grown = grown.permute(0, 3, 1, 2)
+        gap = (grown[0] > 0) & (scene.organ_mm["pancreas"] < gap_mm)
+        scene.labels[gap & (scene.labels == 0)] = number_of(name)
 
 
 def paint_jejunum(scene: Scene, values: TissueValues, config: MesenteryConfig, cavity: torch.Tensor) -> None:
