@@ -41,10 +41,13 @@ def test_with_contrast_the_middle_of_a_collapsed_stomach_is_bright(anatomy):
     plain_hu, depth_mm = stomach_with(anatomy, "portal_venous", 0)
     bright_hu, _ = stomach_with(anatomy, "portal_venous", 1)
     gain_hu = bright_hu - plain_hu
-    assert np.allclose(gain_hu[depth_mm > 11], 40, atol=1)
-    assert np.allclose(gain_hu[depth_mm < 1.5], 0, atol=1)
+    middle, surface = depth_mm > 8.5, depth_mm < 1.5
+    assert min(middle.sum(), surface.sum()) > 50
+    np.testing.assert_allclose(gain_hu[middle], 40, atol=1)
+    np.testing.assert_allclose(gain_hu[surface], 0, atol=1)
 
 
 def test_without_contrast_the_mucosa_is_like_the_wall(anatomy):
     plain_hu, _ = stomach_with(anatomy, "none", 0)
+    assert plain_hu.size
     assert np.array_equal(stomach_with(anatomy, "none", 1)[0], plain_hu)
