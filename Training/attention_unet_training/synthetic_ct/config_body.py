@@ -92,7 +92,7 @@ class MesenteryConfig:
     """
 
     closed_gap_probability: float = 0.35  # for each neighbour
-    closed_gap_mm: Range = Range(3, 12)
+    closed_gap_mm: Range = Range(3, 8)
     jejunum_probability: float = 0.5
     jejunum_max_loops: int = 6
     jejunum_radius_mm: Range = Range(6, 13)
