@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from attention_unet_training.synthetic_ct import generate
+from attention_unet_training.synthetic_ct.config import HollowOrganConfig
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import number_of
 from support.box_anatomy import BOXES, CLEAN, box_anatomy, centre_mm, still_config
@@ -15,8 +16,8 @@ from support.box_anatomy import BOXES, CLEAN, box_anatomy, centre_mm, still_conf
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def painted(anatomy, **numbers):
-    config = still_config(acquisition=CLEAN)
+def painted(anatomy, hollow_organs=None, **numbers):
+    config = still_config(acquisition=CLEAN, hollow_organs=hollow_organs or HollowOrganConfig())
     numbers = {"jejunum_probability": 0, "vein_branch_probability": 0} | numbers
     clutter = dataclasses.replace(config.clutter, trunk_probability=1)
     config = dataclasses.replace(config, clutter=clutter, mesentery=dataclasses.replace(config.mesentery, **numbers))
@@ -94,3 +95,29 @@ def test_a_closed_gap_is_filled_by_the_neighbours_alone():
     assert front < 24 + 3
     assert left >= 18 - 3
     assert right < 32 + 3
+
+
+def test_only_gaps_up_to_the_drawn_width_are_closed():
+    boxes = {name: box for name, box in BOXES.items() if name not in ("aorta", "vertebrae_L1", "stomach")}
+    for voxels, closed in ((3, True), (4, False)):  # 6 and 8 mm behind the pancreas
+        anatomy = box_anatomy(boxes | {"inferior_vena_cava": ((0, 40), (12 - voxels, 16 - voxels), (27, 31))})
+        sample = painted(anatomy, closed_gap_probability=1, closed_gap_mm=Range(6, 6))
+        between = sample.labels[16:26, 16 - voxels : 16, 27:31]
+        assert (between == (number_of("inferior_vena_cava") if closed else 0)).all(), voxels
+
+
+def test_a_closed_gap_holds_wall_not_contents_of_the_stomach():
+    boxes = {name: box for name, box in BOXES.items() if name != "stomach"}
+    anatomy = box_anatomy(boxes | {"stomach": ((14, 30), (27, 38), (16, 34))})  # 6 mm in front of the pancreas
+    hollow = HollowOrganConfig(
+        wall_mm=Range(2, 2),
+        collapsed_probability={"stomach": 0.0, "colon": 0.0},
+        fold_probability={"stomach": 0.0, "colon": 0.0},
+        content_weights={"stomach": {"gas": 0.5, "fluid": 0.5}, "colon": {"fluid": 1.0}},
+        fluid_hu=Range(-500, -500),
+    )
+    sample = painted(anatomy, hollow, closed_gap_probability=1, closed_gap_mm=Range(6, 6))
+    gap = np.s_[16:26, 24:27, 18:32]
+    assert (sample.labels[gap] == number_of("stomach")).all()
+    assert sample.image_hu[gap].min() > -50
+    assert (sample.image_hu[16:26, 29:36, 18:32] < -400).all()

@@ -143,7 +143,7 @@ class SyntheticCTData(pl.LightningDataModule):
         options = self.anatomies
         if stage == "fit":
             self._check_maps()
-        self._held_out = load_atlas(self.atlas, options.cache, include=options.held_out)
+        self._held_out = load_atlas(self.atlas, options.cache, include=options.held_out, memory_gb=options.memory_gb)
         people = read_people(self.atlas, self._held_out.names)
         patches = self._validation_patches()
         self.validation_people = tuple(

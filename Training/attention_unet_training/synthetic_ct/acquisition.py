@@ -12,18 +12,21 @@ from .scene import Scene
 from .separable import apply_separable, gaussian_blur_matrix, thick_slice_matrix
 
 HU_LIMITS = (-1024.0, 3071.0)
+_VARIES_OVER_MM = 60.0
 
 
 def acquire(scene: Scene, config: AcquisitionConfig) -> torch.Tensor:
     """Turn the painted tissues into a reconstructed image, (K, J, I) in HU within `HU_LIMITS`."""
     image = scene.image_hu.clamp(-1000, 1500)
+    # not the scene's own noise: where haze and collapsed bowel lie, a scanner is no noisier
+    uneven = scene.randomness.branch("scanner").smooth_noise(scene.shape, _VARIES_OVER_MM / scene.spacing_mm)
     through_plane = _through_plane_matrix(scene, config)
     in_plane_vox = _blur_vox(config.blur_in_plane_mm.draw(scene.randomness), scene.spacing_mm, config)
     in_plane = (gaussian_blur_matrix(size, in_plane_vox) for size in scene.shape[1:])
     image = apply_separable(image, (through_plane, *in_plane))
-    image += _noise_hu(scene, config)
+    image += _noise_hu(scene, config, uneven)
     _add_streaks(scene, config, image)
-    image += config.bias_hu.draw(scene.randomness) * scene.noise("broad")
+    image += config.bias_hu.draw(scene.randomness) * uneven
     image += scene.randomness.normal(config.offset_sd_hu)
     image = (image + 1000) * config.scale.draw(scene.randomness) - 1000
     return image.clamp_(*HU_LIMITS)
@@ -48,8 +51,8 @@ def _through_plane_matrix(scene: Scene, config: AcquisitionConfig) -> torch.Tens
     return thick if blur is None else thick @ blur
 
 
-def _noise_hu(scene: Scene, config: AcquisitionConfig) -> torch.Tensor:
-    """Noise of which a share is correlated in plane, stronger and weaker over the field."""
+def _noise_hu(scene: Scene, config: AcquisitionConfig, uneven: torch.Tensor) -> torch.Tensor:
+    """Noise of which a share is correlated in plane, stronger where `uneven` is positive."""
     randomness = scene.randomness
     level_hu = min(config.noise_minimum_hu + randomness.gamma(*config.noise_gamma), config.noise_maximum_hu)
     thin = randomness.branch("strong noise")
@@ -65,7 +68,7 @@ def _noise_hu(scene: Scene, config: AcquisitionConfig) -> torch.Tensor:
     # Rows of unit norm turn white noise into correlated noise of the same variance.
     spreads = tuple(None if blur is None else blur / blur.norm(dim=1, keepdim=True) for blur in blurs)
     correlated = apply_separable(randomness.white_noise(scene.shape), spreads)
-    strength = level_hu * (1 + config.noise_modulation * scene.noise("broad"))
+    strength = level_hu * (1 + config.noise_modulation * uneven)
     # Shares of the variance: the level is the standard deviation of the sum.
     return strength * (math.sqrt(share) * correlated + math.sqrt(1 - share) * white)
 

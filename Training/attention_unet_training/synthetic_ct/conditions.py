@@ -125,6 +125,8 @@ def _without(anatomy: PreparedAnatomy, structure: str) -> PreparedAnatomy:
 
 def _slices_of_field(target: np.ndarray, condition: Condition) -> tuple[int, int]:
     rows = np.flatnonzero((target > 0).any(axis=(1, 2)))
+    if not len(rows):
+        raise ValueError("the label map shows none of the organs")
     if condition.chest:
         first = int(rows[-1]) + 5
         if len(target) - first < 30:

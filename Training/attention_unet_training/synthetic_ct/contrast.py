@@ -93,12 +93,12 @@ def _phase_values(
     like_spleen = randomness.branch("liver like spleen")
     if like_spleen.chance(contrast.liver_like_spleen_probability):
         hu["liver"] = hu["spleen"] + like_spleen.normal(contrast.liver_like_spleen_sd_hu)
+    if randomness.chance(contrast.fatty_pancreas_probability):
+        hu["pancreas"] -= contrast.fatty_pancreas_drop_hu.draw(randomness)
     for vein, probability in contrast.vein_like_pancreas_probability.items():
         like_pancreas = randomness.branch(f"{vein} like pancreas")
         if like_pancreas.chance(probability):
             hu[vein] = hu["pancreas"] + like_pancreas.normal(contrast.vein_like_pancreas_sd_hu)
-    if randomness.chance(contrast.fatty_pancreas_probability):
-        hu["pancreas"] -= contrast.fatty_pancreas_drop_hu.draw(randomness)
     if randomness.chance(contrast.bowel_like_pancreas_probability):
         hu["bowel_wall"] = hu["pancreas"] + randomness.normal(contrast.bowel_like_pancreas_sd_hu)
     return hu

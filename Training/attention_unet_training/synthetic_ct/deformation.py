@@ -150,7 +150,7 @@ def _lengthen_spleen(
     if "spleen" not in anatomy.organs or not randomness.chance(config.organ_probability):
         return source
     organ = anatomy.organs["spleen"]
-    length_mm = SPREADS_PER_LENGTH * organ.spread_mm[0]
+    length_mm = max(SPREADS_PER_LENGTH * organ.spread_mm[0], anatomy.spacing_mm)  # it may show in one slice only
     limit = config.spleen_log_lengthening_limit
     growth = min(max(math.log(config.spleen_length_mm.draw(randomness) / length_mm), -limit), limit)
     offset = source - torch.tensor(organ.centroid_mm).float().view(_AXES, 1, 1, 1)

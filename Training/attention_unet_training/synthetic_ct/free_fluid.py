@@ -80,7 +80,7 @@ def paint_effusion(scene: Scene, config: FreeFluidConfig) -> None:
 def _rough_distance_mm(mask: torch.Tensor, limit_mm: float, spacing_mm: float) -> torch.Tensor:
     """Distance (K, J, I) to a mask in steps of two voxels, measured as on a chessboard, at most about the limit."""
     step_mm = 2 * spacing_mm
-    steps = min(16, math.ceil(limit_mm / step_mm))
+    steps = math.ceil(limit_mm / step_mm)
     reached = functional.max_pool3d(mask[None, None].float(), 2, ceil_mode=True)
     count = torch.full_like(reached, float(steps))
     for step in range(steps):

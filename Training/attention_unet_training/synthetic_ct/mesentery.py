@@ -23,13 +23,15 @@ def close_fat_gaps(scene: Scene, config: MesenteryConfig) -> None:
         if not randomness.chance(config.closed_gap_probability) or not neighbour.any():
             continue
         gap_mm = config.closed_gap_mm.draw(randomness)
-        reach = round(gap_mm / scene.spacing_mm)
         grown = neighbour[None].float()
-        for _ in range(3):  # along one axis after the other
-            grown = functional.max_pool1d(grown.flatten(0, 2), 2 * reach + 1, stride=1, padding=reach).view_as(grown)
-            grown = grown.permute(0, 3, 1, 2)
-        gap = (grown[0] > 0) & (scene.organ_mm["pancreas"] < gap_mm)
-        scene.labels[gap & (scene.labels == 0)] = number_of(name)
+        gap = torch.zeros_like(neighbour)
+        for step in range(1, round(gap_mm / scene.spacing_mm) + 1):
+            grown = functional.max_pool3d(grown, 3, stride=1, padding=1)
+            across_mm = scene.organ_mm["pancreas"] + (step - 1) * scene.spacing_mm
+            gap |= (grown[0] > 0) & (across_mm <= gap_mm)
+        gap &= scene.labels == 0
+        scene.labels[gap] = number_of(name)
+        scene.depth_mm[gap] = 0  # or bowel would have a second lumen outside its wall
 
 
 def paint_jejunum(scene: Scene, values: TissueValues, config: MesenteryConfig, cavity: torch.Tensor) -> None:
