@@ -108,9 +108,9 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.logic = AttentionUNetSegmentationLogic()
         self.inputPanel = InputPanel(self.ui, lambda: self._parameterNode)
         self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, guarded)
-        self.organPanel = OrganPanel(self.ui, guarded, lambda: self.parent.isEntered)
-        self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
         self.progressPanel = ProgressPanel(self.ui)
+        self.organPanel = OrganPanel(self.ui, guarded, lambda: self.parent.isEntered, self.progressPanel.show_warnings)
+        self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
         self._sceneTimer = qt.QTimer()  # one refresh for many nodes added or removed in a row
         self._sceneTimer.setSingleShot(True)
         self._sceneTimer.connect("timeout()", self._onSceneChanged)

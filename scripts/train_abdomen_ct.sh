@@ -25,7 +25,7 @@ options_of() {
     fine) set -- '[48,96,96]' 2 2 1.5e-3 1e-3 train 2 ;;
     frozen) set -- '[48,96,96]' 2 16 1e-3 1e-5 frozen 3 ;;
     restart) set -- '[48,96,96]' 2 17 1.2e-3 1e-5 frozen 4 ;;
-    again) set -- '[48,96,96]' 2 17 1.2e-3 1e-5 frozen 5 ;;
+    again) set -- '[48,96,96]' 2 16 1.2e-3 1e-5 frozen 5 ;;
     *) echo "$1 is no stage; there are $order" >&2; return 2 ;;
   esac
   echo --data.patches.shape_kji "$1" --data.patches.spacing_mm "$2" --trainer.max_epochs "$3" \

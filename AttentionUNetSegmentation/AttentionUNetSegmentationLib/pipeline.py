@@ -105,6 +105,7 @@ def segment(
         2 ** (len(spec.architecture.widths) - 1),
         options.tile,
         slabs=model.weights is not None,
+        num_classes=spec.num_classes,
     )
     _check_classes(prediction, spec.num_classes)
 

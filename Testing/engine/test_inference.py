@@ -193,6 +193,8 @@ def test_tiles_do_not_help_where_the_scores_of_the_whole_do_not_fit(monkeypatch)
     plan((160, 208, 256), "cpu", WIDTHS, slabs=True)
     with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on CPU needs about 3.8 GB"):
         plan((1008, 208, 256), "cpu", WIDTHS, slabs=True)
+    with pytest.raises(RuntimeError, match="tiles of 160 voxels in slabs on CPU needs about 3.0 GB"):
+        plan((160, 208, 256), "cpu", WIDTHS, slabs=True, num_classes=20)  # as many scores as organs
 
 
 def test_slabs_need_about_half_of_the_memory():

@@ -66,15 +66,14 @@ def test_sizes_that_the_divisor_does_not_divide_are_refused_with_the_rule():
         UNet(widths=WIDTHS)(torch.zeros(1, 1, 16, 16, 20))
 
 
-@pytest.mark.parametrize("arguments", [{"dims": 4}, {"num_subgates": 0}])
-def test_impossible_gates_are_refused(arguments):
-    with pytest.raises(ValueError, match="must be"):
-        AttentionGate(4, 8, **arguments)
+def test_a_gate_without_a_subgate_is_refused():
+    with pytest.raises(ValueError, match="num_subgates must be at least 1, got 0"):
+        AttentionGate(4, 8, num_subgates=0)
 
 
 def hand_made_gate(theta: float, phi: float, phi_bias: float, psi: float, psi_bias: float) -> AttentionSubGate:
     """A gate on one channel whose weights are plain numbers; its output convolution and norm do nothing."""
-    gate = AttentionSubGate(1, 1, 1, dims=3).eval()
+    gate = AttentionSubGate(1, 1, 1).eval()
     with torch.no_grad():
         gate.theta.weight.fill_(theta)
         gate.phi.weight.fill_(phi)
@@ -118,7 +117,7 @@ def test_coefficients_are_resampled_trilinearly_without_aligned_corners():
 def test_gradient_into_the_skip_is_scaled_by_the_coefficient_held_constant():
     """Equation 3, first term: d(x * alpha) / dx = alpha where alpha is held constant."""
     torch.manual_seed(0)
-    gate = AttentionSubGate(3, 5, 3, dims=3).double().eval()
+    gate = AttentionSubGate(3, 5, 3).double().eval()
     skip = torch.randn(1, 3, 4, 4, 4, dtype=torch.double, requires_grad=True)
     gating = torch.randn(1, 5, 2, 2, 2, dtype=torch.double)
     alpha = gate.coefficients(skip, gating).detach()
@@ -132,13 +131,6 @@ def test_gradient_into_the_skip_is_scaled_by_the_coefficient_held_constant():
     plain = torch.randn_like(skip).requires_grad_()
     after_product = torch.autograd.grad(gate.norm(gate.output(plain)), plain, upstream)[0]
     torch.testing.assert_close(through_gate, alpha * after_product)
-
-
-def test_gates_work_on_images_too():
-    gate = AttentionGate(4, 8, num_subgates=2, dims=2)
-    gated, coefficients = gate(torch.randn(2, 4, 10, 12), torch.randn(2, 8, 5, 6))
-    assert gated.shape == (2, 4, 10, 12)
-    assert [tuple(alpha.shape) for alpha in coefficients] == [(2, 1, 10, 12)] * 2
 
 
 def test_gate_filters_what_reaches_the_decoder():

@@ -98,6 +98,9 @@ def test_an_organ_is_cut_by_the_scan_or_by_the_region_of_interest(organ, edges):
     result.organ_measures = measure_organs(result, volume)
     said = [text for text in result_warnings(result, phantoms.spec(phantoms.LABELS), volume) if "edge" in text]
     assert said == ([f"spleen: reaches the edge of {edges}, so its volume is incomplete"] if edges else [])
+    assert "pancreas: not found in the region of interest" in result_warnings(
+        result, phantoms.spec(phantoms.LABELS), volume
+    )
 
 
 def test_a_low_region_of_interest_is_not_called_a_short_scan():

@@ -130,6 +130,15 @@ def test_none_leaves_other_foregrounds_alone(slicer, result, add_ct):
     assert all(foreground is pet for foreground, _ in views(slicer).values())
 
 
+def test_none_leaves_a_map_that_a_script_put_there(slicer, result):
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+
+    mine = maps_of(result)["s2-2"]
+    slicer.util.setSliceViewerLayers(foreground=mine, foregroundOpacity=0.5)
+    show(result, "none")
+    assert [foreground for foreground, _ in views(slicer).values()] == [mine] * len(views(slicer))
+
+
 def test_colours_can_be_chosen(slicer, result):
     inferno = slicer.util.getNode("vtkMRMLColorTableNodeFileInferno.txt")
     assert show(result, "s2-1", colors=inferno).GetDisplayNode().GetColorNode() is inferno

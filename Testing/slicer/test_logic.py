@@ -1,5 +1,6 @@
 """The logic for scripts: whatever goes wrong, the scene is as it was before, and one clear sentence says why."""
 
+import json
 import shutil
 import threading
 import time
@@ -146,6 +147,7 @@ def test_cancelling_the_blocking_form(logic, add_ct, network, scene_nodes):
 
 def test_the_model_stays_loaded_until_it_is_freed(slicer, logic, add_ct, copied_model):
     from AttentionUNetSegmentationLib.models import loading
+    from AttentionUNetSegmentationLib.scene.mrml import result_line
 
     loads = []
     original = loading.load_model
@@ -160,6 +162,10 @@ def test_the_model_stays_loaded_until_it_is_freed(slicer, logic, add_ct, copied_
         logic.freeMemory()
         logic.segment(small, model="copied", device="cpu")
         assert loads == [copied_model] * 2
+        description = json.loads((copied_model / "model.json").read_text())
+        (copied_model / "model.json").write_text(json.dumps(description | {"version": "9.9"}))
+        node = logic.segment(small, model="copied", device="cpu")
+        assert loads == [copied_model] * 3 and "9.9" in result_line(node)
     finally:
         loading.load_model = original
 
@@ -193,7 +199,7 @@ def test_the_model_is_deleted_while_a_run_is_starting(logic, add_ct, copied_mode
 def test_out_of_memory_frees_the_model(slicer, logic, add_ct, monkeypatch):
     small = slicer.util.addVolumeFromArray((np.arange(4096) % 300).astype(np.int16).reshape(16, 16, 16), name="tiny")
     logic.segment(small, device="cpu")
-    assert not logic._cache.is_empty
+    assert logic._cache._model is not None
     from AttentionUNetSegmentationLib.scene import frames
 
     def fail(*_):
@@ -202,7 +208,7 @@ def test_out_of_memory_frees_the_model(slicer, logic, add_ct, monkeypatch):
     monkeypatch.setattr(frames, "segment", fail)
     with pytest.raises(torch.OutOfMemoryError):
         logic.segment(small, device="cpu")
-    assert logic._cache.is_empty
+    assert logic._cache._model is None
 
 
 def test_a_gpu_that_is_not_there_is_explained_before_anything_is_read(logic, add_ct):

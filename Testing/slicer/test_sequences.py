@@ -113,6 +113,37 @@ def test_a_single_frame_can_be_redone(slicer, logic, network, browser_of_two):
     assert pancreas(node).centroid_ras_mm == redone != pytest.approx((12, -25, 40), abs=1)
 
 
+def test_a_frame_that_is_redone_has_its_new_volume_in_the_table(slicer, logic, network, browser_of_two):
+    _browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    table = node.GetNodeReference("AttentionUNet.FrameTable")
+    before = [float(table.GetCellText(n, 1)) for n in range(2)]
+    voxels = slicer.util.arrayFromVolume(volume).copy()
+    voxels[:, :, : voxels.shape[2] // 2] = voxels.min()  # half of the ball is gone, about
+    slicer.util.updateVolumeFromArray(volume, voxels)
+    assert logic.segment(volume, node, device="cpu", predictor=network()) is node
+    assert node.GetNodeReference("AttentionUNet.FrameTable") is table
+    after = [float(table.GetCellText(n, 1)) for n in range(2)]
+    assert after[0] == pytest.approx(pancreas(node).volume_ml, abs=0.001) and after[0] < 0.9 * before[0]
+    assert after[1] == before[1]
+
+
+def test_a_frame_is_not_written_over_the_one_that_is_shown_meanwhile(slicer, logic, network, browser_of_two, wait):
+    browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network(), allFrames=True)
+    ends = []
+    logic.start(volume, node, device="cpu", predictor=network(seconds=0.3), onFinished=ends.append, onError=ends.append)
+    select(slicer, browser, 1)
+    wait(lambda: ends)
+    from AttentionUNetSegmentationLib.scene.mrml import result_notes
+
+    assert ends[0] is not node and pancreas(ends[0]).centroid_ras_mm == pytest.approx((12, -25, 40), abs=1)
+    assert "'4D segmentation' shows another frame now; the result is in a new segmentation" in result_notes(ends[0])
+    for number, centre in ((1, (4, -15, 50)), (0, (12, -25, 40))):
+        select(slicer, browser, number)
+        assert pancreas(node).centroid_ras_mm == pytest.approx(centre, abs=1)
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_a_frame_that_was_edited_is_kept_though_another_is_shown(slicer, logic, network, browser_of_two, replace):
     browser, volume = browser_of_two()
@@ -143,6 +174,8 @@ def test_the_table_follows_the_frame(slicer, widget, network, browser_of_two, wa
     before = float(widget.ui.organTable.item(0, 3).text())
     select(slicer, browser, 1)
     wait(lambda: float(widget.ui.organTable.item(0, 3).text()) > 1.5 * before)
+    assert "the maps are of frame" not in widget.ui.warningsLabel.text  # of the other frame
+    assert "spleen: not found" in widget.ui.warningsLabel.text
 
 
 def test_two_browsers_are_kept_apart(slicer, logic, network, browser_of_two):

@@ -56,6 +56,18 @@ def test_cancel(widget, add_ct, predicting, wait, scene_nodes):
     assert widget.ui.segmentButton.enabled and scene_nodes() == before and errors() == []
 
 
+def test_the_warnings_stay_as_long_as_the_table_they_belong_to(widget, done, predicting, wait):
+    before = widget.ui.warningsLabel.text
+    assert "spleen: not found" in before
+    predicting(seconds=60)
+    widget.ui.segmentButton.click()
+    slicer_host.process_events(0.2)
+    widget.ui.cancelButton.click()
+    wait(lambda: not widget.logic.isRunning, 2.0)
+    assert widget.ui.warningsLabel.text == before and not widget.ui.warningsLabel.isHidden()
+    assert cells(widget, 2)[0] == "pancreas"
+
+
 def test_an_error_is_shown_once(slicer, widget, add_ct, predicting, wait, scene_nodes):
     predicting(error=RuntimeError("the network\nbroke"))
     add_ct()
@@ -127,4 +139,4 @@ def test_the_run_goes_on_while_another_module_is_shown(slicer, widget, add_ct, p
 
 def test_free_memory(widget, done):
     widget.ui.freeMemoryButton.click()
-    assert widget.logic._cache.is_empty and "dropped" in widget.ui.statusLabel.text
+    assert widget.logic._cache._model is None and "dropped" in widget.ui.statusLabel.text

@@ -39,12 +39,13 @@ def result_warnings(result: Segmentation, spec: ModelSpec, volume: Volume, hidde
         hidden: Organs of which it was said already why they are not shown.
     """
     warnings = []
+    where = " in the region of interest" if volume.cut_faces else ""
     for label in spec.labels:
         halves, whole = label.organs(split=True), label.organs(split=False)
         measures = [measure for measure in result.organ_measures if measure.organ in (*halves, *whole)]
         found = [measure for measure in measures if measure.voxels]
         missing = [m.organ for m in measures if not m.voxels and m.organ.name not in hidden]
-        warnings += [f"{organ.name}: not found" for organ in (whole if missing == halves else missing)]
+        warnings += [f"{organ.name}: not found{where}" for organ in (whole if missing == halves else missing)]
         if found and label.caution:
             warnings.append(f"{label.name}: {label.caution}")
         for measure in found:

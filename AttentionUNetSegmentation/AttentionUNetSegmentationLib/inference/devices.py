@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import importlib.util
 import platform
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BACKENDS = ("auto", "torch", "openvino")
+MIN_TORCH = (2, 4)
+TORCH = f"PyTorch {MIN_TORCH[0]}.{MIN_TORCH[1]} or newer"
 
 
 @functools.cache
@@ -29,8 +32,12 @@ def find_gpu() -> str:
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed."""
-    return _is_installed("torch")
+    """Whether PyTorch is installed, and new enough."""
+    if not _is_installed("torch"):
+        return False
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return tuple(int(part) for part in importlib.metadata.version("torch").split(".")[:2]) >= MIN_TORCH
+    return True
 
 
 def has_openvino() -> bool:
@@ -101,7 +108,7 @@ def unused_gpu(device: str) -> str:
 
 def _why_unavailable(device: str) -> str:
     if not has_torch():
-        return "PyTorch is not installed"
+        return f"{TORCH} is not installed"
     import torch
 
     if device == "mps":

@@ -13,8 +13,7 @@ from pathlib import Path
 from .backends import HALO, SLAB_SLICES
 
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
-CLASSES_ASSUMED = 4
-SCORES_BYTES_PER_VOXEL = 70  # for four classes: as blended from tiles, a copy, sides and all of them stacked
+SCORES_BYTES = 17.5  # per voxel and class: as blended from tiles, a copy, sides and all of them stacked
 BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
 
 
@@ -40,13 +39,14 @@ def forward_bytes(widths: Sequence[int], shape: Sequence[int], in_slabs: bool = 
     return int(BYTES_AT_START + 4 * (kept * voxels + 2 * _floats_per_voxel(widths) * slab_voxels))
 
 
-def scores_bytes(shape: Sequence[int]) -> int:
+def scores_bytes(shape: Sequence[int], num_classes: int) -> int:
     """Estimated memory that the scores of a whole volume take while organs are cleaned up, whatever the tiles.
 
     Args:
         shape: (D, H, W) of the volume.
+        num_classes: The network's classes, background included.
     """
-    return SCORES_BYTES_PER_VOXEL * math.prod(int(size) for size in shape)
+    return round(SCORES_BYTES * num_classes) * math.prod(int(size) for size in shape)
 
 
 def _floats_per_voxel(widths: Sequence[int]) -> int:

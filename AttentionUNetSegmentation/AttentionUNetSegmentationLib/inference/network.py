@@ -23,16 +23,12 @@ Predictor = Callable[[Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 DEFAULT_WIDTHS = (16, 32, 64, 128, 256)
 PSI_BIAS_AT_START = 3.0  # sigmoid(3) = 0.95: gates pass features at the start and still have a gradient
 
-_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
-_BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
-
 
 def resample_linearly(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample spatial axes to ``size`` with (bi- or tri-)linear interpolation, ``align_corners=False``."""
+    """Resample spatial axes to ``size`` with trilinear interpolation, ``align_corners=False``."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
-    return F.interpolate(x, size=tuple(size), mode=_LINEAR_MODE[x.ndim - 2], align_corners=False)
+    return F.interpolate(x, size=tuple(size), mode="trilinear", align_corners=False)
 
 
 class ConvolutionBlock(nn.Module):
@@ -58,14 +54,13 @@ class AttentionSubGate(nn.Module):
     features downsampled to the gating grid; this form is the public code's, and gives the paper's parameter count.
     """
 
-    def __init__(self, skip_channels: int, gating_channels: int, inter_channels: int, dims: int = 3) -> None:
+    def __init__(self, skip_channels: int, gating_channels: int, inter_channels: int) -> None:
         super().__init__()
-        convolution, norm = _CONVOLUTION[dims], _BATCH_NORM[dims]
-        self.theta = convolution(skip_channels, inter_channels, kernel_size=2, stride=2, bias=False)  # W_x
-        self.phi = convolution(gating_channels, inter_channels, kernel_size=1)  # W_g, b_g
-        self.psi = convolution(inter_channels, 1, kernel_size=1)  # psi, b_psi
-        self.output = convolution(skip_channels, skip_channels, kernel_size=1)
-        self.norm = norm(skip_channels)
+        self.theta = nn.Conv3d(skip_channels, inter_channels, kernel_size=2, stride=2, bias=False)  # W_x
+        self.phi = nn.Conv3d(gating_channels, inter_channels, kernel_size=1)  # W_g, b_g
+        self.psi = nn.Conv3d(inter_channels, 1, kernel_size=1)  # psi, b_psi
+        self.output = nn.Conv3d(skip_channels, skip_channels, kernel_size=1)
+        self.norm = nn.BatchNorm3d(skip_channels)
         nn.init.constant_(self.psi.get_parameter("bias"), PSI_BIAS_AT_START)
 
     def coefficients(self, skip: Tensor, gating: Tensor) -> Tensor:
@@ -87,33 +82,21 @@ class AttentionGate(nn.Module):
     Args:
         skip_channels: Channels F_l of the skip connection.
         gating_channels: Channels F_g of the gating signal.
-        inter_channels: Channels F_int of the additive attention; F_l if not given.
         num_subgates: Coefficient maps per gate; the paper's networks use 2.
-        dims: 2 for images (N, C, H, W), 3 for volumes (N, C, D, H, W).
 
     Raises:
-        ValueError: If ``dims`` is neither 2 nor 3, or ``num_subgates`` is below 1.
+        ValueError: If ``num_subgates`` is below 1.
     """
 
-    def __init__(
-        self,
-        skip_channels: int,
-        gating_channels: int,
-        inter_channels: int | None = None,
-        num_subgates: int = 2,
-        dims: int = 3,
-    ) -> None:
+    def __init__(self, skip_channels: int, gating_channels: int, num_subgates: int = 2) -> None:
         super().__init__()
-        if dims not in _CONVOLUTION:
-            raise ValueError(f"dims must be 2 or 3, got {dims}")
         if num_subgates < 1:
             raise ValueError(f"num_subgates must be at least 1, got {num_subgates}")
-        inter_channels = inter_channels or skip_channels
         self.subgates = nn.ModuleList(
-            AttentionSubGate(skip_channels, gating_channels, inter_channels, dims) for _ in range(num_subgates)
+            AttentionSubGate(skip_channels, gating_channels, skip_channels) for _ in range(num_subgates)
         )
-        self.combine = _CONVOLUTION[dims](num_subgates * skip_channels, skip_channels, kernel_size=1)
-        self.norm = _BATCH_NORM[dims](skip_channels)
+        self.combine = nn.Conv3d(num_subgates * skip_channels, skip_channels, kernel_size=1)
+        self.norm = nn.BatchNorm3d(skip_channels)
 
     def forward(self, skip: Tensor, gating: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the fused gated features (shape of ``skip``) and one coefficient map per sub-gate."""

@@ -78,6 +78,7 @@ def predict(
     divisor: int = 16,
     tile: int | None = None,
     slabs: bool = False,
+    num_classes: int = 4,
 ) -> Prediction:
     """Run the network on a volume of any size.
 
@@ -90,6 +91,7 @@ def predict(
         divisor: The network's size divisor.
         tile: Longest edge of a tile in voxels if tiles are wanted; None lets memory decide.
         slabs: Whether the backends can run in slabs.
+        num_classes: The network's classes, background included, for the memory estimate.
 
     Raises:
         Cancelled: When asked to stop.
@@ -98,7 +100,7 @@ def predict(
     shape = image.shape
     padded = pad_to_multiple(image, divisor)
     del image  # the only reference to it, as may be: a long scan's is large
-    attempts, reports = plan(padded.shape, device, widths, tile, slabs)
+    attempts, reports = plan(padded.shape, device, widths, tile, slabs, num_classes)
     if tile is not None and tile < min(TILE_EDGES) and max(padded.shape) > tile:
         reports.append(f"tiles of {tile} voxels see little of the body: results are worse than with {min(TILE_EDGES)}")
     backend: Backend | None = None
@@ -140,7 +142,12 @@ def _cropped(
 
 
 def plan(
-    shape: Sequence[int], device: str, widths: Sequence[int], tile: int | None = None, slabs: bool = False
+    shape: Sequence[int],
+    device: str,
+    widths: Sequence[int],
+    tile: int | None = None,
+    slabs: bool = False,
+    num_classes: int = 4,
 ) -> tuple[list[Attempt], list[str]]:
     """The ways to try, in order, and what is to be reported of those that the estimate rules out.
 
@@ -154,7 +161,7 @@ def plan(
         edge = attempt.tile or max(shape)
         needed = forward_bytes(widths, [min(size, edge) for size in shape], attempt.in_slabs)
         if attempt.device == "cpu":
-            needed = max(needed, scores_bytes(shape))
+            needed = max(needed, scores_bytes(shape, num_classes))
         if needed <= MEMORY_SHARE * free[attempt.device]:
             attempts.append(attempt)
         elif not attempts:

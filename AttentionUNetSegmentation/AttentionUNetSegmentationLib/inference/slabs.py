@@ -98,21 +98,18 @@ def scales_in_slabs(num_scales: int) -> int:
     return max(1, min(MOST_SCALES, num_scales - 2))
 
 
-def run_in_slabs(
-    parts: Parts, image: Features, monitor: Monitor, slab_slices: int = SLAB_SLICES
-) -> tuple[Features, Mapping[str, Features]]:
+def run_in_slabs(parts: Parts, image: Features, monitor: Monitor) -> tuple[Features, Mapping[str, Features]]:
     """Run a network.
 
     Args:
         parts: The network.
         image: (1, C, D, H, W); sizes are multiples of the network's divisor.
         monitor: Told the progress.
-        slab_slices: So many slices of a scale are finished at a time; an even number, for pooling.
 
     Returns:
         The logits, and the attention coefficients by name.
     """
-    run = _Run(parts, monitor, slab_slices)
+    run = _Run(parts, monitor)
     logits, attention = run.whole(_Pieces(parts, [image]))
     return logits.joined(), {name: pieces.joined() for name, pieces in attention.items()}
 
@@ -156,8 +153,8 @@ _DecodedPieces = tuple[_Pieces, list[_Pieces], dict[str, _Pieces]]
 
 
 class _Run:
-    def __init__(self, parts: Parts, monitor: Monitor, slab_slices: int) -> None:
-        self._parts, self._monitor, self._slab_slices = parts, monitor, slab_slices
+    def __init__(self, parts: Parts, monitor: Monitor) -> None:
+        self._parts, self._monitor = parts, monitor
         self._done = 0.0
 
     def whole(self, image: _Pieces) -> tuple[_Pieces, dict[str, _Pieces]]:
@@ -212,7 +209,7 @@ class _Run:
 
     def _slabs(self, x: _Pieces) -> list[Ends]:
         """The slices that are finished together: as many at each scale, as coarser ones have fewer but wider voxels."""
-        step = self._slab_slices
+        step = SLAB_SLICES
         return [(start, min(start + step, x.depth)) for start in range(0, x.depth, step)]
 
     def _encoded(self, scale: int, x: _Pieces, slabs: Sequence[Ends]) -> tuple[_Pieces, _Pieces]:

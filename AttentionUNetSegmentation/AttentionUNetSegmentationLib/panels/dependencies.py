@@ -15,7 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..inference import devices
-from ..scene.runtimes import MIN_TORCH, DependencyError
+from ..scene.runtimes import DependencyError
 from .question import ask
 
 EXTENSION = "PyTorch"
@@ -49,7 +49,7 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> str:
             raise DependencyError("This computer has no such GPU; choose another device.")
         if kind == "auto" and offer_gpu and devices.find_gpu() and not slicer.app.testingEnabled():
             wants_gpu = ask(
-                _("This computer's GPU can be used with PyTorch, which is not installed and is a large download."),
+                f"This computer's GPU can be used with {devices.TORCH}, which is not installed: a large download.",
                 _("Install PyTorch, or run on the CPU?"),
                 _("Install PyTorch"),
                 _("Run on the CPU now"),
@@ -93,7 +93,7 @@ def _install_torch() -> None:
     except ImportError:
         _offer_extension()
     else:
-        wanted = ">=" + ".".join(map(str, MIN_TORCH))
+        wanted = ">=" + ".".join(map(str, devices.MIN_TORCH))
         torch_logic = pytorch_utils.PyTorchUtilsLogic()
         if torch_logic.installTorch(askConfirmation=True, torchVersionRequirement=wanted) is None:
             raise DependencyError("PyTorch is needed for the GPU and was not installed.")

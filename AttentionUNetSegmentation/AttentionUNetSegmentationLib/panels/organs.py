@@ -34,13 +34,18 @@ class OrganPanel(VTKObservationMixin):
         ui: The widgets of the .ui file.
         guarded: Runs a function, and shows its error if it fails.
         is_open: Whether the user sees the panel; while not, changes are left to the next ``refresh``.
+        on_filled: Called with the node when the table was filled; of a sequence, each frame has its own warnings.
     """
 
     def __init__(
-        self, ui: Any, guarded: Callable[[Callable[[], None]], None], is_open: Callable[[], bool] = lambda: True
+        self,
+        ui: Any,
+        guarded: Callable[[Callable[[], None]], None],
+        is_open: Callable[[], bool],
+        on_filled: Callable[[slicer.vtkMRMLSegmentationNode | None], None],
     ) -> None:
         VTKObservationMixin.__init__(self)
-        self._ui, self._is_open = ui, is_open
+        self._ui, self._is_open, self._on_filled = ui, is_open, on_filled
         self._timer = qt.QTimer()  # one refresh for many changes in a row
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self._fill_table)
@@ -160,6 +165,7 @@ class OrganPanel(VTKObservationMixin):
         self._ui.show3DButton.blockSignals(True)
         self._ui.show3DButton.setChecked(self._is_shown_in_3d())
         self._ui.show3DButton.blockSignals(False)
+        self._on_filled(self._node)
 
     def _fill(self, index: int, row: OrganRow) -> None:
         texts = row.texts()

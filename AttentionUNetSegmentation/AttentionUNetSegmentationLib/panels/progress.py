@@ -47,8 +47,7 @@ class ProgressPanel:
 
     def begin(self) -> None:
         """A run was asked for."""
-        self.say(_("Starting"))
-        self._show_warnings([])
+        self.say(_("Starting"))  # the earlier result's warnings stay as long as its table does
 
     def show_progress(self, fraction: float, step: str) -> None:
         """How much is done, in [0, 1], and what is being done."""
@@ -76,9 +75,10 @@ class ProgressPanel:
     def show_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """How a result came about, and its warnings; nothing without one."""
         self._ui.statusLabel.setText(result_line(node))
-        self._show_warnings(result_notes(node))
+        self.show_warnings(node)
 
-    def _show_warnings(self, warnings: list[str]) -> None:
-        """One line each, with a sign in front."""
+    def show_warnings(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """A result's warnings, one line each, with a sign in front."""
+        warnings = result_notes(node)
         self._ui.warningsLabel.setText("\n".join(f"{WARNING_SIGN} {text}" for text in warnings))
         self._ui.warningsLabel.setVisible(bool(warnings))

@@ -72,7 +72,7 @@ def show(
         if wanted:
             _put_over_ct(composite, segmentation_node)
             _put_in_front(composite, node, opacity)
-        elif _shows_a_map(composite) or _lost_its_map(composite):
+        elif composite.GetAttribute(SHOWN_MAP_ATTRIBUTE) and (_shows_a_map(composite) or _lost_its_map(composite)):
             _put_back(composite)
     return node
 

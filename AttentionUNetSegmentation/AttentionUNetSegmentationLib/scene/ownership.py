@@ -187,7 +187,7 @@ def has_kept_segments(node: slicer.vtkMRMLSegmentationNode, frames: Frames | Non
 def _segments(
     node: slicer.vtkMRMLSegmentationNode, frames: Frames | None
 ) -> Iterator[tuple[slicer.vtkSegmentation, str, Whose]]:
-    nodes = [node, *(frames.results(node) if frames is not None else [])]
+    nodes = [node, *(frames.results(node).values() if frames is not None else [])]
     for segmentation in (each.GetSegmentation() for each in nodes):
         for segment_id in segment_ids(segmentation):
             yield segmentation, segment_id, _whose(segmentation, segment_id, node)

@@ -32,7 +32,7 @@ from .mrml import (
     volume_from_node,
 )
 from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result
-from .segments import has_surfaces, restored_on_error, write_segments
+from .segments import has_surfaces, restored_on_error, write_segments, written_volumes_ml
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predict
 
 
 def write(request: Request, inputs: Inputs, results: Sequence[Segmentation]) -> slicer.vtkMRMLSegmentationNode:
-    """Write the results into the scene; if that fails, the scene is as it was before.
+    """Write the results into the scene; if that fails, all is as it was before, but for frames of a sequence.
 
     Raises:
         RuntimeError: If the input volume has left the scene.
@@ -172,7 +172,7 @@ def write(request: Request, inputs: Inputs, results: Sequence[Segmentation]) -> 
         node = None  # removed during the run
     result = results[inputs.current]
     result.warnings.extend(_changes(request, inputs, result))
-    obstacle = _obstacle(node, request, inputs.replaceable) if node is not None else ""
+    obstacle = _obstacle(node, request, inputs) if node is not None else ""
     if obstacle:
         result.warnings.append(f"{obstacle}; the result is in a new segmentation")
         node = None
@@ -195,8 +195,9 @@ def _write_frames(
     frames = frames_of(volume_node)
     if not inputs.values or frames is None:
         write_segments(results[inputs.current], volume_node, node, has_surfaces(node))
-        if frames is not None and frames.browser.GetSequenceNode(node) is not None:
-            keep_frame(frames.browser.GetSequenceNode(node), node, frames.values[frames.current])
+        if frames is not None and frames.results(node):
+            keep_frame(frames.browser.GetSequenceNode(node), node, inputs.shown)
+            _write_table(frames, node)
         return
     sequence, with_surfaces = result_sequence(frames, node), has_surfaces(node)
     last = inputs.values.index(frames.values[frames.current]) if frames.values[frames.current] in inputs.values else 0
@@ -204,19 +205,12 @@ def _write_frames(
         write_segments(results[n], volume_node, node, with_surfaces and n == last)
         keep_frame(sequence, node, inputs.values[n])
     connect(frames, sequence, node)
-    _write_table(frames, inputs, results, node)
+    _write_table(frames, node)
 
 
-def _write_table(
-    frames: Frames, inputs: Inputs, results: Sequence[Segmentation], node: slicer.vtkMRMLSegmentationNode
-) -> None:
-    by_value = dict(zip(inputs.values, results, strict=True))
-    volumes = [
-        {measure.organ.name: measure.volume_ml for measure in by_value[value].organ_measures}
-        if value in by_value
-        else {}
-        for value in frames.values
-    ]
+def _write_table(frames: Frames, node: slicer.vtkMRMLSegmentationNode) -> None:
+    by_value = frames.results(node)
+    volumes = [written_volumes_ml(by_value[value]) if value in by_value else {} for value in frames.values]
     write_frame_table(frames, node, volumes, FRAME_TABLE_ROLE)
 
 
@@ -262,16 +256,18 @@ def _check_output(request: Request, replaceable: tuple[Fingerprint, ...]) -> Non
         raise ValueError(f"{misfit}; choose another segmentation")
 
 
-def _obstacle(node: slicer.vtkMRMLSegmentationNode, request: Request, replaceable: tuple[Fingerprint, ...]) -> str:
+def _obstacle(node: slicer.vtkMRMLSegmentationNode, request: Request, inputs: Inputs) -> str:
     """Why the output cannot take the result without loss of the user's work; "" if it can."""
-    edits, name = _edits(request, replaceable), node.GetName()
+    edits, name = _edits(request, inputs.replaceable), node.GetName()
     if holds_other_result(node, request.volume_node):
         return f"{name!r} holds the result of another volume, or a copy of a result"
     if edits:
         return f"segments of {name!r} were changed since a run wrote them ({', '.join(edits)})"
-    frames = _frames_to_replace(request)
-    if frames is not None and has_kept_segments(node, frames):
+    frames = frames_of(request.volume_node)
+    if request.all_frames and frames is not None and has_kept_segments(node, frames):
         return f"{name!r} has other segments, which would be copied from frame to frame"
+    if frames is not None and frames.results(node) and _shows_another_frame(frames, inputs):
+        return f"{name!r} shows another frame now"
     return _misfit(node, request.volume_node)
 
 
@@ -317,7 +313,7 @@ def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str
     frames = frames_of(node)
     if inputs.values and (result.attention or result.probabilities):
         changes.append(f"the maps are of frame {inputs.shown} only")
-    if frames is not None and inputs.shown and not inputs.values and frames.values[frames.current] != inputs.shown:
+    if _shows_another_frame(frames, inputs):
         changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
     deformed_mm = deformation_mm(node) if node.GetImageData() is not None else 0.0
     if deformed_mm > MAX_DEFORMATION_MM:
@@ -330,3 +326,9 @@ def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str
     if comparable and not grid_of_node(node).same_as(result.grid):
         changes.append("the volume was changed during the run; the result fits what it was before")
     return changes
+
+
+def _shows_another_frame(frames: Frames | None, inputs: Inputs) -> bool:
+    """Whether a run of one frame was overtaken by the user, who went on to another."""
+    is_single = bool(inputs.shown) and not inputs.values
+    return frames is not None and is_single and frames.values[frames.current] != inputs.shown

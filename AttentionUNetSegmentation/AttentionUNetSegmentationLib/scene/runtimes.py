@@ -10,10 +10,9 @@ import sys
 import threading
 from pathlib import Path
 
-from ..inference.devices import has_torch
+from ..inference.devices import TORCH, has_torch
 
-MIN_TORCH = (2, 4)
-LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # see ``inference.memory.take_large_pages``
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # see ``inference.torch_backend.take_large_pages``
 _loading = threading.Lock()
 
 
@@ -61,23 +60,19 @@ def load_torch() -> None:
         DependencyError: If it cannot be used.
     """
     if not has_torch():
-        raise DependencyError("PyTorch is needed for this and is not installed; install the extension PyTorch.")
+        raise DependencyError(
+            f"{TORCH} is needed for this and is not installed; install the extension PyTorch, or choose the device CPU."
+        )
     try:
         with _loading:
             if not is_torch_loaded():
                 _load_library()
-            torch = importlib.import_module("torch")
-        version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+            importlib.import_module("torch")
     except Exception as error:  # whatever a broken installation raises
         raise DependencyError(
-            f"PyTorch is installed but cannot be loaded ({' '.join(str(error).split())}). Reinstall it with the module "
-            "PyTorch Utils, then restart Slicer."
+            f"PyTorch is installed but cannot be loaded ({' '.join(str(error).split())}). Choose the device CPU, or "
+            "reinstall PyTorch with the module PyTorch Utils and restart Slicer."
         ) from error
-    if version < MIN_TORCH:
-        raise DependencyError(
-            f"PyTorch {torch.__version__} is too old, {'.'.join(map(str, MIN_TORCH))} or newer is needed. Update it "
-            "with the module PyTorch Utils, then restart Slicer."
-        )
 
 
 def want_large_pages() -> None:

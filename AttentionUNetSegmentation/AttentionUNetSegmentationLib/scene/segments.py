@@ -14,7 +14,17 @@ from vtk.util.numpy_support import numpy_to_vtk
 from ..imaging.measures import organ_boxes
 from ..volume import Box, OrganMask, OrganMeasure, Segmentation
 from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, matrix_to_vtk, write_provenance
-from .ownership import ORGAN_TAG, RESULT_ROLE, default_id, mark_result, mark_written, replaceable_ids, segment_ids, tag
+from .ownership import (
+    ORGAN_TAG,
+    RESULT_ROLE,
+    default_id,
+    mark_result,
+    mark_written,
+    organ_segments,
+    replaceable_ids,
+    segment_ids,
+    tag,
+)
 
 VOLUME_TAG = PREFIX + "VolumeMl"
 MEAN_HU_TAG = PREFIX + "MeanHU"
@@ -50,6 +60,12 @@ def write_segments(
     node.CreateDefaultDisplayNodes()
     if with_surfaces:
         node.CreateClosedSurfaceRepresentation()
+
+
+def written_volumes_ml(node: slicer.vtkMRMLSegmentationNode) -> dict[str, float]:
+    """Organ -> its volume as runs have written it."""
+    organs = [segment for _, segment in organ_segments(node)]
+    return {tag(each, ORGAN_TAG): float(tag(each, VOLUME_TAG)) for each in organs if tag(each, VOLUME_TAG)}
 
 
 def has_surfaces(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -31,10 +31,11 @@ class Frames:
         """The frames' index values ("0", "0.4" s ...)."""
         return [self.sequence.GetNthIndexValue(n) for n in range(self.sequence.GetNumberOfDataNodes())]
 
-    def results(self, node: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLSegmentationNode]:
-        """The frames that a segmentation node shows one of; they live in a sequence, not in the scene."""
+    def results(self, node: slicer.vtkMRMLSegmentationNode) -> dict[str, slicer.vtkMRMLSegmentationNode]:
+        """Index value -> frame, of those that a node shows one of; they live in a sequence, not in the scene."""
         sequence = self.browser.GetSequenceNode(node)
-        return [] if sequence is None else [sequence.GetNthDataNode(n) for n in range(sequence.GetNumberOfDataNodes())]
+        count = 0 if sequence is None else sequence.GetNumberOfDataNodes()
+        return {sequence.GetNthIndexValue(n): sequence.GetNthDataNode(n) for n in range(count)}
 
     def nodes(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
         """The frames' volume nodes; they live in the sequence, not in the scene."""
