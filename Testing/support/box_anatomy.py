@@ -35,6 +35,16 @@ BOXES = {
 }
 
 
+NO_DEFORMATION = DeformationConfig(
+    rotation_deg=(0, 0, 0),
+    log_scale=0,
+    log_axis_scale=0,
+    shear=0,
+    elastic_sd_mm=(Range(0, 0),) * 3,
+    organ_probability=0,
+    label_jitter_mm=0,
+)
+
 # Without what a scanner adds, which would hide what tissue was painted.
 CLEAN = AcquisitionConfig(
     partial_volume_sigma_vox=0.01,
@@ -91,7 +101,7 @@ def still_config(**sections) -> SyntheticCTConfig:
     config = SyntheticCTConfig()
     config = dataclasses.replace(
         config,
-        deformation=DeformationConfig.identity(),
+        deformation=NO_DEFORMATION,
         masses=dataclasses.replace(config.masses, probability=0),
         solid_organs=dataclasses.replace(
             config.solid_organs,

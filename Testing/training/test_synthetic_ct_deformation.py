@@ -7,13 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from attention_unet_training.synthetic_ct.config import DeformationConfig
 from attention_unet_training.synthetic_ct.deformation import source_coordinates_mm
 from attention_unet_training.synthetic_ct.randomness import Randomness
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import number_of
 from attention_unet_training.synthetic_ct.warping import warp_labels
-from support.box_anatomy import BOXES, box_anatomy, centre_mm
+from support.box_anatomy import BOXES, NO_DEFORMATION, box_anatomy, centre_mm
 
 SHAPE = (60, 40, 60)  # higher than the label map, so that a longer spleen has room
 
@@ -21,7 +20,7 @@ SHAPE = (60, 40, 60)  # higher than the label map, so that a longer spleen has r
 def coordinates(anatomy, seed=0, **numbers):
     """Nothing moves but what is asked for; the grid of the sample has the label map's voxels."""
     still = dataclasses.replace(
-        DeformationConfig.identity(),
+        NO_DEFORMATION,
         organ_log_growth=Range(0, 0),
         spleen_log_growth=Range(0, 0),
         organ_shift_sd_mm=(0.0, 0.0, 0.0),
@@ -77,3 +76,10 @@ def test_the_length_of_the_spleen_changes_no_other_draw(anatomy):
 def test_a_label_map_without_a_spleen_is_deformed_too():
     anatomy = box_anatomy({name: box for name, box in BOXES.items() if name != "spleen"})
     assert np.array_equal(coordinates(anatomy, **spleen_of(90)), coordinates(anatomy))
+
+
+def test_a_spleen_that_shows_in_one_slice_is_lengthened_within_the_limit():
+    anatomy = box_anatomy(BOXES | {"spleen": ((20, 21), (8, 24), (4, 14))})
+    moved = coordinates(anatomy, **spleen_of(90))
+    assert np.isfinite(moved).all()
+    assert not np.array_equal(moved, coordinates(anatomy))

@@ -6,9 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from attention_unet_training.synthetic_ct import generate
+from attention_unet_training.synthetic_ct.free_fluid import _rough_distance_mm
 from attention_unet_training.synthetic_ct.ranges import Range
 from attention_unet_training.synthetic_ct.structures import number_of
 from support.box_anatomy import CLEAN, box_anatomy, centre_mm, still_config
@@ -61,3 +63,12 @@ def test_a_left_lobe_touches_the_spleen_and_changes_no_target():
     assert liver.sum() > (plain.labels == number_of("liver")).sum()
     parts, count = ndimage.label(liver)
     assert np.bincount(parts.ravel())[1:].max() > 0.95 * liver.sum(), count
+
+
+def test_the_distance_to_the_organs_is_measured_as_far_as_the_fluid_reaches():
+    mask = torch.zeros(8, 8, 120, dtype=torch.bool)
+    mask[:, :, :2] = True
+    distance_mm = _rough_distance_mm(mask, 150.0, 2.0)[4, 4]
+    voxels = torch.arange(2, 70)
+    assert (distance_mm[voxels] - 2 * (voxels - 1)).abs().max() <= 5
+    assert distance_mm[90:].min() >= 148

@@ -14,10 +14,10 @@ from support.box_anatomy import CLEAN, box_anatomy
 SHAPE = (60, 96, 120)
 
 
-def other_region(head_share, seed=1):
+def other_region(head_probability, seed=1):
     config = SyntheticCTConfig()
     regions = dataclasses.replace(
-        config.other_regions, probability=1, head_share=head_share, off_centre_mm=(0.0, 0.0, 0.0)
+        config.other_regions, probability=1, head_probability=head_probability, off_centre_mm=(0.0, 0.0, 0.0)
     )
     view = dataclasses.replace(config.field_of_view, circle_probability=0, thin_slab_probability=0)
     config = dataclasses.replace(config, acquisition=CLEAN, other_regions=regions, field_of_view=view)
@@ -26,7 +26,7 @@ def other_region(head_share, seed=1):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_head_has_brain_inside_bone_and_no_organ(seed):
-    sample = other_region(head_share=1, seed=seed)
+    sample = other_region(head_probability=1, seed=seed)
     assert not sample.target.any()
     assert not sample.labels.any()
     k, j, i = (size // 2 for size in SHAPE)
@@ -39,7 +39,7 @@ def test_a_head_has_brain_inside_bone_and_no_organ(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_thighs_have_a_bone_each_and_no_organ(seed):
-    sample = other_region(head_share=0, seed=seed)
+    sample = other_region(head_probability=0, seed=seed)
     assert not sample.target.any()
     bone = (sample.image_hu > 300).any((0, 1))
     assert bone[: SHAPE[2] // 2].any()

@@ -21,7 +21,7 @@ from ..preparation.splits import OFFICIAL, Fold
 from .augmentation import Augmentation
 from .case_patches import OrganMap, TrainingPatches, ValidationCases
 from .intensity_augmentation import IntensityAugmentation
-from .sampling import EpochSampler, shared_sampler
+from .sampling import EpochSampler, one_thread, shared_sampler
 
 RIGHT_TO_LEFT = 2  # the axis of a patch (D, H, W)
 
@@ -173,7 +173,7 @@ class CasesData(pl.LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
         )
@@ -226,7 +226,3 @@ def _fold(dataset: PreparedDataset, split: str | None, fold: int) -> Fold | None
     if not 0 <= fold < len(folds):
         raise ValueError(f"the split {split!r} has the folds 0..{len(folds) - 1}, got {fold}")
     return folds[fold]
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import lightning.pytorch as pl
+import torch
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
@@ -58,6 +59,11 @@ def shared_sampler(data: pl.LightningDataModule, per_epoch: int, every_epoch_ane
         what = "data.samples_per_epoch" if every_epoch_anew else "data.validation_cases (or validation_patches)"
         raise ValueError(f"each of the {processes} processes needs a sample, got {per_epoch}: raise {what}")
     return EpochSampler(per_epoch, processes, rank, every_epoch_anew)
+
+
+def one_thread(worker: int) -> None:
+    """For ``worker_init_fn``: workers share the cores."""
+    torch.set_num_threads(1)
 
 
 def begin_resumed_epoch(trainer: pl.Trainer) -> None:

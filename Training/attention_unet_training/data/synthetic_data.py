@@ -25,7 +25,7 @@ from ..synthetic_ct.generator import generate
 from ..synthetic_ct.preparation import PREPARED_SPACING_MM
 from ..synthetic_ct.structures import TARGET_ORGANS, check_target_organs
 from .people import check_apart, read_people
-from .sampling import shared_sampler
+from .sampling import one_thread, shared_sampler
 from .synthetic_options import AnatomyOptions, IntensityOptions, PatchOptions, VariationOptions
 
 VALIDATION_SEED = 1 << 40  # far from every training seed
@@ -210,7 +210,7 @@ class SyntheticCTData(pl.LightningDataModule):
             sampler=shared_sampler(self, per_epoch, every_epoch_anew=True),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -219,8 +219,4 @@ class SyntheticCTData(pl.LightningDataModule):
         patches = self._validation_patches()
         sampler = shared_sampler(self, len(patches), every_epoch_anew=False)
         workers = min(self.workers, len(sampler))
-        return DataLoader(patches, batch_size=1, sampler=sampler, num_workers=workers, worker_init_fn=_one_thread)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
+        return DataLoader(patches, batch_size=1, sampler=sampler, num_workers=workers, worker_init_fn=one_thread)

@@ -83,6 +83,9 @@ class VariationOptions:
         mass_probability: Share of the patches with masses; None for the generator's.
         elastic_strength: Factor of the elastic deformation, at every scale: above 1 the few label maps there are vary
             more than the generator's own numbers let them.
+        other_region_probability: Share of the patches that show a head or thighs instead, and none of the organs.
+        near_pancreas_probability: Share of the patches near the organs that are placed around the pancreas;
+            None for the generator's.
     """
 
     phase_weights: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -99,7 +99,7 @@ def complete(
         config: All numbers.
 
     Returns:
-        The slices that both scans cover, cut to the trunk in plane.
+        The slices that both scans cover, in plane all of the box that the map between them covers.
 
     Raises:
         ValueError: If fewer than three organs lie wholly inside both fields, or the body folds.

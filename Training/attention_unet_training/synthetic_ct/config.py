@@ -1,4 +1,4 @@
-"""All numbers of the synthetic-CT generator, in one typed and validated configuration.
+"""The main numbers of the synthetic-CT generator, in one typed and validated configuration.
 
 Each range carries its source (`Range.source`); single numbers are judgement. Lengths are in mm, values in Hounsfield
 units, as the names say.
@@ -60,19 +60,6 @@ class DeformationConfig:
     lattice_mm: float = 8.0
     label_jitter_mm: float = 0.3
 
-    @classmethod
-    def identity(cls) -> DeformationConfig:
-        """Return the configuration that leaves the anatomy as it is."""
-        return cls(
-            rotation_deg=(0, 0, 0),
-            log_scale=0,
-            log_axis_scale=0,
-            shear=0,
-            elastic_sd_mm=(Range(0, 0),) * 3,
-            organ_probability=0,
-            label_jitter_mm=0,
-        )
-
 
 @dataclass(frozen=True)
 class AcquisitionConfig:
@@ -126,7 +113,7 @@ class FieldOfViewConfig:
 
 @dataclass(frozen=True)
 class SyntheticCTConfig:
-    """Every number of the generator.
+    """The main numbers of the generator.
 
     Raises:
         ValueError: If a probability lies outside [0, 1].

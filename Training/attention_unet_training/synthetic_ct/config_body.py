@@ -158,7 +158,7 @@ class OtherRegionConfig:
     """Heads and thighs, which show none of the organs: rough sizes of adults, judgement."""
 
     probability: float = 0.0  # validation patches are to show organs
-    head_share: float = 0.5
+    head_probability: float = 0.5
     off_centre_mm: tuple[float, float, float] = (80.0, 20.0, 20.0)  # z, y, x, both ways
     wobble_mm: Range = Range(1, 5)
     wobble_over_mm: float = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
@@ -15,21 +14,17 @@ from .scene import Scene
 _VARIES_OVER_MM = 60.0
 
 
-@dataclass(frozen=True)
-class FreeFluid:
-    """How far free fluid reaches from liver, spleen and wall, (K, J, I); None without fluid."""
-
-    reach_mm: torch.Tensor | None
-
-
-def make_room_for_fluid(scene: Scene, config: FreeFluidConfig) -> FreeFluid:
+def make_room_for_fluid(scene: Scene, config: FreeFluidConfig) -> torch.Tensor | None:
     """Draw how much fluid there is, part liver and spleen from the wall, and widen the trunk where no bone holds it.
 
     What liver and spleen lose becomes unlabelled. Call it before the body is painted.
+
+    Returns:
+        (K, J, I), how far the fluid reaches from liver, spleen and wall, in mm; None without fluid.
     """
     randomness = scene.randomness.branch("free fluid")
     if not randomness.chance(config.probability):
-        return FreeFluid(None)
+        return None
     logarithm = randomness.uniform(math.log(config.reach_mm.low), math.log(config.reach_mm.high))
     reach_mm = math.exp(logarithm)
     cut_mm = reach_mm * config.organ_cut_share.draw(randomness)
@@ -43,26 +38,27 @@ def make_room_for_fluid(scene: Scene, config: FreeFluidConfig) -> FreeFluid:
             scene.labels[inside & (scene.hull_mm > (outline_mm.max() - uneven_mm).clamp(min=deepest_mm))] = 0
     held = ((scene.bone_mm - 15) / 25).clamp(0, 1)
     scene.hull_mm = scene.hull_mm - reach_mm * config.distension_share.draw(randomness) * held
-    reach = reach_mm * (1 + config.reach_variation * unevenness).clamp_(min=0)
-    return FreeFluid(reach)
+    return reach_mm * (1 + config.reach_variation * unevenness).clamp_(min=0)
 
 
-def paint_free_fluid(scene: Scene, fluid: FreeFluid, config: FreeFluidConfig, cavity: torch.Tensor) -> None:
+def paint_free_fluid(
+    scene: Scene, reach_mm: torch.Tensor | None, config: FreeFluidConfig, cavity: torch.Tensor
+) -> None:
     """Paint fluid into the visceral fat around liver and spleen and along the wall, but not behind the peritoneum.
 
     Args:
         scene: The scene.
-        fluid: What `make_room_for_fluid` returned.
+        reach_mm: What `make_room_for_fluid` returned.
         config: Numbers.
         cavity: (K, J, I) bool mask of the visceral fat.
     """
-    if fluid.reach_mm is None:
+    if reach_mm is None:
         return
     randomness = scene.randomness.branch("colour of free fluid")
-    organs_mm = _rough_distance_mm(scene.where("liver", "spleen"), float(fluid.reach_mm.max()), scene.spacing_mm)
+    organs_mm = _rough_distance_mm(scene.where("liver", "spleen"), float(reach_mm.max()), scene.spacing_mm)
     nearest_mm = torch.minimum(organs_mm, -scene.hull_mm - config.wall_depth_mm)
     peritoneal = cavity & (scene.organ_mm["kidney"] > config.retroperitoneal_mm) & ~_beside_spine(scene, config)
-    scene.paint(peritoneal & (nearest_mm < fluid.reach_mm), config.fluid_hu.draw(randomness), config.texture_hu)
+    scene.paint(peritoneal & (nearest_mm < reach_mm), config.fluid_hu.draw(randomness), config.texture_hu)
 
 
 def paint_effusion(scene: Scene, config: FreeFluidConfig) -> None:

@@ -167,11 +167,11 @@ def _paint(
     erode_pancreas(scene, config.solid_organs)
     close_fat_gaps(scene, config.mesentery)
     extend_left_lobe(scene, config.solid_organs)
-    fluid = make_room_for_fluid(scene, config.free_fluid)
+    fluid_reach_mm = make_room_for_fluid(scene, config.free_fluid)
     cavity = paint_body(scene, values, config.body)
     paint_clutter(scene, values, config.clutter, cavity)
     paint_jejunum(scene, values, config.mesentery, cavity)
-    paint_free_fluid(scene, fluid, config.free_fluid, cavity)
+    paint_free_fluid(scene, fluid_reach_mm, config.free_fluid, cavity)
     paint_structures(scene, values)
     paint_bones(scene, values, config.tissue)
     paint_lungs(scene, config.tissue)
@@ -219,7 +219,6 @@ def _sample(
     slab: Slab,
     seed: int,
 ) -> SyntheticSample:
-    image_hu = image_hu.clamp(-1024, 3071)
     return SyntheticSample(
         image_hu=image_hu.contiguous().numpy(),
         target=target_table()[labels].numpy(),

@@ -23,7 +23,7 @@ def paint_other_region(scene: Scene, values: TissueValues, config: OtherRegionCo
     place_mm = torch.stack(torch.meshgrid(*centred, indexing="ij"))
     wobble_mm = torch.stack([scene.fresh_noise(config.wobble_over_mm) for _ in range(3)])
     place_mm += config.wobble_mm.draw(scene.randomness) * wobble_mm
-    if scene.randomness.chance(config.head_share):
+    if scene.randomness.chance(config.head_probability):
         _paint_head(scene, values, config, place_mm)
     else:
         _paint_thighs(scene, values, config, place_mm)
