@@ -70,7 +70,7 @@ def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_aga
 def test_a_stage_that_there_is_not_is_refused_before_anything_runs(tmp_path):
     run = recipe(tmp_path, tmp_path / "runs", "coarse nonsense")
     assert run.returncode == 2
-    assert run.stderr == "nonsense is no stage; there are coarse fine frozen restart again\n"
+    assert run.stderr == "nonsense is no stage; there are coarse fine frozen restart\n"
     assert run.stdout == ""
 
 
