@@ -45,9 +45,10 @@ def test_the_table_is_as_high_as_its_rows(widget):
 
 
 def test_no_text_is_cut_at_any_width(widget):
-    widget.progressPanel._show_warnings(
-        ["spleen: reaches the edge of the field of view, so its volume is incomplete " * 2]
+    widget.ui.warningsLabel.setText(
+        "\u26a0 spleen: reaches the edge of the field of view, its volume is incomplete " * 2
     )
+    widget.ui.warningsLabel.setVisible(True)
     widget.progressPanel.say("there is not enough memory for this volume; choose a region of interest " * 2)
     labels = (widget.ui.modelInfoLabel, widget.ui.statusLabel, widget.ui.warningsLabel, widget.ui.attentionNoteLabel)
     for width in (WIDTH, 480, 900, 460, WIDTH, 480):
