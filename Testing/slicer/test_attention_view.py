@@ -137,6 +137,9 @@ def test_none_leaves_a_map_that_a_script_put_there(slicer, result):
     slicer.util.setSliceViewerLayers(foreground=mine, foregroundOpacity=0.5)
     show(result, "none")
     assert [foreground for foreground, _ in views(slicer).values()] == [mine] * len(views(slicer))
+    show(result, "s2-1")
+    show(result, "none")
+    assert [foreground for foreground, _ in views(slicer).values()] == [mine] * len(views(slicer))
 
 
 def test_colours_can_be_chosen(slicer, result):

@@ -174,8 +174,14 @@ def test_the_table_follows_the_frame(slicer, widget, network, browser_of_two, wa
     before = float(widget.ui.organTable.item(0, 3).text())
     select(slicer, browser, 1)
     wait(lambda: float(widget.ui.organTable.item(0, 3).text()) > 1.5 * before)
-    assert "the maps are of frame" not in widget.ui.warningsLabel.text  # of the other frame
+    assert "the maps are of frame 0 only" in widget.ui.warningsLabel.text
     assert "spleen: not found" in widget.ui.warningsLabel.text
+    widget.logic.segment(volume, node, device="cpu", predictor=network())
+    wait(lambda: "the maps are of frame 0.5 only" in widget.ui.warningsLabel.text)
+    select(slicer, browser, 0)
+    wait(lambda: float(widget.ui.organTable.item(0, 3).text()) == pytest.approx(before))
+    assert "the maps are of frame 0.5 only" in widget.ui.warningsLabel.text
+    assert "the maps are of frame 0 only" not in widget.ui.warningsLabel.text
 
 
 def test_two_browsers_are_kept_apart(slicer, logic, network, browser_of_two):

@@ -277,7 +277,9 @@ def test_where_memory_is_short_validation_runs_in_tiles_and_counts_alike(monkeyp
     seen = []
     forward = module.forward
     monkeypatch.setattr(module, "forward", lambda x: seen.append(tuple(x.shape[2:])) or forward(x))
-    monkeypatch.setattr(segmentation_task, "plan", lambda shape, device, widths: ([Attempt("cpu", 16)], []))
+    monkeypatch.setattr(
+        segmentation_task, "plan", lambda shape, device, widths, num_classes: ([Attempt("cpu", 16)], [])
+    )
     tiled = module.validation_step((image, target), 0)
     assert set(seen) == {(16, 16, 16)}
     assert tiled["prediction"].shape == target.shape

@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -35,9 +36,16 @@ def has_torch() -> bool:
     """Whether PyTorch is installed, and new enough."""
     if not _is_installed("torch"):
         return False
-    with suppress(importlib.metadata.PackageNotFoundError):
-        return tuple(int(part) for part in importlib.metadata.version("torch").split(".")[:2]) >= MIN_TORCH
-    return True
+    try:
+        return is_new_enough(importlib.metadata.version("torch") or "")
+    except importlib.metadata.PackageNotFoundError:  # its import will tell
+        return True
+
+
+def is_new_enough(version: str) -> bool:
+    """Whether a version of PyTorch will do; one that cannot be read may."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return numbers is None or (int(numbers[1]), int(numbers[2])) >= MIN_TORCH
 
 
 def has_openvino() -> bool:
@@ -153,5 +161,5 @@ def choose_backend(wanted: str, device: str) -> str:
     if wanted == "openvino" and not has_openvino():
         raise ValueError("the backend 'openvino' needs the package openvino: pip install openvino")
     if wanted == "torch" and not has_torch():
-        raise ValueError("the network needs OpenVINO (pip install openvino) or PyTorch (pip install torch)")
+        raise ValueError(f"the network needs OpenVINO (pip install openvino) or {TORCH} (pip install -U torch)")
     return wanted

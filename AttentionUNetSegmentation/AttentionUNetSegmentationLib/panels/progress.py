@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..errors import one_sentence
+from ..scene.map_volumes import frame_note
 from ..scene.mrml import result_line, result_notes
 
 WARNING_SIGN = "\u26a0"
@@ -79,6 +80,6 @@ class ProgressPanel:
 
     def show_warnings(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """A result's warnings, one line each, with a sign in front."""
-        warnings = result_notes(node)
+        warnings = [*result_notes(node), *frame_note(node)]
         self._ui.warningsLabel.setText("\n".join(f"{WARNING_SIGN} {text}" for text in warnings))
         self._ui.warningsLabel.setVisible(bool(warnings))

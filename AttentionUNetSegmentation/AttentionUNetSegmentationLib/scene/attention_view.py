@@ -8,7 +8,7 @@ import slicer
 from ..volume import Volume
 from .map_colors import are_missing
 from .map_volumes import PROBABILITY, add_map, ensure_display, map_image, map_measures, maps_of
-from .mrml import INPUT_ROLE, MAP_ATTRIBUTE, PREFIX, grid_of_node
+from .mrml import INPUT_ROLE, PREFIX, grid_of_node
 
 NOTHING = "none"
 MEAN = "mean s"  # begins the name of the mean of a scale's gates
@@ -72,7 +72,7 @@ def show(
         if wanted:
             _put_over_ct(composite, segmentation_node)
             _put_in_front(composite, node, opacity)
-        elif composite.GetAttribute(SHOWN_MAP_ATTRIBUTE) and (_shows_a_map(composite) or _lost_its_map(composite)):
+        elif _shows_its_map(composite) or _lost_its_map(composite):
             _put_back(composite)
     return node
 
@@ -170,7 +170,7 @@ def _put_over_ct(
 def _put_in_front(
     composite: slicer.vtkMRMLSliceCompositeNode, node: slicer.vtkMRMLScalarVolumeNode, opacity: float
 ) -> None:
-    if not _shows_a_map(composite) and not _lost_its_map(composite):
+    if not _shows_its_map(composite) and not _lost_its_map(composite):
         before = f"{composite.GetForegroundVolumeID() or ''} {composite.GetForegroundOpacity()}"
         composite.SetAttribute(FOREGROUND_ATTRIBUTE, before)
     composite.SetAttribute(SHOWN_MAP_ATTRIBUTE, node.GetID())
@@ -191,9 +191,10 @@ def _put_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     composite.RemoveAttribute(SHOWN_MAP_ATTRIBUTE)
 
 
-def _shows_a_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
-    node = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
-    return node is not None and bool(node.GetAttribute(MAP_ATTRIBUTE))
+def _shows_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether the view shows the map that was put there here, not by a script or the user."""
+    shown = composite.GetAttribute(SHOWN_MAP_ATTRIBUTE)
+    return bool(shown) and composite.GetForegroundVolumeID() == shown
 
 
 def _lost_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:

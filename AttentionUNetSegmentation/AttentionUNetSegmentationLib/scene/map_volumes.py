@@ -17,10 +17,12 @@ from ..volume import GateMeasure, Segmentation, Volume
 from .map_colors import are_missing, attention_colors
 from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, put_under, read_json, write_provenance
 from .ownership import Fingerprint, hash_of, users_transform
+from .sequences import frames_of
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
 MEASURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
 WRITTEN_ATTRIBUTE = PREFIX + "Written"  # the fingerprint of what was written
+FRAME_ATTRIBUTE = PREFIX + "Frame"  # index value of the frame that a map is of; "" for a single CT
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
 LOW_THRESHOLD = 0.1  # below it a map is transparent: it would only darken the CT
@@ -79,11 +81,19 @@ def write_maps(
     result: Segmentation,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
     segmentation_node: slicer.vtkMRMLSegmentationNode,
+    frame: str = "",
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
     """Write maps as scalar volumes in the folder "<input> attention" under the input.
 
     Volumes of an earlier run of the same segmentation node are filled anew, those no longer wanted removed. Those that
     were changed since then are the user's: they stay as they are, and belong to the result no longer.
+
+    Args:
+        maps: What to write.
+        result: The result they belong to.
+        volume_node: The CT.
+        segmentation_node: The organs.
+        frame: Index value of the frame that they are of, if the CT shows one of a sequence.
 
     Returns:
         Name of the map -> volume node.
@@ -93,6 +103,7 @@ def write_maps(
         nodes = {entry.name: _map_node(entry, old.get(entry.name), volume_node) for entry in maps}
         for node in nodes.values():
             write_provenance(node, result)
+            node.SetAttribute(FRAME_ATTRIBUTE, frame)
         put_into_folder(list(nodes.values()), volume_node)
     segmentation_node.RemoveNodeReferenceIDs(MAP_ROLE)
     for node in nodes.values():
@@ -145,6 +156,14 @@ def maps_of(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> dict[st
         for n in range(segmentation_node.GetNumberOfNodeReferences(MAP_ROLE))
     ]
     return {node.GetAttribute(MAP_ATTRIBUTE): node for node in nodes if node is not None}
+
+
+def frame_note(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
+    """One sentence on which frame the maps are of, where the organs are those of every frame."""
+    frames = {node.GetAttribute(FRAME_ATTRIBUTE) for node in maps_of(segmentation_node).values()} - {None, ""}
+    return (
+        [f"the maps are of frame {', '.join(sorted(frames))} only"] if frames and frames_of(segmentation_node) else []
+    )
 
 
 def node_name(map_name: str, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:

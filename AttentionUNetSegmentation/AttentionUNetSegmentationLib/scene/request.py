@@ -160,7 +160,7 @@ def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predict
 
 
 def write(request: Request, inputs: Inputs, results: Sequence[Segmentation]) -> slicer.vtkMRMLSegmentationNode:
-    """Write the results into the scene; if that fails, all is as it was before, but for frames of a sequence.
+    """Write the results into the scene; if that fails, all is as it was before, but for frames and their table.
 
     Raises:
         RuntimeError: If the input volume has left the scene.
@@ -181,7 +181,7 @@ def write(request: Request, inputs: Inputs, results: Sequence[Segmentation]) -> 
         node = node or _new_segmentation(volume_node)
         with restored_on_error(node):
             _write_frames(inputs, results, volume_node, node)
-            write_maps(images, result, volume_node, node)
+            write_maps(images, result, volume_node, node, inputs.shown)
     return node
 
 
@@ -311,8 +311,6 @@ def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str
     """What the user should know of the input's frames and changes during the run, one sentence each."""
     node, changes = request.volume_node, []
     frames = frames_of(node)
-    if inputs.values and (result.attention or result.probabilities):
-        changes.append(f"the maps are of frame {inputs.shown} only")
     if _shows_another_frame(frames, inputs):
         changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
     deformed_mm = deformation_mm(node) if node.GetImageData() is not None else 0.0

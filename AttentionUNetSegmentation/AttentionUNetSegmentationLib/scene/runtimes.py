@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ..inference.devices import TORCH, has_torch
+from ..inference.devices import TORCH, has_torch, is_new_enough
 
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # see ``inference.torch_backend.take_large_pages``
 _loading = threading.Lock()
@@ -60,19 +60,19 @@ def load_torch() -> None:
         DependencyError: If it cannot be used.
     """
     if not has_torch():
-        raise DependencyError(
-            f"{TORCH} is needed for this and is not installed; install the extension PyTorch, or choose the device CPU."
-        )
+        raise DependencyError(f"{TORCH} is needed for this and is not installed; install the extension PyTorch.")
     try:
         with _loading:
             if not is_torch_loaded():
                 _load_library()
-            importlib.import_module("torch")
+            torch = importlib.import_module("torch")
     except Exception as error:  # whatever a broken installation raises
         raise DependencyError(
-            f"PyTorch is installed but cannot be loaded ({' '.join(str(error).split())}). Choose the device CPU, or "
-            "reinstall PyTorch with the module PyTorch Utils and restart Slicer."
+            f"PyTorch is installed but cannot be loaded ({' '.join(str(error).split())}). Reinstall it with the module "
+            "PyTorch Utils, then restart Slicer."
         ) from error
+    if not is_new_enough(torch.__version__):  # an older one was loaded before the new one was installed
+        raise DependencyError(f"PyTorch {torch.__version__} is still loaded, {TORCH} is needed; restart Slicer.")
 
 
 def want_large_pages() -> None:

@@ -224,7 +224,7 @@ class SegmentationTask(pl.LightningModule):
     def _scores(self, padded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """In one pass, or in tiles as the engine plans them where memory does not suffice for one."""
         shape, device = padded.shape[2:], self.device.type
-        attempts, _ = plan(shape, device, self._widths)
+        attempts, _ = plan(shape, device, self._widths, num_classes=len(self.organs) + 1)
         edge = next((attempt.tile for attempt in attempts if attempt.device == device), min(TILE_EDGES))
         if edge is None:
             return self(padded)
