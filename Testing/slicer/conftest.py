@@ -1,5 +1,6 @@
 """The module in the headless host, phantoms in its scene, and a network that needs no training."""
 
+import importlib.util
 import sys
 import time
 from collections import OrderedDict
@@ -153,3 +154,25 @@ def done(widget, add_ct, predicting, wait):
     widget.ui.segmentButton.click()
     wait(lambda: not widget.logic.isRunning)
     return widget.logic.getParameterNode().outputSegmentation
+
+
+@pytest.fixture
+def dependencies(module):
+    from AttentionUNetSegmentationLib.panels import dependencies
+
+    return dependencies
+
+
+@pytest.fixture
+def having(dependencies, monkeypatch):
+    """Function that says what there is: packages by their names, and a kind of GPU."""
+    find = importlib.util.find_spec
+
+    def only(*packages, gpu=""):
+        absent = {"torch", "openvino"} - set(packages)
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name in absent else find(name, *rest)
+        )
+        monkeypatch.setattr(dependencies.devices, "find_gpu", lambda: gpu)
+
+    return only

@@ -161,9 +161,9 @@ def maps_of(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> dict[st
 def frame_note(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
     """One sentence on which frame the maps are of, where the organs are those of every frame."""
     frames = {node.GetAttribute(FRAME_ATTRIBUTE) for node in maps_of(segmentation_node).values()} - {None, ""}
-    return (
-        [f"the maps are of frame {', '.join(sorted(frames))} only"] if frames and frames_of(segmentation_node) else []
-    )
+    if not frames or frames_of(segmentation_node) is None:
+        return []
+    return [f"the maps are of frame {', '.join(sorted(frames))} only"]
 
 
 def node_name(map_name: str, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:

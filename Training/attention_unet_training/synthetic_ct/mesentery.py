@@ -26,9 +26,8 @@ def close_fat_gaps(scene: Scene, config: MesenteryConfig) -> None:
         grown = neighbour[None].float()
         gap = torch.zeros_like(neighbour)
         for step in range(1, round(gap_mm / scene.spacing_mm) + 1):
-            grown = functional.max_pool3d(
-                grown, 3, stride=1, padding=1
-            )  # as on a chessboard: oblique gaps look narrower
+            # as on a chessboard: oblique gaps look narrower
+            grown = functional.max_pool3d(grown, 3, stride=1, padding=1)
             across_mm = scene.organ_mm["pancreas"] + (step - 1) * scene.spacing_mm
             gap |= (grown[0] > 0) & (across_mm <= gap_mm)
         gap &= scene.labels == 0
