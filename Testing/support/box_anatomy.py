@@ -107,6 +107,7 @@ def still_config(**sections) -> SyntheticCTConfig:
             config.solid_organs,
             left_lobe_probability=0,
             pancreas_erosion_probability=0,
+            even_pancreas_probability=0,
             pancreas_gradient_hu=Range(0, 0),
             lobulated_pancreas_probability=0,
             dilated_duct_probability=0,

@@ -77,6 +77,22 @@ def test_lobules_and_a_wide_duct_change_the_pancreas_but_not_its_label():
     assert 0.01 < (duct_hu == -60).mean() < 0.3
 
 
+def test_an_even_pancreas_has_neither_fat_nor_a_duct():
+    diseased = {
+        "lobulated_pancreas_probability": 1,
+        "lobulated_pancreas_fat_share": Range(0.4, 0.4),
+        "dilated_duct_probability": 1,
+        "pancreas_fat_share": Range(0.2, 0.2),
+        "pancreas_gradient_hu": Range(20, 20),
+    }
+    plain_hu, plain = pancreas_with()
+    even_hu, even = pancreas_with(even_pancreas_probability=1, **diseased)
+    uneven_hu, _ = pancreas_with(**diseased)
+    assert np.array_equal(plain, even)
+    assert np.array_equal(plain_hu, even_hu)
+    assert uneven_hu.std() > 3 * even_hu.std()
+
+
 def test_a_closed_gap_is_filled_by_the_neighbours_alone():
     boxes = {name: box for name, box in BOXES.items() if name not in ("aorta", "vertebrae_L1")}
     anatomy = box_anatomy(boxes | {"inferior_vena_cava": ((0, 40), (10, 14), (27, 31))})  # 4 mm behind the pancreas

@@ -73,7 +73,7 @@ class AcquisitionConfig:
     thick_slice_probability: float = 0.3
     thick_slice_mm: Range = Range(3, 8)
     thick_slice_nearest_probability: float = 0.25
-    noise_minimum_hu: float = 4.0
+    noise_minimum_hu: float = 2.0
     noise_gamma: tuple[float, float] = (1.8, 3.5)  # shape, scale in HU
     noise_maximum_hu: float = 40.0
     # Thin slices without much dose: the noise is drawn from this range instead.
@@ -103,7 +103,7 @@ class FieldOfViewConfig:
     largest_cut_share: float = 0.4
     thin_slab_probability: float = 0.15
     thin_slab_mm: Range = Range(24, 120)
-    circle_probability: float = 0.2
+    circle_probability: float = 0.1
     circle_radius_share: Range = Range(0.36, 0.56)
     circle_off_centre_share: Range = Range(-0.05, 0.05)
     padding_hu: Mapping[str, float] = field(default_factory=lambda: {"-1024": 0.7, "-1000": 0.3})  # value: weight

@@ -38,6 +38,7 @@ class SolidOrganConfig:
     left_lobe_wall_mm: float = 4.0
     pancreas_erosion_probability: float = 0.45
     pancreas_erosion_mm: Range = Range(0.5, 3.0)
+    even_pancreas_probability: float = 0.35  # no fat between lobules, no duct and one density, as in the young
     pancreas_fat_share: Range = Range(0.0, 0.18)
     pancreas_fat_depth_mm: Range = Range(3, 8)
     pancreas_fat_above_fat_hu: Range = Range(20, 90)

@@ -81,10 +81,10 @@ def paint_spleen(scene: Scene, values: TissueValues, config: SolidOrganConfig) -
 
 
 def paint_pancreas(scene: Scene, values: TissueValues, config: SolidOrganConfig) -> None:
-    """Paint fat between the lobules near the surface, and sometimes the duct."""
+    """Paint fat between the lobules near the surface, and sometimes the duct, unless the organ is even."""
     randomness = scene.randomness
     pancreas = scene.where("pancreas")
-    if not pancreas.any():
+    if not pancreas.any() or randomness.branch("even pancreas").chance(config.even_pancreas_probability):
         return
     _vary_pancreas(scene, config, pancreas)
     share = config.pancreas_fat_share.draw(randomness)
