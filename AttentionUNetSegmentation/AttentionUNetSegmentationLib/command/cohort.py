@@ -13,7 +13,7 @@ from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from ..errors import printable
-from .run_options import add_run_options, options_of
+from .run_options import add_run_options, options_of, whole_number
 
 if TYPE_CHECKING:
     from ..cohort.driver import Ended
@@ -41,19 +41,17 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--output-dir", required=True, type=Path, metavar="DIR", help="gets cases/, tables/, report.html"
     )
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes (default: 3 per GPU, or by cores)")
-    parser.add_argument("--threads", type=_count, metavar="N", help="cores for each worker (default: up to 4)")
+    parser.add_argument(
+        "--workers", type=whole_number(1, 100_000), metavar="N", help="processes (default: 3 per GPU, or by cores)"
+    )
+    parser.add_argument(
+        "--threads", type=whole_number(1, 100_000), metavar="N", help="cores for each worker (default: up to 4)"
+    )
     parser.add_argument(
         "--address", default="", metavar="HOST:PORT", help='a running Ray cluster; "auto" for this computer\'s'
     )
     add_run_options(parser)
     parser.set_defaults(run=_cohort, cancelled="cancelled; run the same command again to resume")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f"must be from 1 to 100000, got {text!r}")
-    return int(text)
 
 
 def _cohort(parsed: argparse.Namespace) -> int:

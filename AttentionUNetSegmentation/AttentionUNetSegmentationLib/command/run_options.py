@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="segment again what is done already")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from low to high."""
+
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"must be from {low} to {high}, got {text!r}")
+        return int(text)
+
+    return convert
 
 
 def _tile_edge(text: str) -> int:

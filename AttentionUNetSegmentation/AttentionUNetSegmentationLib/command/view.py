@@ -11,6 +11,8 @@ import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
 
+from .run_options import whole_number
+
 NEEDED = ("aiohttp", "slicer", "trame", "trame_slicer")
 INSTALL = "attention-unet view needs more packages: pip install 'slicer-attention-unet[view]'"
 SYSTEMS = {"Linux": ("x86_64",), "Darwin": ("arm64",)}  # where slicer-core 5.11.0.6 and the front run
@@ -31,40 +33,30 @@ def add_view(commands: argparse._SubParsersAction) -> None:
         default="127.0.0.1",
         help="address to listen on; unless loopback, visitors need the token that is printed (default: %(default)s)",
     )
-    parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=0, metavar="N", help="default: a free one")
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")
     parser.add_argument(
-        "--max-sessions", type=_sessions, default=4, metavar="N", help="visitors at a time (default: %(default)s)"
+        "--max-sessions",
+        type=whole_number(1, 1000),
+        default=4,
+        metavar="N",
+        help="visitors at a time (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-upload-mb", type=_count, default=2048, metavar="N", help="0 for no uploads (default: %(default)s)"
+        "--max-upload-mb",
+        type=whole_number(0, 1_000_000),
+        default=2048,
+        metavar="N",
+        help="0 for no uploads (default: %(default)s)",
     )
     parser.add_argument(
         "--keep-seconds",
-        type=_count,
+        type=whole_number(0, 1_000_000),
         default=60,
         metavar="N",
         help="how long a visitor's scene is kept after the page was closed (default: %(default)s)",
     )
     parser.set_defaults(run=_view, cancelled="stopped; what the sessions made is deleted")
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {text!r}")
-    return int(text)
-
-
-def _sessions(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"must be from 1 to 1000, got {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 1_000_000):
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1000000, got {text!r}")
-    return int(text)
 
 
 def _view(parsed: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ that is not in the working folder is looked for among the configs that come with
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from ..command_line import make_cli, status_of
@@ -25,7 +24,3 @@ def _fit(arguments: list[str]) -> None:
     elif not cli.config.ckpt_path:
         check_no_run_in(Path(cli.config.trainer.default_root_dir))
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -181,7 +181,3 @@ class _Hours:
             self._seconds[key] = seconds_per_step(task, data, cli.trainer)
         self._last = self.given or self._seconds[key]
         return self._last
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,6 @@ written but the label maps' cache.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -78,7 +77,3 @@ def _over(statistic: Callable[[np.ndarray], float], values: np.ndarray, fewest: 
     """Of the values that are known; NaN if there are too few."""
     known = values[~np.isnan(values)]
     return float(statistic(known)) if len(known) >= fewest else float("nan")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from AttentionUNetSegmentationLib.command.cases import case_name
 from AttentionUNetSegmentationLib.formats.dicom.headers import files_below
-from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
+from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
 from ..preparation.organ_names import IGNORE
@@ -93,7 +94,7 @@ def cases_of_files(
     values = {name: tuple(entry) for name, entry in organs.items() if name != IGNORE}
     if not values:
         raise ValueError("--ct and --labels need --organ NAME=VALUE[,VALUE] for each organ")
-    ids = _unique([_stem(path) for path in cts])
+    ids = _unique([case_name(path) for path in cts])
     return [
         EvaluationCase(
             name,
@@ -163,11 +164,3 @@ def _unique(names: Sequence[str]) -> list[str]:
             candidate, number = f"{name}_{number}", number + 1
         unique.append(candidate)
     return unique
-
-
-def _stem(path: Path) -> str:
-    name = path.absolute().name
-    for ending in sorted(READABLE_ENDINGS, key=len, reverse=True):
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name or "case"

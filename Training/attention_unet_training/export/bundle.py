@@ -18,7 +18,7 @@ from AttentionUNetSegmentationLib.models.description import ModelSpec
 
 from .bundle_configs import inference_config, metadata
 from .bundle_texts import licence, readme
-from .onnx import relative_difference
+from .onnx import input_size, relative_difference
 
 TRACED_SIZE = (2, 2, 2)  # in multiples of the network's divisor
 COMPARED_SIZES = ((2, 2, 2), (1, 2, 3), (3, 2, 2))
@@ -71,17 +71,13 @@ def write_torchscript(network: UNet, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes are compared below
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(LogitsOnly(network).eval(), torch.zeros(1, 1, *_size(network, TRACED_SIZE)))
+        traced = torch.jit.trace(LogitsOnly(network).eval(), torch.zeros(1, 1, *input_size(network, TRACED_SIZE)))
         torch.jit.save(traced, str(path))
         loaded = torch.jit.load(str(path))
     generator = torch.Generator().manual_seed(0)
     for multiples in COMPARED_SIZES:
-        x = torch.randn(1, 1, *_size(network, multiples), generator=generator)
+        x = torch.randn(1, 1, *input_size(network, multiples), generator=generator)
         with torch.inference_mode():
             wanted, got = network(x)[0], loaded(x)
         if got.shape != wanted.shape or not relative_difference(got, wanted) <= TOLERANCE:
             raise RuntimeError(f"the TorchScript file does not give the network's logits at size {tuple(x.shape[2:])}")
-
-
-def _size(network: UNet, multiples: tuple[int, int, int]) -> tuple[int, ...]:
-    return tuple(multiple * network.size_divisor for multiple in multiples)

@@ -37,7 +37,7 @@ class _FlatOutputs(nn.Module):
         return logits, *attention.values()
 
 
-def write_onnx(network: UNet, spec: ModelSpec, path: Path, tolerance: float = MAX_DIFFERENCE) -> float:
+def write_onnx(network: UNet, spec: ModelSpec, path: Path) -> float:
     """Write the ONNX file, and compare it with the network.
 
     Input: ``image`` (1, 1, D, H, W) float32, scaled by the model's intensity rule, D, H, W multiples of the network's
@@ -48,7 +48,6 @@ def write_onnx(network: UNet, spec: ModelSpec, path: Path, tolerance: float = MA
         network: The network, in evaluation mode.
         spec: Its description.
         path: File to write.
-        tolerance: Largest difference allowed, relative to the largest value of each channel.
 
     Returns:
         The largest relative difference found.
@@ -61,7 +60,7 @@ def write_onnx(network: UNet, spec: ModelSpec, path: Path, tolerance: float = MA
     with _quietly():
         program = torch.onnx.export(
             _FlatOutputs(network).eval(),
-            (torch.zeros(1, 1, *_size(network, TRACED_SIZE)),),
+            (torch.zeros(1, 1, *input_size(network, TRACED_SIZE)),),
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
@@ -77,11 +76,11 @@ def write_onnx(network: UNet, spec: ModelSpec, path: Path, tolerance: float = MA
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     difference = onnx_difference(network, path)
-    if not difference <= tolerance:
+    if not difference <= MAX_DIFFERENCE:
         path.unlink()
         raise RuntimeError(
             f"the ONNX file would differ from the network by {difference:.1e} of the largest value, more than "
-            f"{tolerance:g}: nothing was written"
+            f"{MAX_DIFFERENCE:g}: nothing was written"
         )
     return difference
 
@@ -103,7 +102,7 @@ def onnx_difference(network: UNet, path: Path, sizes: Sequence[tuple[int, int, i
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for size in sizes:
-        x = torch.randn(1, 1, *_size(network, size), generator=generator)
+        x = torch.randn(1, 1, *input_size(network, size), generator=generator)
         with torch.inference_mode():
             logits, attention = network(x)
         wanted = {LOGITS: logits, **attention}
@@ -125,7 +124,8 @@ def relative_difference(got: Tensor, wanted: Tensor) -> float:
     return float("inf") if torch.isnan(error) else float(error)
 
 
-def _size(network: UNet, multiples: tuple[int, int, int]) -> tuple[int, ...]:
+def input_size(network: UNet, multiples: tuple[int, int, int]) -> tuple[int, ...]:
+    """(D, H, W) in multiples of what the network's input must be divisible by."""
     return tuple(multiple * network.size_divisor for multiple in multiples)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib.formats.nrrd_mha import matrix_of
+
 from . import structures
 
 _LOGGER = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ def read_labels(source: LabelSource) -> tuple[np.ndarray, dict[int, str], np.nda
             with np.load(source.files[0], allow_pickle=False) as archive:
                 return archive["labels"], dict(source.names), archive["ijk_to_ras"]
         image = sitk.ReadImage(str(source.files[0]))
-        return sitk.GetArrayFromImage(image), dict(source.names), _ijk_to_ras(image)
+        return sitk.GetArrayFromImage(image), dict(source.names), matrix_of(image)
     return _merge_masks(source)
 
 
@@ -106,7 +108,7 @@ def _merge_masks(source: LabelSource) -> tuple[np.ndarray, dict[int, str], np.nd
         image = sitk.ReadImage(str(path))
         mask = sitk.GetArrayFromImage(image) > 0
         if merged is None:
-            merged, matrix = np.zeros(mask.shape, dtype=np.uint8), _ijk_to_ras(image)
+            merged, matrix = np.zeros(mask.shape, dtype=np.uint8), matrix_of(image)
         if mask.shape != merged.shape:
             raise ValueError(
                 f"The masks of {source.name} must share one shape, got {merged.shape} and {mask.shape} ({path.name})."
@@ -130,12 +132,3 @@ def _stem(path: Path) -> str:
         if path.name.endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
-
-
-def _ijk_to_ras(image: sitk.Image) -> np.ndarray:
-    """SimpleITK keeps LPS coordinates: the first two axes change sign."""
-    lps_to_ras = np.diag([-1.0, -1.0, 1.0])
-    matrix = np.eye(4)
-    matrix[:3, :3] = lps_to_ras @ np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
-    matrix[:3, 3] = lps_to_ras @ np.array(image.GetOrigin())
-    return matrix
