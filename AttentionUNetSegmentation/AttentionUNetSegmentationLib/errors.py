@@ -25,10 +25,13 @@ def printable(text: object) -> str:
 
 
 def one_sentence(error: BaseException) -> str:
-    """What an error says, in one printable line; the kind of error if it says nothing."""
+    """What an error says, in one printable line; the kind of error if it says nothing.
+
+    Spaces within a line stay, as paths may have several in a row.
+    """
     if isinstance(error, MemoryError) and not str(error):
         return "not enough memory"
-    return printable(" ".join(str(error).split())) or type(error).__name__
+    return printable(" ".join(line.strip() for line in str(error).splitlines() if line.strip())) or type(error).__name__
 
 
 def sentence_on(path: Path, error: BaseException) -> str:

@@ -56,6 +56,12 @@ def test_volumes_and_folders_of_dicom_files_are_listed_by_name(root):
         assert resolve(root, name).relative_to(root.resolve()).as_posix() == name
 
 
+def test_a_series_is_listed_whatever_else_its_folder_holds(root):
+    for n in range(40):
+        put(dicom(root / "series") / f"!{n}.json")
+    assert [entry.name for entry in list_entries(root)] == ["series"]
+
+
 def test_what_is_no_ct_is_not_listed(root, tmp_path):
     for name in (".hidden.nii", ".git/a.nii", "a\\b.nii", "c:a.nii", "DICOMDIR", "x/.writing-1/labels.nii.gz"):
         put(root / name, bytes(128) + b"DICM")

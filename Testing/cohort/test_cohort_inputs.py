@@ -121,6 +121,14 @@ def test_results_of_an_earlier_run_in_the_tree_are_no_cases(tmp_path, tiny_model
     assert names(tmp_path / "in") == ["ct"]
 
 
+def test_dicom_results_of_an_earlier_run_beside_a_series_are_no_case(tmp_path):
+    write_series(tmp_path / "in" / "p" / "s1")
+    (result := tmp_path / "in" / "p" / "result").mkdir()
+    (result / "segmentation.dcm").write_bytes(next((tmp_path / "in" / "p" / "s1").iterdir()).read_bytes())
+    (result / "report.json").write_text('{"files": ["segmentation.dcm"], "run": {"input": "x"}}')
+    assert names(tmp_path / "in") == ["p/s1"]
+
+
 @pytest.mark.parametrize(
     ("paths", "sentence"),
     [
@@ -171,11 +179,13 @@ def test_a_table_names_paths_and_perhaps_cases(tmp_path, ending):
         ("source;case\nct.nii;a\n", r'the table has "source;case"'),
         ("source\nct.nii\n../ct.nii\n", 'row 2: "../ct.nii" leads out of the table\'s folder'),
         ("source\n/data/ct.nii\n", "leads out of the table's folder"),
+        ("source\na\\b.nii\n", "or holds a backslash"),
+        (f"source\n{'n' * 300}.nii\n", "t.csv, row 1: File name too long: nnn"),
         ("source,case\nct.nii,../../home\n", "is no name for a case"),
         ("source,case\nct.nii,/home\n", "is no name for a case"),
         ("source,case\na.nii,x\nb.nii,./x\n", "would both be case x"),
-        ('source\n"a.nii\n', "t.csv is no CSV in UTF-8"),
-        ("source\nm\udcfcller.nii\n", "t.csv is no CSV in UTF-8"),
+        ('source\n"a.nii\n', "t.csv cannot be read as CSV in UTF-8"),
+        ("source\nm\udcfcller.nii\n", "t.csv cannot be read as CSV in UTF-8"),
         ("source\n", "holds no CT"),
     ],
 )
@@ -192,9 +202,11 @@ def test_a_parquet_table_with_numbers_for_names_is_refused(tmp_path):
     parquet.write_table(pyarrow.table({"source": ["a.nii"], "case": [0]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match=r"row 1, column case must be text, got 0"):
         find_cohort(tmp_path / "t.parquet", tmp_path / "out")
-    (tmp_path / "t.parquet").write_text("hello")
-    with pytest.raises(ValueError, match=r"t.parquet is no Parquet"):
-        find_cohort(tmp_path / "t.parquet", tmp_path / "out")
+    whole = (tmp_path / "t.parquet").read_bytes()
+    for damaged in (b"hello", whole[:200] + whole[300:]):
+        (tmp_path / "t.parquet").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"t.parquet cannot be read as Parquet"):
+            find_cohort(tmp_path / "t.parquet", tmp_path / "out")
 
 
 def test_what_is_neither_folder_nor_table_is_refused(tmp_path):

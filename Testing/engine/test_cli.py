@@ -202,6 +202,10 @@ def test_info_prints_geometry_range_and_warnings(tmp_path, capsys):
     assert "axes point to: LPS" in text
     assert "HU (lowest, median, highest): -1000, -1000, 40" in text
     assert "warning: the body is at most" in text
+    (tmp_path / "two  spaces").mkdir()
+    (tmp_path / "two  spaces" / "no.nii").write_bytes(b"no CT")
+    assert main(["info", str(tmp_path / "two  spaces" / "no.nii")]) == 1
+    assert capsys.readouterr().err.count("two  spaces") == 1
     assert main(["info", str(tmp_path / "missing.nii.gz"), str(tmp_path / "ct.nii.gz")]) == 1
     assert "does not exist" in capsys.readouterr().err
 

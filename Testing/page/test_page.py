@@ -157,6 +157,13 @@ def test_a_reload_keeps_the_result_and_another_visitor_sees_nothing_of_it(ct, se
     other.wait_for_ct()
     assert other.page.locator("#organs").count() == 0
     assert len(server.children()) == 2
+    notes = page.page.evaluate("() => window.trame.state.get('notes')")
+    assert any("often wrong" in note for note in notes)
+    page.page.click("#segment")
+    page.wait_for(lambda: "network" in page.text("#status"))
+    page.page.click("#cancel")
+    page.wait_for(lambda: page.text("#status") == "Cancelled.")
+    assert page.page.evaluate("() => window.trame.state.get('notes')") == notes  # of the result that is still shown
 
 
 def test_runs_of_two_visitors_take_turns(ct, serve, visit):
@@ -201,12 +208,21 @@ def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     page.page.locator("#served").click(force=True)
     page.page.locator(".v-overlay .v-list-item", has_text="ball").click()
     page.wait_for(lambda: page.text("#ct-name") == "ball")
+    page.page.set_input_files("#upload", {"name": "no.nii", "mimeType": "x/y", "buffer": b"no CT"})
+    page.wait_for(lambda: page.page.locator("#error-text").count() == 1 and page.text("#error-text") != "")
+    page.page.get_by_role("button", name="Close").click()
+    chosen = "() => window.trame.state.get('chosen')"
+    assert page.page.evaluate(chosen) == "ball.nrrd"
     archive = shutil.make_archive(str(tmp_path / "series"), "zip", folder / "a series")
     is_dicom = "() => window.trame.state.get('is_dicom')"
     for file, name, dicom in ((archive, "series", True), (ct, "part_of_a_CT", False)):
         page.page.set_input_files("#upload", file)
         page.wait_for(lambda name=name: page.text("#ct-name") == name)
         assert page.page.evaluate(is_dicom) is dicom
+        assert page.page.evaluate(chosen) is None  # or the folder's CT could not be chosen again
+    page.page.locator("#served").click(force=True)
+    page.page.locator(".v-overlay .v-list-item", has_text="ball").click()
+    page.wait_for(lambda: page.text("#ct-name") == "ball")
     page.settle()
     assert "folders deep" in page.text("#served-note")
     assert page.picture("axial").std() > 20

@@ -135,7 +135,7 @@ class Unpacking:
                 self.check()
                 self._left_bytes -= len(part)
                 if self._left_bytes < 0:
-                    raise ValueError(f"{self.name} unpacks to more than {self.limit_bytes / 1e6:.4g} MB")
+                    raise ValueError(f"{self.name} unpacks to more than {self.limit_bytes >> 20} MB")
                 stream.write(part)
 
     def _content(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:

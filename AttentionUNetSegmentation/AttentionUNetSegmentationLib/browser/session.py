@@ -58,6 +58,7 @@ class Session:
         self._app = host.start(settings.folder)
         self._views = Views(self._app, self._on_cursor)
         self._ct: LoadedCT | None = None
+        self._entry: str | None = None  # of the served folder, if the CT is from there
         self._is_reading = False
         self._one_download = asyncio.Lock()
         self._shown = ShownResult(self._state, self._views)
@@ -86,7 +87,7 @@ class Session:
         """Open a CT of the served folder."""
         root = self._settings.serve
         if name and root is not None and not self._is_busy:
-            self._guarded(lambda: self._open_later(resolve(root, name)))
+            self._guarded(lambda: self._open_later(resolve(root, name), name))
 
     def segment(self) -> None:
         """Segment the CT."""
@@ -97,7 +98,7 @@ class Session:
             self._state.error = "choose a model"
             return
         node = self._shown.result.node if self._shown.result is not None else None
-        self._state.update({"status": "", "notes": [], "percent": 0, "error": ""})
+        self._state.update({"status": "", "percent": 0, "error": ""})
         self._guarded(lambda: self._runner.start(ct, self._state.model, node))
         self._state.running = self._state.busy = self._runner.is_busy
 
@@ -162,10 +163,10 @@ class Session:
                 {"title": f"{entry.name} ({entry.size_mb:.0f} MB)", "value": entry.name} for entry in entries
             ]
 
-    def _open_later(self, path: Path) -> None:
+    def _open_later(self, path: Path, entry: str | None = None) -> None:
         """Read a CT beside the event loop, then show it."""
         self._is_reading = True
-        self._opening = asyncio.get_running_loop().create_task(self._open_alone(path))
+        self._opening = asyncio.get_running_loop().create_task(self._open_alone(path, entry))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -178,11 +179,12 @@ class Session:
             with self._state:
                 self._state.update({"busy": self._runner.is_busy, "loading": ""})
 
-    async def _open_alone(self, path: Path) -> None:
+    async def _open_alone(self, path: Path, entry: str | None) -> None:
         with self._reading():
-            await self._open(path)
+            await self._open(path, entry)
 
-    async def _open(self, path: Path) -> None:
+    async def _open(self, path: Path, entry: str | None = None) -> None:
+        """Show a CT, which is an entry of the served folder or none, and forget uploads that are no longer shown."""
         name = case_name(path)
         with self._state:
             self._state.update({"busy": True, "loading": f"Reading {name} ...", "error": ""})
@@ -192,6 +194,7 @@ class Session:
             with self._state:
                 self._shown.forget()
                 self._ct = put_into_scene(volume, name, path if path.is_dir() else None)
+                self._entry = entry
                 self._views.show(self._ct.node, self._state.window or next(iter(WINDOWS_HU)))
                 self._state.update(
                     {"ct_name": name, "notes": list(volume.notes), "status": "", "is_dicom": path.is_dir()}
@@ -200,10 +203,15 @@ class Session:
             logger.debug("the CT could not be opened", exc_info=error)
             with self._state:
                 self._state.error = one_sentence(error).replace(f"{path}{os.sep}", "").replace(str(path), name)
+        finally:
+            with self._state:
+                self._state.chosen = self._entry  # or the page would not send the same choice again
+        kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
+        await asyncio.to_thread(self._forget_uploads, kept)
 
     async def _upload(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         if self._is_busy:
-            raise ValueError("wait until the run has ended, or cancel it")
+            raise ValueError("wait until the run has ended or the CT is open")
         if not self._settings.upload_mb:
             raise ValueError("this page takes no uploads")
         with self._reading():
@@ -211,8 +219,6 @@ class Session:
                 self._state.busy = True
             path = await receive(name, chunks, self._settings.folder, self._settings.upload_mb << 20)
             await self._open(path)
-            kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
-            await asyncio.to_thread(self._forget_uploads, kept)
 
     def _forget_uploads(self, kept: Path | None) -> None:
         for place in self._settings.folder.glob(f"{UPLOAD}*"):

@@ -63,7 +63,7 @@ async def _store(said: str, chunks: AsyncIterator[bytes], target: Path, limit_by
         async for chunk in chunks:
             total += len(chunk)
             if total > limit_bytes:
-                raise ValueError(f"{said} is larger than {limit_bytes / 1e6:.4g} MB, the most that can be uploaded")
+                raise ValueError(f"{said} is larger than {limit_bytes >> 20} MB, the most that can be uploaded")
             stream.write(chunk)
     if not total:
         raise ValueError(f"{said} is empty")
@@ -96,7 +96,7 @@ def _accepted(said: str, source: Path, limit_bytes: int, check: Callable[[], Non
         if path.is_file() and data_file(path) is not None:
             raise ValueError(f"{said} takes its voxels from another file; convert it to a single file")
         if stored_bytes(path) > limit_bytes:
-            raise ValueError(f"{said} has voxels of more than {limit_bytes / 1e6:.4g} MB")
+            raise ValueError(f"{said} has voxels of more than {limit_bytes >> 20} MB")
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), said)) from error
     return path

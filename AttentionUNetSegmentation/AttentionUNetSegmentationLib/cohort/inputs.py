@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..command.cases import Case, case_name, is_called_like_a_volume, volumes_in
+from ..command.cases import Case, case_name, is_called_like_a_volume, no_results, volumes_in
 from ..formats.dicom.headers import files_below, is_dicom_file, study_of
 
 CASES = "cases"  # the folder, within the output, of the cases' own folders
@@ -62,7 +62,7 @@ def _inputs_below(root: Path) -> Iterator[Path]:
             continue
         yield from volumes_in(folder)
         yield from (path for path in files if is_called_like_a_volume(path.name) and not path.exists())  # dead links
-        if (study := _study_in(files)) is not None:
+        if (study := _study_in(no_results(folder, [path.name for path in files]))) is not None:
             studies[folder.parent, study].append(folder)
     dicom_folders = {folder for folders in studies.values() for folder in folders}
     below = Counter(place for folder in dicom_folders for place in folder.parents)
@@ -108,10 +108,18 @@ def _inputs_of_table(table: Path) -> Iterator[tuple[str, Path, str]]:
         path = table.parent / source
         parts = PurePosixPath(given or source)
         if parts.is_absolute() or ".." in parts.parts or not parts.name or "\\" in str(parts):
-            what = f'"{given}" is no name for a case' if given else f'"{source}" leads out of the table\'s folder'
+            what = (
+                f'"{given}" is no name for a case'
+                if given
+                else f'"{source}" leads out of the table\'s folder or holds a backslash'
+            )
             raise ValueError(f'{where}: {what}; give one like "site/patient" in the column "case"')
         called = source if Path(source).is_absolute() else f"{table.resolve().parent.name}/{source}"
-        yield parts.as_posix() if given else _without_ending(parts, path), path, called
+        try:
+            name = parts.as_posix() if given else _without_ending(parts, path)
+        except OSError as error:  # too long a name
+            raise ValueError(f"{where}: {error.strerror}: {source}") from error
+        yield name, path, called
 
 
 def _text(value: object, where: str) -> str:
@@ -130,6 +138,6 @@ def _read_table(table: Path) -> list[dict[str, Any]]:
         from pyarrow import parquet
 
         return parquet.read_table(table).to_pylist()
-    except (ValueError, csv.Error) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, csv.Error) as error:  # of damage pyarrow tells with either of the first two
         kind = "CSV in UTF-8" if table.suffix.lower() == ".csv" else "Parquet"
-        raise ValueError(f"{table} is no {kind}: {error}") from error
+        raise ValueError(f"{table} cannot be read as {kind}: {error}") from error

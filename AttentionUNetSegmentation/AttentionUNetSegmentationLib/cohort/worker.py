@@ -49,7 +49,7 @@ class Outcome:
 
     Attributes:
         result: Of the case, without the report.
-        seconds: That it took, 0 if it was done already.
+        seconds: That it took without reading and writing, 0 if it was done already.
         series: Of a DICOM folder whose case failed: its series.
     """
 

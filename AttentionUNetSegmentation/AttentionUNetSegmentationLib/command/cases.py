@@ -120,7 +120,7 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
 def volumes_in(folder: Path) -> list[Path]:
     """The volumes that lie directly in a folder, but for those that a report there names as its results."""
     names = [path.name for path in folder.iterdir() if path.is_file()]
-    return sorted(path for path in _no_results(folder, names) if is_called_like_a_volume(path.name))
+    return sorted(path for path in no_results(folder, names) if is_called_like_a_volume(path.name))
 
 
 def files_of_input(source: Path) -> list[Path]:
@@ -129,12 +129,12 @@ def files_of_input(source: Path) -> list[Path]:
         names: dict[Path, list[str]] = defaultdict(list)
         for path in files_below(source):
             names[path.parent].append(path.name)
-        return [path for folder, found in names.items() for path in _no_results(folder, found)]
+        return [path for folder, found in names.items() for path in no_results(folder, found)]
     if not source.is_file():
         return []
     header = read_header(source)
     if header.is_spread:  # over files that lie beside it
-        return _no_results(source.parent, [path.name for path in source.parent.iterdir() if path.is_file()])
+        return no_results(source.parent, [path.name for path in source.parent.iterdir() if path.is_file()])
     return list(dict.fromkeys([source, header.data_file]))
 
 
@@ -177,7 +177,8 @@ def is_called_like_a_result(name: str) -> bool:
     return any(fnmatch.fnmatchcase(str(name), pattern) for pattern in RESULT_FILES)
 
 
-def _no_results(folder: Path, names: Sequence[str]) -> list[Path]:
+def no_results(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The files of a folder, but for those that a report there names as its results."""
     results = {*files_of_result(folder), *unfinished_results(folder)}
     return [folder / name for name in names if name not in results]
 

@@ -4,6 +4,8 @@
 
   function upload(files) {
     if (!files || !files.length) return;
+    if (window.trame.state.get("upload_percent") >= 0) return state("error", "One upload at a time.");
+    if (files.length > 1) return state("error", "Upload one file; zip the files of a DICOM series.");
     const request = new XMLHttpRequest();
     request.upload.onprogress = (event) => state("upload_percent", Math.round((100 * event.loaded) / event.total));
     request.onerror = () => finish("The upload was interrupted.");
