@@ -1,5 +1,6 @@
 """Cases, systems and kept results of an evaluation."""
 
+import dataclasses
 import json
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from attention_unet_training.cli import main
+from attention_unet_training.commands.average import average
 from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
 from attention_unet_training.evaluation.results import CaseResult, ResultStore
@@ -14,11 +16,13 @@ from attention_unet_training.evaluation.systems import Column, Labelled, LabelMa
 from attention_unet_training.evaluation.timing import forward_time
 from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.records import IGNORED, REFERENCE_FILE
+from attention_unet_training.task.provenance import bases_of_model
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
+from AttentionUNetSegmentationLib.models.provenance import Provenance
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
-from support import evaluation_cases, phantoms
+from support import evaluation_cases, phantoms, prepared_cases
 from support.training_checkpoints import tiny_network, write_checkpoint
 
 CPU = Options(device="cpu")
@@ -227,6 +231,42 @@ def test_models_with_a_plus_between_them_are_one_system(tmp_path):
     assert forward_time(system, 1, (16, 32, 16)).seconds > 0
     with pytest.raises(ValueError, match="there is no model at .*nothing.ckpt"):
         model_column(f"{paths[0]}+{tmp_path / 'nothing.ckpt'}", CPU, {0})
+
+
+@pytest.mark.parametrize("way", ["ensemble", "average", "base model", "patient"])
+def test_what_a_network_has_seen_by_detours_is_known(tmp_path, way):
+    folder = evaluation_cases.write_dataset(tmp_path / "data", 3)
+    cases, _ = cases_of_dataset(folder)
+    first, second, third = (case.id for case in cases)
+    data = {"dataset_name": PreparedDataset.open(folder).name}
+    paths = [
+        write_checkpoint(tmp_path / f"{name}.ckpt", tiny_network(), training_ids=[name], **data)
+        for name in (first, second)
+    ]
+    source, seen = str(paths[1]), [second]
+    if way == "ensemble":
+        source, seen = "+".join(map(str, paths)), [first, second]
+    elif way == "average":
+        average(paths, tmp_path / "mean.ckpt")
+        source, seen = str(tmp_path / "mean.ckpt"), [first, second]
+    elif way == "base model":
+        spec = dataclasses.replace(
+            phantoms.spec(), provenance=Provenance(training_cases=(first,), dataset=data["dataset_name"])
+        )
+        bases = bases_of_model(spec)
+        write_checkpoint(paths[1], tiny_network(), task={"bases": bases}, training_ids=[second], **data)
+        seen = [first, second]
+    else:
+        cases = [dataclasses.replace(case, same_patient=(second, third)) for case in cases]
+        seen = [second, third]
+        cases[0] = dataclasses.replace(cases[0], same_patient=(first,))
+    system = model_column(source, CPU, {0}).open(0)
+    assert [case.id for case in cases if system.has_seen(case)] == seen
+
+
+def test_cases_know_the_others_of_their_patient(tmp_path):
+    folder = prepared_cases.write_dataset(tmp_path / "dataset", 3, patients=["a", "b", "a"])
+    assert [case.same_patient for case in cases_of_dataset(folder)[0]] == [("c0", "c2"), ("c1",), ("c0", "c2")]
 
 
 def test_a_network_that_has_seen_cases_is_told_and_gets_no_figures_for_export(tmp_path, capsys):

@@ -14,9 +14,10 @@ class BaseModel:
         name: Of the model; folder and file of a checkpoint.
         version: Of the model; the step of a checkpoint.
         sha256: Hash of its weights file; "" if the training did not record it.
-        training_data: What it says it was trained on.
+        training_data: What it says it was trained on; of a checkpoint the data set's name.
         training_cases: Names of the cases it was trained on, if it says so.
         synthetic: Whether it has seen synthetic CT only.
+        dataset: Name of the data set of a model, if it says so.
     """
 
     name: str
@@ -25,6 +26,7 @@ class BaseModel:
     training_data: str = ""
     training_cases: tuple[str, ...] = ()
     synthetic: bool = False
+    dataset: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..refusals import told_in_one_line
 from ..staging import Output, staged
 from ..task.checkpoints import LoadedNetwork, load_network, write_weights
 from ..task.provenance import checkpoint_name
-from ..task.starting_weights import CHECKPOINT_ENDING
+from ..task.starting_weights import CHECKPOINT_ENDING, read_starting_weights
 
 
 @told_in_one_line
@@ -77,7 +77,8 @@ def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = F
             _check_alike(checkpoints[0], loaded[0], path, network)
         state = mean_state([entry.network.state_dict() for entry in loaded])
         averaged = ", ".join(checkpoint_name(Path(path)) for path in checkpoints)
-        write_weights(draft, checkpoints[-1], state, f"mean of {averaged}")
+        bases = [base for path in checkpoints[:-1] for base in read_starting_weights(path).bases]
+        write_weights(draft, checkpoints[-1], state, f"mean of {averaged}", bases)
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

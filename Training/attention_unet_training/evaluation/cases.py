@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class EvaluationCase:
         fold: Fold of the split in which the case is measured; 0 without folds.
         ignored: Values in the reference that mark voxels to leave out.
         dataset: Name of the prepared dataset that it is of; "" for files.
+        same_patient: Names of all cases of its patient in that dataset.
     """
 
     id: str
@@ -47,6 +49,7 @@ class EvaluationCase:
     fold: int = 0
     ignored: tuple[int, ...] = ()
     dataset: str = ""
+    same_patient: tuple[str, ...] = ()
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the case: its files as they are now, and what the reference's values mean."""
@@ -145,14 +148,28 @@ def cases_of_dataset(
 def _some(dataset: PreparedDataset, wanted: Sequence[tuple[PreparedCase, int]]) -> list[EvaluationCase]:
     if not wanted:
         raise ValueError(f"{dataset.folder} holds no cases to measure")
-    return [_of_prepared(case, dataset, fold) for case, fold in wanted]
+    patients: dict[str, list[str]] = defaultdict(list)
+    for case in dataset.cases:
+        patients[case.patient].append(case.id)
+    return [_of_prepared(case, dataset, fold, patients[case.patient]) for case, fold in wanted]
 
 
-def _of_prepared(case: PreparedCase, dataset: PreparedDataset, fold: int) -> EvaluationCase:
+def _of_prepared(
+    case: PreparedCase, dataset: PreparedDataset, fold: int, same_patient: Sequence[str]
+) -> EvaluationCase:
     values = {organ: (number,) for number, organ in enumerate(dataset.organs, start=1) if organ in case.labelled}
-    source, reference = Path(case.record.image_source), case.folder / REFERENCE_FILE
     return EvaluationCase(
-        case.id, case.patient, values, source, reference, case.ct, case.reference, fold, (IGNORED,), dataset.name
+        case.id,
+        case.patient,
+        values,
+        Path(case.record.image_source),
+        case.folder / REFERENCE_FILE,
+        case.ct,
+        case.reference,
+        fold,
+        (IGNORED,),
+        dataset.name,
+        tuple(same_patient),
     )
 
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from AttentionUNetSegmentationLib.models.description import ModelSpec
 from AttentionUNetSegmentationLib.models.loading import Model, load_model
+from AttentionUNetSegmentationLib.models.provenance import BaseModel, Provenance
 from AttentionUNetSegmentationLib.models.store import find_model
 
 from ..task.checkpoints import read_training_options
@@ -66,9 +68,28 @@ def load_ensemble(sources: Sequence[str]) -> tuple[Model, tuple[str, ...]]:
     # what tells ensembles apart is which weights they have
     joined = hashlib.sha256("".join(model.spec.weights.sha256 for model, _ in loaded).encode()).hexdigest()
     weights = dataclasses.replace(first.spec.weights, sha256=joined)
-    spec = dataclasses.replace(first.spec, title=f"mean of {len(loaded)} networks", weights=weights)
+    spec = dataclasses.replace(
+        first.spec,
+        title=f"mean of {len(loaded)} networks",
+        weights=weights,
+        provenance=_together([model.spec for model, _ in loaded]),
+    )
     network = Ensemble([model.network for model, _ in loaded]).eval()
     return Model(spec, network), organs  # type: ignore[arg-type]  # the engine's contract, not its class
+
+
+def _together(specs: Sequence[ModelSpec]) -> Provenance | None:
+    """What all networks have seen: the others' cases stand among the bases of the first that tells of its own."""
+    made = [spec.provenance for spec in specs if spec.provenance is not None]
+    if not made:
+        return None
+    first, *others = made
+    bases = [BaseModel("another of the mean", dataset=other.dataset, training_cases=_seen(other)) for other in others]
+    return dataclasses.replace(first, bases=(*first.bases, *bases, *(base for other in others for base in other.bases)))
+
+
+def _seen(made: Provenance) -> tuple[str, ...]:
+    return (*made.training_cases, *made.validation_cases)
 
 
 def takes_scaled_volumes(source: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
 
-from ..preparation.prepared import PreparedCase, PreparedDataset
+from ..preparation.prepared import PreparedDataset
 from ..preparation.records import IMAGE_FILE, LABELS_FILE
 from ..preparation.volume_scaling import scaled_volume
 from .cases import EvaluationCase
@@ -29,10 +29,14 @@ class NetworkGridCase(EvaluationCase):
 
     Attributes:
         where: One of ``GRIDS``, not the CT's.
+        spacing_mm: That it was prepared with, (I, J, K).
+        intensity: Rule that it was prepared with.
         read_scaled: Reads the image with mean 0 and standard deviation 1 of the whole volume, as the public code does.
     """
 
     where: str = NETWORK_GRID
+    spacing_mm: tuple[float, float, float] | None = None
+    intensity: IntensitySpec | None = None
     read_scaled: Callable[[], Volume] | None = None
 
     def fingerprint(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def on_network_grid(cases: Sequence[EvaluationCase], folder: Path, where: str) -
         where: "network", or "public-code": the part of 160 x 160 x 96 voxels (I x J x K) at the centre.
     """
     dataset = PreparedDataset.open(folder)
-    return [_moved(case, dataset.case(case.id), dataset.intensity, where) for case in cases]
+    return [_moved(case, dataset, where) for case in cases]
 
 
 def centre(shape: Sequence[int]) -> tuple[slice, ...]:
@@ -58,7 +62,8 @@ def centre(shape: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(start, start + length) for start, length in zip(starts, CROP_KJI, strict=True))
 
 
-def _moved(case: EvaluationCase, prepared: PreparedCase, rule: IntensitySpec, where: str) -> NetworkGridCase:
+def _moved(case: EvaluationCase, dataset: PreparedDataset, where: str) -> NetworkGridCase:
+    prepared, rule = dataset.case(case.id), dataset.intensity
     part = centre(prepared.record.shape_kji) if where == PUBLIC_CODE else (slice(None),) * 3
 
     def volume(voxels: np.ndarray) -> Volume:
@@ -75,6 +80,8 @@ def _moved(case: EvaluationCase, prepared: PreparedCase, rule: IntensitySpec, wh
             "read_ct": lambda: volume(prepared.image() * np.float32(rule.std_hu) + np.float32(rule.mean_hu)),
             "read_reference": lambda: volume(prepared.labels()),
             "where": where,
+            "spacing_mm": dataset.spacing_mm,
+            "intensity": rule,
             "read_scaled": lambda: volume(scaled_volume(prepared.image())),
         }
     )

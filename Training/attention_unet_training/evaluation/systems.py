@@ -85,13 +85,24 @@ class NetworkSystem:
         """See ``System``.
 
         Raises:
-            ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid.
+            ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid; or
+                the case was prepared with another spacing or intensity rule than the network's.
         """
         if not self._per_volume:
+            if isinstance(case, NetworkGridCase):
+                self._check_prepared_alike(case)
             return self._run(case.read_ct())
         if not isinstance(case, NetworkGridCase) or case.read_scaled is None:
             raise ValueError(NEEDS_SCALED)
         return self._run(case.read_scaled())
+
+    def _check_prepared_alike(self, case: NetworkGridCase) -> None:
+        for key, prepared in (("spacing_mm", case.spacing_mm), ("intensity", case.intensity)):
+            if (wanted := getattr(self.model.spec, key)) != prepared:
+                raise ValueError(
+                    f"{case.dataset} was prepared with another {key} than the network's: {prepared}, not {wanted}; "
+                    "measure it with --grid ct"
+                )
 
     def run(self, ct: Volume) -> Labelled:
         """Segment a CT in HU; both sides of a paired organ belong to the organ.
@@ -128,12 +139,18 @@ class NetworkSystem:
         }
 
     def has_seen(self, case: EvaluationCase) -> bool:
-        """Whether the network, or what it started from, was trained on a case, or chosen by it, as far as it tells."""
+        """Whether the network, or what it started from, was trained on a case's patient, or chosen by it.
+
+        As far as it tells: models and datasets that name no cases or patients do not.
+        """
         made = self.model.spec.provenance
         if made is None or not case.dataset:
             return False
-        own = case.id in (*made.training_cases, *made.validation_cases) and made.dataset == case.dataset
-        return own or any(case.id in base.training_cases and base.training_data == case.dataset for base in made.bases)
+        seen = {*made.training_cases, *made.validation_cases} if made.dataset == case.dataset else set()
+        for base in made.bases:
+            if case.dataset in (base.dataset, base.training_data):
+                seen.update(base.training_cases)
+        return not seen.isdisjoint((case.id, *case.same_patient))
 
     @property
     def parameters(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,9 @@ def load_network(source: Path | str) -> LoadedNetwork:
     return LoadedNetwork(network.eval(), known, options.organs, sha256_of(path))
 
 
-def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor], change: str) -> None:
+def write_weights(
+    path: Path, origin: Path | str, state: dict[str, Tensor], change: str, bases: Sequence[dict[str, Any]] = ()
+) -> None:
     """Write a checkpoint of other weights with the options and step count of ``origin``, but no optimiser's state.
 
     Args:
@@ -157,10 +160,13 @@ def write_weights(path: Path, origin: Path | str, state: dict[str, Tensor], chan
         origin: Checkpoint whose options are taken over.
         state: The weights.
         change: What was done to the origin's weights, for the provenance of an exported model.
+        bases: What else the weights come from, as ``Provenance.bases`` in plain values.
     """
     options = read_checkpoint(Path(origin))
     content = {key: options[key] for key in CARRIED if key in options}
     task = content["hyper_parameters"]
-    content["hyper_parameters"] = {**task, "changes": [*task.get("changes", ()), change]}
+    known = {(base["name"], base.get("sha256")): base for base in (*(task.get("bases") or ()), *bases)}
+    changes = [*task.get("changes", ()), change]
+    content["hyper_parameters"] = {**task, "changes": changes, "bases": [*known.values()]}
     content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
     torch.save(content, path)

@@ -37,6 +37,7 @@ def bases_of_model(spec: ModelSpec) -> list[dict[str, Any]]:
         spec.training_data,
         made.training_cases if made else (),
         made.synthetic if made else NO_REAL_CT in spec.training_data,
+        made.dataset if made else "",
     )
     return _plain(base, *(made.bases if made else ()))
 
