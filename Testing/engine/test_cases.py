@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from AttentionUNetSegmentationLib.command.cases import find_cases
 from support.command_runs import FILES, ct, segment, tree
+from support.permissions import needs_permissions
 from support.phantom_files import scan, write_slices
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder")]
@@ -50,7 +51,7 @@ def test_a_case_of_a_batch_keeps_its_folder_when_it_is_given_alone(tmp_path):
     assert [case.folder for case in find_cases([tmp_path / "in"], out)] == [out / "a"]  # a folder that may grow
 
 
-@pytest.mark.parametrize("change", ["input", "options", "missing file", "overwrite"])
+@pytest.mark.parametrize("change", ["input", "options", "missing file", "overwrite", "description"])
 def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
     source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
     segment(tiny_model, source, "--output-dir", out, "--quiet")
@@ -62,12 +63,35 @@ def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
         arguments.append("--no-attention")
     elif change == "missing file":
         (out / "labels.nii.gz").unlink()
+    elif change == "description":
+        tiny_model = shutil.copytree(tiny_model, tmp_path / "model")
+        content = json.loads((tiny_model / "model.json").read_text())
+        (tiny_model / "model.json").write_text(json.dumps(content | {"version": "another"}))
     else:
         arguments.append("--overwrite")
     assert segment(tiny_model, source, "--output-dir", out, *arguments) == 0
     assert (out / "report.json").stat().st_mtime_ns > before
     expected = [name for name in FILES if "attention" not in name] if change == "options" else FILES
     assert tree(out) == sorted(expected)  # nothing stale is left
+
+
+@needs_permissions
+def test_a_folder_that_must_not_be_read_is_one_failing_case(tiny_model, tmp_path, capsys):
+    ct(tmp_path / "a.nii.gz")
+    (tmp_path / "closed").mkdir(mode=0)
+    assert segment(tiny_model, tmp_path / "a.nii.gz", tmp_path / "closed", "--output-dir", tmp_path / "out") == 1
+    assert "1 done, 0 done already" in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_made_is_refused_before_the_network_runs(tiny_model, tmp_path, capsys):
+    (tmp_path / "out").symlink_to(tmp_path / "gone")
+    assert segment(tiny_model, ct(tmp_path / "a.nii.gz"), "--output-dir", tmp_path / "out") == 1
+    assert f"cannot be made: {tmp_path / 'out'} is no folder" in capsys.readouterr().err
+
+
+def test_an_empty_name_is_no_input(tmp_path):
+    with pytest.raises(ValueError, match="the name of an input is empty"):
+        find_cases([""], tmp_path)
 
 
 @pytest.mark.parametrize("header", ["ct.mhd", "ct.nhdr"])

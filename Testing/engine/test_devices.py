@@ -25,10 +25,10 @@ def test_a_backend_is_called_what_people_call_it(backend, shown):
     assert backend_name(backend) == shown
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "", "CPU", "cpu0"])
+@pytest.mark.parametrize("wanted", ["gpu", "", "CPU", "cpu0", "cpu:3", "auto:1", "cuda:", "cuda:x", "cuda:-1"])
 def test_an_unknown_device_is_refused(wanted):
     for asked in (devices.kind_of, devices.choose_device, devices.needs_torch):
-        with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, mps, got"):
+        with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, mps or cuda:NUMBER, got"):
             asked(wanted)
 
 
@@ -59,6 +59,14 @@ def test_a_gpu_that_torch_was_not_built_for_is_not_used(monkeypatch, capability,
         assert named in note
         with pytest.raises(ValueError, match="the device 'cuda' is not available: PyTorch .* was not built for"):
             devices.choose_device("cuda")
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_its_number(monkeypatch):
+    monkeypatch.setattr(devices, "_why_unavailable", lambda device: "")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.choose_device("cuda:1") == "cuda:1"
+    with pytest.raises(ValueError, match="'cuda:2' is not available: the GPUs are numbered 0 to 1"):
+        devices.choose_device("cuda:2")
 
 
 def test_a_gpu_of_amd_is_used(monkeypatch):

@@ -93,8 +93,9 @@ def test_links_that_lead_nowhere_are_said(folder):
     last = files(folder)[-1]
     last.unlink()
     last.symlink_to(folder / "gone")
-    assert f"1 DICOM files that are not images, damaged or not named in UTF-8 were left out ({last.name})" in (
-        read_volume(folder).notes
+    assert (
+        f"1 DICOM files that are no images, damaged, unreadable or not named in UTF-8 were left out ({last.name})"
+        in (read_volume(folder).notes)
     )
     for path in files(folder):
         path.unlink()

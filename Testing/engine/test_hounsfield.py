@@ -108,6 +108,17 @@ def test_a_crop_inside_the_body_with_an_offset_is_noticed():
     assert "do not look like a CT in HU" in warning
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_a_label_map_is_no_ct(kind):
+    grid = phantoms.grid((24, 76, 76), (4, 4, 4))
+    balls = [phantoms.ball(grid, (x, 0, 0), 35) for x in (-80, 0, 80)]
+    labels = sum((ball > 0.5) * (n + 1) for n, ball in enumerate(balls))
+    assert hu_warnings(volume(labels.astype(kind))) == ["this looks like a label map, not a CT"]
+    assert hu_warnings(volume((body("abdomen") * (labels > 0)).astype(np.int16))) != [
+        "this looks like a label map, not a CT"
+    ]
+
+
 def test_a_large_volume_takes_little_time():
     tile = body("abdomen").astype(np.int16)
     large = Volume(np.tile(tile, (8, 7, 7))[:240, :512, :512], np.diag([0.8, 0.8, 1.5, 1.0]))

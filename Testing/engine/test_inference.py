@@ -18,6 +18,19 @@ from support import phantoms
 WIDTHS = phantoms.TINY_WIDTHS
 
 
+def test_the_tightest_memory_limit_of_a_job_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "own")
+    assert memory._free_container_bytes(10**9) == 10**9
+    (tmp_path / "own").write_text("1:name=systemd:/x\n0::/slurm/job_7/step_0\n")
+    for folder, limit in (("slurm/job_7/step_0", "max"), ("slurm/job_7", "5000"), ("slurm", "9000"), (".", "max")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / folder / "memory.current").write_text("1500\n")
+        (tmp_path / folder / "memory.stat").write_text("anon 3\ninactive_file 500\n")
+    assert memory._free_container_bytes(10**9) == 4000
+
+
 def small_network() -> AttentionUNet:
     torch.manual_seed(0)
     network = AttentionUNet(widths=WIDTHS)
@@ -239,7 +252,7 @@ def test_no_stage_of_the_real_network_blocks_longer_than_two_seconds():
 
 def test_devices_and_backends_are_checked(monkeypatch):
     assert choose_device("cpu") == "cpu"
-    with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, mps, got 'tpu'"):
+    with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, mps or cuda:NUMBER, got 'tpu'"):
         choose_device("tpu")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="'cuda' is not available"):

@@ -74,6 +74,10 @@ def test_labels_must_be_told_apart(saved):
     edit(saved, labels=content["labels"])
     with pytest.raises(ModelError, match="every label needs a value of its own"):
         load_model(saved)
+    content["labels"][1] |= {"value": 9, "name": content["labels"][0]["name"].upper()}  # files would replace each other
+    edit(saved, labels=content["labels"])
+    with pytest.raises(ModelError, match="every label needs a name of its own"):
+        load_model(saved)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])

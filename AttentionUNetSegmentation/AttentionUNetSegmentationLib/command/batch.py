@@ -135,6 +135,7 @@ def run_case(
     """
     if case.source.resolve().parent == case.folder.resolve() and is_called_like_a_result(case.source.name):
         raise ValueError(f"the result would replace {case.source} itself: choose another output folder")
+    check_writable(case.folder)
     fingerprint = run_fingerprint(case, model, options)
     began = time.monotonic()
     volume = read_volume(case.source)
@@ -222,7 +223,7 @@ def result_of(
 
 
 def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any]:
-    """What determines a result: the input's files, the model's weights, the options."""
+    """What determines a result: the input's files, the model and its description, the options."""
     files = sorted(path for path in files_of_input(case.source) if path.exists())
     states = [(os.path.relpath(path, case.source.parent), path.stat()) for path in files]
     listing = "\n".join(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
@@ -231,6 +232,7 @@ def run_fingerprint(case: Case, model: Model, options: Options) -> dict[str, Any
         "state": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
         "engine_version": __version__,
         "model_sha256": model.spec.weights.sha256,
+        "description_sha256": hashlib.sha256(model.spec.to_json().encode()).hexdigest(),
         "options": asdict(options),
     } | ({"dicom": True} if case.dicom else {})
 
@@ -242,10 +244,10 @@ def check_writable(folder: Path) -> None:
         OSError: If not, with the reason.
     """
     existing = folder
-    while not existing.exists():
+    while not (existing.exists() or existing.is_symlink()):
         existing = existing.parent
     if not existing.is_dir():
-        raise NotADirectoryError(f"the output folder {folder} cannot be made: {existing} is a file")
+        raise NotADirectoryError(f"the output folder {folder} cannot be made: {existing} is no folder")
     try:
         str(folder).encode("utf-8")
         with tempfile.TemporaryFile(dir=existing):

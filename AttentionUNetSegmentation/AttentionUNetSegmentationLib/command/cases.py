@@ -103,12 +103,18 @@ def check_highdicom() -> None:
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
     """The CTs among files and folders: a folder that directly holds volumes stands for them, any other is DICOM.
 
+    A folder that cannot be read is a source too, whose case will say so.
+
     Raises:
-        ValueError: If nothing is given, or a folder holds DICOM files and volumes of another kind.
+        ValueError: If nothing is given, a name is empty, or a folder holds DICOM files and volumes of another kind.
     """
+    if "" in map(str, inputs):
+        raise ValueError("the name of an input is empty")
     sources: list[Path] = []
     for entry in map(Path, inputs):
-        volumes = volumes_in(entry) if entry.is_dir() else []
+        volumes: list[Path] = []
+        with suppress(OSError):
+            volumes = volumes_in(entry) if entry.is_dir() else []
         if volumes and _holds_dicom(entry):
             raise ValueError(f"{entry} holds DICOM files and {volumes[0].name}: name what is to be segmented")
         sources += volumes or [entry]

@@ -29,6 +29,7 @@ DENSE_HU, MAX_DENSE_SHARE = 500.0, 0.35  # of what is denser than lung and fat
 POSSIBLE_HU, MAX_IMPOSSIBLE_SHARE = (-1200.0, 4100.0), 0.05
 DARK_HU = -200.0
 HALF_DARK_HU, MAX_HALF_DARK_SHARE = (-700.0, -300.0), 0.1  # of an image without air; no such large part is this dark
+MAX_LABEL, MIN_LABELLED, MIN_SAME_SHARE = 255, 50, 0.75  # of neighbours within and around labelled organs
 MAX_NORMALISED = 10.0  # of z-scores, and of fractions of the range
 MAX_UNIFORM_L = 4.0  # no organ without fat or air in or around it is as large
 MIN_FIELD_L = 1.0  # in a smaller field bone or lung alone may fill the image
@@ -67,6 +68,8 @@ def hu_warnings(volume: Volume) -> list[str]:
     sample = _sample(volume.voxels)
     padding = _padding_of(volume.voxels)
     values = sample[~np.isin(sample, padding)]
+    if _is_label_map(volume.voxels, padding):
+        return ["this looks like a label map, not a CT"]
     if len(values) < MIN_VOXELS:
         return []
     low, high = float(values.min()), float(values.max())
@@ -126,6 +129,18 @@ def _fit(values: np.ndarray, scale: Scale) -> float:
     used = counts > 0
     shares = counts[used] / len(hu)
     return float(np.sum(shares * np.log(shares / np.diff(edges)[used])) - np.log(abs(scale.factor)))
+
+
+def _is_label_map(voxels: np.ndarray, padding: np.ndarray) -> bool:
+    """Whether nearly all voxels but padding have their neighbour's value, a whole number up to 255."""
+    if voxels.min() < 0 or voxels.max() > MAX_LABEL:
+        return False
+    step = max(1, round((voxels.size / SAMPLE_VOXELS) ** 0.5))  # noise differs between neighbours only
+    rows = voxels[::step, ::step].reshape(-1, voxels.shape[2]).astype(np.float64)
+    inside = ~np.isin(rows[:, 1:], padding)
+    if inside.sum() < MIN_LABELLED or (rows != np.round(rows)).any():
+        return False
+    return bool((rows[:, 1:] == rows[:, :-1])[inside].mean() > MIN_SAME_SHARE)
 
 
 def _is_eight_bit(values: np.ndarray, dtype: np.dtype) -> bool:

@@ -18,6 +18,7 @@ from .resampling import Check, resample
 MIN_VOXELS = 4  # along every axis; fewer cannot hold an organ
 BODY_ABOVE_HU = -300.0
 BODY_MARGIN_MM = 10.0
+MAX_EXTENT_MM = 2500.0
 MAX_GRID_VOXELS = 1_000_000_000  # a network grid beyond this comes from a wrong spacing, not from a patient
 
 
@@ -72,10 +73,14 @@ def check_volume(volume: Volume) -> None:
     """Refuse what cannot be a CT volume.
 
     Raises:
-        ValueError: Too few slices, voxels that are not real numbers, NaN or infinite voxels, a constant image, or a
-            spacing that cannot be a patient's.
+        ValueError: Too few slices, voxels that are not real numbers, NaN or infinite voxels, a constant image, or an
+            extent that cannot be a patient's.
     """
     voxels = volume.voxels
+    extent_mm = np.ptp(volume.grid.edges_ras_mm(), axis=0)
+    if extent_mm.max() > MAX_EXTENT_MM:
+        found = " x ".join(f"{length:.0f}" for length in extent_mm)
+        raise ValueError(f"{volume.name}: {found} mm is larger than a patient; its spacing is wrong")
     if min(voxels.shape) < MIN_VOXELS:
         k, j, i = voxels.shape
         raise ValueError(f"{volume.name}: at least {MIN_VOXELS} voxels are needed along each axis, got {i} x {j} x {k}")

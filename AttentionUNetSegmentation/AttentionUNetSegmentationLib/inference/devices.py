@@ -65,9 +65,9 @@ def kind_of(device: str) -> str:
     Raises:
         ValueError: If it is none of them.
     """
-    kind = device.split(":")[0]
-    if kind not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+    kind, numbered, number = device.partition(":")
+    if kind not in DEVICES or (numbered and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError(f"device must be one of {', '.join(DEVICES)} or cuda:NUMBER, got {device!r}")
     return kind
 
 
@@ -83,7 +83,7 @@ def choose_device(wanted: str = "auto", backend: str = "auto") -> str:
     if name == "auto":
         gpu = find_gpu()
         return gpu if gpu and not _why_unavailable(gpu) else "cpu"
-    reason = _why_unavailable(name)
+    reason = _why_unavailable(name) or _why_not_among(wanted)
     if reason:
         raise ValueError(f"the device {wanted!r} is not available: {reason}")
     return wanted
@@ -126,6 +126,13 @@ def _why_unavailable(device: str) -> str:
     if torch.version.cuda is None and torch.version.hip is None:
         return f"PyTorch {torch.__version__} is a CPU build"
     return "PyTorch finds no such GPU or driver"
+
+
+def _why_not_among(device: str) -> str:
+    import torch
+
+    number = int(device.partition(":")[2] or 0)
+    return f"the GPUs are numbered 0 to {count - 1}" if 0 < (count := torch.cuda.device_count()) <= number else ""
 
 
 def _why_too_new(torch: Any) -> str:

@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .backends import HALO, SLAB_SLICES
 
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 ASSUMED_FREE_BYTES = 4 << 30  # where the system does not tell
 SCORES_BYTES = 17.5  # per voxel and class: as blended from tiles, a copy, sides and all of them stacked
 BYTES_AT_START = 300 << 20  # libraries' work space, whatever the size of the volume
@@ -86,11 +87,20 @@ def _free_system_bytes() -> int:
 
 
 def _free_container_bytes(otherwise: int) -> int:
-    """Room left under the memory limit of a Linux container (cgroup v2)."""
+    """Room left under the tightest memory limit (cgroup v2) of a Linux container or a job of a cluster."""
+    groups = [CGROUPS]
+    with suppress(OSError):
+        for line in OWN_CGROUP.read_text().splitlines():
+            own = PurePosixPath(line.removeprefix("0::/"))
+            groups += [CGROUPS / place for place in (own, *own.parents) if line.startswith("0::/")]
+    return min(_free_under_limit(group, otherwise) for group in groups)
+
+
+def _free_under_limit(group: Path, otherwise: int) -> int:
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        statistics = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         used -= int(statistics.get("inactive_file", 0))  # files kept in memory, given back on demand
         return max(0, int(limit) - used) if limit != "max" else otherwise
     except (OSError, ValueError):

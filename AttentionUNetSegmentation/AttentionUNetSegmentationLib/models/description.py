@@ -225,9 +225,10 @@ class ModelSpec:
             raise ValueError("labels must not be empty")
         names = [organ.name for label in self.labels for organ in self._all_organs(label)]
         values = [organ.value for label in self.labels for organ in self._all_organs(label)]
-        for what, entries in (("name", names), ("value", values)):
+        files = [name.replace(" ", "_").casefold() for name in names]  # as results are called
+        for what, entries, found in (("name", files, names), ("value", values, values)):
             if len(set(entries)) != len(entries):
-                raise ValueError(f"every label needs a {what} of its own, got {entries}")
+                raise ValueError(f"every label needs a {what} of its own, got {found}")
         if min(values) < 1 or max(values) > 255:
             raise ValueError(f"label values must lie in 1..255, got {values}")
         for key in ("title", "version", "training_data", "licence", "intended_use"):

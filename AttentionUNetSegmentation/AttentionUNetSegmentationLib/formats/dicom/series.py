@@ -77,9 +77,7 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         )
     if not unreadable:
         return slices, []
-    left_out = (
-        f"{len(unreadable)} DICOM files that are not images, damaged or not named in UTF-8 were left out ({shown})"
-    )
+    left_out = f"{len(unreadable)} DICOM files that are no images, damaged, unreadable or not named in UTF-8 were left out ({shown})"
     return slices, [left_out]
 
 
