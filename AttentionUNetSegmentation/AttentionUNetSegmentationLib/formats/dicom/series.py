@@ -77,8 +77,8 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         )
     if not unreadable:
         return slices, []
-    left_out = f"{len(unreadable)} DICOM files that are no images, damaged, unreadable or not named in UTF-8 were left out ({shown})"
-    return slices, [left_out]
+    kinds = "no images, damaged, unreadable or not named in UTF-8"
+    return slices, [f"{len(unreadable)} DICOM files that are {kinds} were left out ({shown})"]
 
 
 def is_even(scan: list[Slice]) -> bool:
