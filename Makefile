@@ -14,7 +14,7 @@ IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 DISPLAY_IF_NONE = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname)),,xvfb-run -a)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo view test test-fast test-browser lint bench overfit model model-figures comparison slicer-test screenshots clean
+.PHONY: help setup demo view test test-fast test-browser lint bench overfit model model-figures slicer-test screenshots clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -103,24 +103,6 @@ model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md: make mo
 		--model $(MODEL) --seeds $(SEEDS) --output $(CARD)/robustness
 	$(BIN)/attention-unet-train attention --ct $(SAMPLE).nrrd --labels $(SAMPLE).labels.nrrd $(ORGANS) \
 		--organ kidney=3 $(foreach model,$(SERIES) $(MODEL),--model $(model)) --output $(CARD)/attention
-
-# Networks side by side: ten synthetic CTs of the held-out label map, and the real CTs.
-#   make comparison DATA=folder MODELS="attention-u-net=a.ckpt u-net=b.ckpt"
-COMPARISON ?= runs/comparison
-CASES := 1 2 3 4 5 6 7 8 9 10
-TITLED = $(foreach model,$(MODELS),--model $(model)) --time-runs 0
-comparison: $(STAMP)  ## Compare models on synthetic and real CTs: make comparison DATA=folder MODELS="title=model title=model"
-	@test -n "$(MODELS)" || { echo 'Say what to compare: MODELS="title=model title=model"' >&2; exit 1; }
-	mkdir -p $(COMPARISON)
-	for n in $(CASES); do test -e $(COMPARISON)/$$n.nrrd || $(BIN)/attention-unet-train synthesise --atlas $(DATA)/atlas \
-		--subject s0328 --seed $$((1000 + n)) --output $(COMPARISON)/$$n.nrrd --labels $(COMPARISON)/$$n.labels.nrrd || exit 1; done
-	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --organ kidney=3 --data-name "synthetic CT of a validation person" \
-		$(foreach n,$(CASES),--ct $(COMPARISON)/$(n).nrrd --labels $(COMPARISON)/$(n).labels.nrrd --patient s0328) \
-		--report-dir $(COMPARISON)/synthetic
-	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --organ kidney=3,4 --data-name "real CT, 3 mm, no contrast" \
-		--ct $(DATA)/ct_abdomen_3mm/ct.nii.gz --labels $(DATA)/ct_abdomen_3mm/labels.nii.gz --report-dir $(COMPARISON)/real
-	$(BIN)/attention-unet-train evaluate $(TITLED) $(ORGANS) --data-name "real slab of 40 mm, contrast" \
-		--ct $(DATA)/ct_dicom_slab/dicom --labels $(DATA)/ct_dicom_slab/labels.nii.gz --report-dir $(COMPARISON)/slab
 
 # For docs/performance.md, on a machine that does nothing else; BENCH="--help" lists the options.
 BENCH ?=
