@@ -1,5 +1,7 @@
 """Sessions' folders lie in a folder of the test's own, and nothing of a session outlives a test; what is uploaded."""
 
+import asyncio
+import inspect
 import sys
 import tempfile
 from pathlib import Path
@@ -7,6 +9,15 @@ from pathlib import Path
 import pytest
 
 from support.phantom_files import scan, write_slices
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run the tests that are coroutines."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}))
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -55,25 +55,19 @@ def test_cookies_of_two_fronts_on_one_computer_have_different_names():
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil", "10.0.0.1"]
 )
-def test_a_foreign_name_for_this_computer_is_refused(host):
-    async def main():
-        async with running() as front, visitor(front) as client:
-            answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
-            assert answer.status == 403 and "does not have that name" in await answer.text()
-
-    asyncio.run(main())
+async def test_a_foreign_name_for_this_computer_is_refused(host):
+    async with running() as front, visitor(front) as client:
+        answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
+        assert answer.status == 403 and "does not have that name" in await answer.text()
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}", "localhost:9"]
 )
-def test_own_names_are_answered_also_at_the_other_port_of_a_tunnel(host):
-    async def main():
-        async with running() as front, visitor(front) as client:
-            answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
-            assert (answer.status, await answer.text()) == (200, "ok")
-
-    asyncio.run(main())
+async def test_own_names_are_answered_also_at_the_other_port_of_a_tunnel(host):
+    async with running() as front, visitor(front) as client:
+        answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
+        assert (answer.status, await answer.text()) == (200, "ok")
 
 
 @pytest.mark.parametrize(
@@ -89,23 +83,17 @@ def test_own_names_are_answered_also_at_the_other_port_of_a_tunnel(host):
         "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n",
     ],
 )
-def test_requests_that_no_browser_sends_are_refused(head):
-    async def main():
-        async with running() as front:
-            status, _ = await raw(front, head.encode() + b"\r\n")
-            assert status in (400, 405)
-
-    asyncio.run(main())
+async def test_requests_that_no_browser_sends_are_refused(head):
+    async with running() as front:
+        status, _ = await raw(front, head.encode() + b"\r\n")
+        assert status in (400, 405)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-def test_other_methods_are_refused(method):
-    async def main():
-        async with running() as front, visitor(front) as client:
-            answer = await client.request(method, "/upload")
-            assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,POST")
-
-    asyncio.run(main())
+async def test_other_methods_are_refused(method):
+    async with running() as front, visitor(front) as client:
+        answer = await client.request(method, "/upload")
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,POST")
 
 
 ORIGINS = ["http://evil.example", "http://127.0.0.1:1", "null", "", "http://127.0.0.1:{port}.evil.example", "file://"]
@@ -114,65 +102,53 @@ ORIGINS = ["http://evil.example", "http://127.0.0.1:1", "null", "", "http://127.
 @pytest.mark.parametrize(
     "origin", [*ORIGINS, "https://127.0.0.1", "http://localhost:{port}", "http://[::1", "http://a:b"]
 )
-def test_other_web_sites_can_neither_post_nor_open_websockets(origin):
-    async def main():
-        async with running() as front, visitor(front) as client:
-            headers = {"Origin": origin.format(port=front.access.port)}
-            answers = [
-                await client.post("/upload", headers=headers),
-                await client.get("/ws", headers=WEBSOCKET | headers),
-            ]
-            for answer in answers:
-                assert answer.status == 403 and "Another web site" in await answer.text()
-
-    asyncio.run(main())
+async def test_other_web_sites_can_neither_post_nor_open_websockets(origin):
+    async with running() as front, visitor(front) as client:
+        headers = {"Origin": origin.format(port=front.access.port)}
+        answers = [
+            await client.post("/upload", headers=headers),
+            await client.get("/ws", headers=WEBSOCKET | headers),
+        ]
+        for answer in answers:
+            assert answer.status == 403 and "Another web site" in await answer.text()
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:{port}", None])
-def test_its_own_pages_and_what_is_no_browser_pass(origin):
-    async def main():
-        async with running() as front, visitor(front) as client:
-            headers = {"Origin": origin.format(port=front.access.port)} if origin else {}
-            for answer in (
-                await client.post("/", headers=headers),
-                await client.get("/ws", headers=WEBSOCKET | headers),
-            ):
-                assert answer.status == 502  # there is no session
-
-    asyncio.run(main())
+async def test_its_own_pages_and_what_is_no_browser_pass(origin):
+    async with running() as front, visitor(front) as client:
+        headers = {"Origin": origin.format(port=front.access.port)} if origin else {}
+        for answer in (
+            await client.post("/", headers=headers),
+            await client.get("/ws", headers=WEBSOCKET | headers),
+        ):
+            assert answer.status == 502  # there is no session
 
 
 @pytest.mark.parametrize("host", ["ct.example.org", "ct.example.org:443"])
-def test_behind_a_proxy_that_speaks_tls_origin_and_cookie_fit(host):
-    async def main():
-        async with running(access=WITH_TOKEN) as front, visitor(front) as client:
-            headers = {"Host": host, "Origin": "https://ct.example.org", "X-Forwarded-Proto": "https"}
-            answer = await client.get(f"/?token={TOKEN}", headers=headers, allow_redirects=False)
-            assert "; Secure" in answer.headers["Set-Cookie"]
-            cookie = {"Cookie": f"{front.access.token_cookie}={TOKEN}"}
-            assert (await client.post("/upload", headers=headers | cookie)).status == 502
-
-    asyncio.run(main())
+async def test_behind_a_proxy_that_speaks_tls_origin_and_cookie_fit(host):
+    async with running(access=WITH_TOKEN) as front, visitor(front) as client:
+        headers = {"Host": host, "Origin": "https://ct.example.org", "X-Forwarded-Proto": "https"}
+        answer = await client.get(f"/?token={TOKEN}", headers=headers, allow_redirects=False)
+        assert "; Secure" in answer.headers["Set-Cookie"]
+        cookie = {"Cookie": f"{front.access.token_cookie}={TOKEN}"}
+        assert (await client.post("/upload", headers=headers | cookie)).status == 502
 
 
 @pytest.mark.parametrize("access", [None, WITH_TOKEN], ids=["this computer", "token"])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_another_site_starts_no_session_and_its_links_lead_here_with_the_cookies(site, access):
-    async def main():
-        async with running("idle", access) as front, visitor(front) as client:
-            fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
-            framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
-            linked = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-            for headers in (fetched, framed):
-                assert (await client.get("/", headers=headers)).status == 403
-            assert (await client.get("/download/ct.zip", headers=linked)).status == 403
-            for page in ("/", "/index.html"):
-                answer = await client.get(page, headers=linked)
-                assert (answer.status, answer.cookies) == (200, {})
-                assert 'content="0; url=/"' in await answer.text()
-            assert front.sessions == {}
-
-    asyncio.run(main())
+async def test_another_site_starts_no_session_and_its_links_lead_here_with_the_cookies(site, access):
+    async with running("idle", access) as front, visitor(front) as client:
+        fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+        framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+        linked = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        for headers in (fetched, framed):
+            assert (await client.get("/", headers=headers)).status == 403
+        assert (await client.get("/download/ct.zip", headers=linked)).status == 403
+        for page in ("/", "/index.html"):
+            answer = await client.get(page, headers=linked)
+            assert (answer.status, answer.cookies) == (200, {})
+            assert 'content="0; url=/"' in await answer.text()
+        assert front.sessions == {}
 
 
 def test_the_token_lets_in_once_and_leaves_the_address(caplog):
@@ -211,24 +187,18 @@ def test_the_token_lets_in_once_and_leaves_the_address(caplog):
 
 
 @pytest.mark.parametrize("value", ["wrong", "", "\u00fc", TOKEN.upper(), TOKEN[:-1]])
-def test_a_wrong_cookie_is_no_token(value):
-    async def main():
-        async with running(access=WITH_TOKEN) as front, visitor(front) as client:
-            answer = await client.get("/", headers={"Cookie": f"{front.access.token_cookie}={value}"})
-            assert answer.status == 401
-
-    asyncio.run(main())
+async def test_a_wrong_cookie_is_no_token(value):
+    async with running(access=WITH_TOKEN) as front, visitor(front) as client:
+        answer = await client.get("/", headers={"Cookie": f"{front.access.token_cookie}={value}"})
+        assert answer.status == 401
 
 
-def test_every_answer_keeps_out_of_frames_caches_and_other_sites():
-    async def main():
-        async with running("idle") as front, visitor(front) as client:
-            for target in ("/", "/healthz", "/nothing"):
-                headers = (await client.get(target)).headers
-                assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
-                assert headers["Referrer-Policy"] == "no-referrer"
-                assert headers["X-Content-Type-Options"] == "nosniff"
-                assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
-                assert headers["Cache-Control"] == "no-store"
-
-    asyncio.run(main())
+async def test_every_answer_keeps_out_of_frames_caches_and_other_sites():
+    async with running("idle") as front, visitor(front) as client:
+        for target in ("/", "/healthz", "/nothing"):
+            headers = (await client.get(target)).headers
+            assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert headers["Cache-Control"] == "no-store"

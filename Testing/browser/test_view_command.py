@@ -54,63 +54,51 @@ def lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_it_in_order(number, status):
-    async def main():
-        async with started("view", "--no-open") as (process, address):
-            front = Running(address.rstrip("/"), None, None)
-            async with visitor(front) as client:
-                first = await enter(client)
-                async with client.ws_connect("/ws") as page:
-                    closing = asyncio.create_task(page.receive())
-                    os.killpg(process.pid, number)  # as the terminal does for Ctrl-C
-                    os.killpg(process.pid, number)
-                    out, err = await process.communicate()
-                    assert (await closing).type == aiohttp.WSMsgType.CLOSE
-            assert (process.returncode, out, err) == (status, b"", b"stopped; what the sessions made is deleted\n")
-            assert (folders(), lives(first["pid"])) == ([], False)
-
-    asyncio.run(main())
+async def test_a_signal_ends_it_in_order(number, status):
+    async with started("view", "--no-open") as (process, address):
+        front = Running(address.rstrip("/"), None, None)
+        async with visitor(front) as client:
+            first = await enter(client)
+            async with client.ws_connect("/ws") as page:
+                closing = asyncio.create_task(page.receive())
+                os.killpg(process.pid, number)  # as the terminal does for Ctrl-C
+                os.killpg(process.pid, number)
+                out, err = await process.communicate()
+                assert (await closing).type == aiohttp.WSMsgType.CLOSE
+        assert (process.returncode, out, err) == (status, b"", b"stopped; what the sessions made is deleted\n")
+        assert (folders(), lives(first["pid"])) == ([], False)
 
 
 @pytest.mark.parametrize("ready", [True, False], ids=["sessions that run", "sessions that start"])
-def test_when_it_is_killed_nothing_is_left(ready):
-    async def main():
-        async with started("view", "--no-open") as (process, address):
-            async with visitor(Running(address.rstrip("/"), None, None)) as client:
-                await (enter(client) if ready else client.get("/"))
-            await until(lambda: children(process.pid))
-            (shell,) = children(process.pid)
-            process.kill()
-            await process.wait()
-            await until(lambda: not lives(shell))
-            assert folders() == []
-
-    asyncio.run(main())
+async def test_when_it_is_killed_nothing_is_left(ready):
+    async with started("view", "--no-open") as (process, address):
+        async with visitor(Running(address.rstrip("/"), None, None)) as client:
+            await (enter(client) if ready else client.get("/"))
+        await until(lambda: children(process.pid))
+        (shell,) = children(process.pid)
+        process.kill()
+        await process.wait()
+        await until(lambda: not lives(shell))
+        assert folders() == []
 
 
-def test_it_says_nothing_of_the_token_but_once_and_opens_no_browser_with_it():
-    async def main():
-        async with started("--verbose", "view", "--host", "0.0.0.0") as (process, address):
-            token = address.split("?token=")[1]
-            port = re.search(r":(\d+)/", address)[1]
-            async with aiohttp.ClientSession() as client:
-                for target in (f"/?token={token}", "/?token=wrong", f"/%zz?token={token}"):
-                    await (await client.get(f"http://127.0.0.1:{port}{target}", allow_redirects=False)).read()
-            process.terminate()
-            out, err = await process.communicate()
-            assert token.encode() not in out + err
-            assert not (Path(tempfile.gettempdir()) / "opened").exists()
-
-    asyncio.run(main())
+async def test_it_says_nothing_of_the_token_but_once_and_opens_no_browser_with_it():
+    async with started("--verbose", "view", "--host", "0.0.0.0") as (process, address):
+        token = address.split("?token=")[1]
+        port = re.search(r":(\d+)/", address)[1]
+        async with aiohttp.ClientSession() as client:
+            for target in (f"/?token={token}", "/?token=wrong", f"/%zz?token={token}"):
+                await (await client.get(f"http://127.0.0.1:{port}{target}", allow_redirects=False)).read()
+        process.terminate()
+        out, err = await process.communicate()
+        assert token.encode() not in out + err
+        assert not (Path(tempfile.gettempdir()) / "opened").exists()
 
 
-def test_it_opens_the_browser():
-    async def main():
-        async with started("view") as (_, address):
-            opened = Path(tempfile.gettempdir()) / "opened"
-            await until(lambda: opened.exists() and opened.read_text() == f"{address}\n")
-
-    asyncio.run(main())
+async def test_it_opens_the_browser():
+    async with started("view") as (_, address):
+        opened = Path(tempfile.gettempdir()) / "opened"
+        await until(lambda: opened.exists() and opened.read_text() == f"{address}\n")
 
 
 def refused(capsys, *arguments) -> str:
