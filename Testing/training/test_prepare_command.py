@@ -143,6 +143,39 @@ def test_an_interrupted_case_leaves_nothing_and_the_next_run_goes_on(tmp_path, m
     assert times(tmp_path / "out")["ct0"] == before["ct0"]
 
 
+def test_an_interrupted_overwrite_leaves_no_dataset_of_two_kinds_of_classes(tmp_path, monkeypatch, capsys):
+    source = made.write_csv(tmp_path, 2)
+    assert run(source, tmp_path / "out", "--organs", "pancreas,spleen") == 0
+    other = ("--organs", "spleen,pancreas")
+    align = case_preparation.align
+
+    def interrupted(labels, ct):
+        if ct.name == "ct1.nii.gz":
+            raise KeyboardInterrupt
+        return align(labels, ct)
+
+    monkeypatch.setattr(case_preparation, "align", interrupted)
+    assert run(source, tmp_path / "out", *other, "--overwrite") == 130
+    assert "run the same command again, without --overwrite, to resume" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"out is not a prepared dataset: it has no dataset.json, .* written last"):
+        PreparedDataset.open(tmp_path / "out")
+    before = times(tmp_path / "out")
+    monkeypatch.setattr(case_preparation, "align", align)
+    assert run(source, tmp_path / "out", *other) == 0
+    after = times(tmp_path / "out")
+    assert (after["ct0"] == before["ct0"], after["ct1"] == before["ct1"]) == (True, False)
+    assert PreparedDataset.open(tmp_path / "out").organs == ("spleen", "pancreas")
+
+
+def test_an_overwrite_that_can_use_no_case_leaves_the_dataset_as_it_is(tmp_path):
+    source = made.write_csv(tmp_path, 1)
+    assert run(source, tmp_path / "out") == 0
+    before = PreparedDataset.open(tmp_path / "out").record
+    (tmp_path / "ct0.nii.gz").write_text("damaged")
+    assert run(source, tmp_path / "out", "--overwrite") == 1
+    assert PreparedDataset.open(tmp_path / "out").record == before
+
+
 def test_an_unforeseen_error_costs_its_case_only(tmp_path, monkeypatch, caplog):
     source = made.write_csv(tmp_path, 2)
     align = case_preparation.align

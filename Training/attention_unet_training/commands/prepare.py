@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         else:
             _prepare(parsed)
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to resume", file=sys.stderr)
+        print("interrupted; run the same command again, without --overwrite, to resume", file=sys.stderr)
         return 130
     return 0
 

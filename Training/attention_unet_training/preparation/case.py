@@ -28,6 +28,7 @@ from .label_reading import read_classes
 from .patients import DicomPatient, dicom_patient, hashed, patient_of
 from .records import (
     CASES_FOLDER,
+    DATASET_FILE,
     FORMAT,
     IGNORED,
     IMAGE_FILE,
@@ -188,6 +189,8 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
         np.save(scratch / LABELS_FILE, classes)
         write_volume(Volume(aligned.classes, ct.ijk_to_ras, name=REFERENCE_FILE), scratch / REFERENCE_FILE)
         write_record(file, scratch / CASE_FILE)
+        if task.overwrite:  # its classes may be others than those of the cases that are not yet replaced
+            (task.dataset / DATASET_FILE).unlink(missing_ok=True)
     return file
 
 

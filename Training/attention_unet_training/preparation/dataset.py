@@ -126,9 +126,9 @@ def prepare_dataset(
     if not options.overwrite:
         _check_same_dataset(folder, source, shared, options.name)
     _remove_scratch(folder)
+    old = _cases_of(folder) if options.overwrite else set()
     every = _run_cases(source, folder, shared, options, progress)
     finished = {outcome.id for outcome in every if outcome.file is not None}
-    old = _cases_of(folder) if options.overwrite else set()
     record = _record(source, shared, options, every)
     write_record(record, folder / DATASET_FILE)
     _remove(folder, (finished | old) - {case.id for case in record.cases})

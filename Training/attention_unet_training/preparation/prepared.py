@@ -132,7 +132,7 @@ class PreparedDataset:
         """
         folder = Path(folder)
         if not (folder / DATASET_FILE).is_file():
-            raise ValueError(f"{folder} is not a prepared dataset: it has no {DATASET_FILE}")
+            raise ValueError(f"{folder} is not a prepared dataset: it has no {DATASET_FILE}, which is written last")
         record = read_record(DatasetRecord, folder / DATASET_FILE)
         cases = tuple(PreparedCase(case, folder / case.folder) for case in record.cases)
         for case in cases:
