@@ -173,6 +173,38 @@ def test_flare22_without_labels_is_told_as_such(tmp_path):
         find_source(source)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("flare/labels/FLARE22_Tr_0001.nii.gz", "flare/predictions/FLARE22_Tr_0001.nii.gz"),
+        ("flare/images/FLARE22_Tr_0001_0000.nii.gz", "flare/copy/FLARE22_Tr_0001_0000.nii.gz"),
+        ("tcia/labels/label0001.nii.gz", "tcia/predictions/label0001.nii.gz"),
+        ("tcia/labels/label0001.nii.gz", "tcia/labels/label0001.nii"),
+        ("tcia/Pancreas-CT/PANCREAS_0001/1.dcm", "tcia/old/PANCREAS_0001/1.dcm"),
+        ("nnunet/labelsTr/a.nii", "nnunet/labelsTr/a.nii.gz"),
+    ],
+)
+def test_two_files_of_one_case_are_refused_by_their_paths(tmp_path, first, second):
+    for path in (first, second):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    for folder in ("nnunet/imagesTr", "tcia/PANCREAS_0002"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "flare" / "FLARETs_0001_0000.nii.gz").parent.mkdir(exist_ok=True)
+    (tmp_path / "flare" / "FLARETs_0001_0000.nii.gz").touch()
+    (tmp_path / "nnunet" / "dataset.json").write_text(json.dumps(MSD))
+    with pytest.raises(ValueError, match="are two files of one case") as refusal:
+        find_source(tmp_path / first.split("/")[0])
+    assert all(str(tmp_path / path.removesuffix("/1.dcm")) in str(refusal.value) for path in (first, second))
+
+
+def test_files_of_the_same_name_in_a_folder_of_another_layout_do_not_matter(tmp_path):
+    source = made.write_btcv(tmp_path / "RawData" / "Training", numbers=(1,))
+    for place in ("a", "b"):
+        made.save(made.abdomen()[1], source / place / "label0001.nii.gz")
+    assert find_source(tmp_path).layout == "BTCV"
+
+
 @pytest.mark.parametrize("below", ["", "dataset"])
 def test_kits23_as_downloaded(tmp_path, below):
     source = made.write_kits(tmp_path / "kits23", numbers=(0, 1, 7))

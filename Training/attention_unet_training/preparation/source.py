@@ -100,6 +100,20 @@ def volumes_in(folder: Path) -> list[Path]:
     )
 
 
+def one_each(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Case -> its file.
+
+    Raises:
+        ValueError: If a case has two: which of them counted would be chance.
+    """
+    found: dict[str, Path] = {}
+    for case, path in files:
+        if case in found:
+            raise ValueError(f"{found[case]} and {path} are two files of one case; move one of them away")
+        found[case] = path
+    return found
+
+
 def label_value(value: object) -> int:
     """A label value as a description or an option gives it, as a number or in digits.
 

@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 
 from ..patients import PUBLISHED
-from ..source import DatasetSource, LabelFile, SourceCase, count_remark, stem, unpaired, volumes_in
+from ..source import DatasetSource, LabelFile, SourceCase, count_remark, one_each, stem, unpaired, volumes_in
 from ..splits import TRAIN, VALIDATION
 
 LAYOUT = "FLARE22"
@@ -46,16 +46,16 @@ VALUES = {
 
 def matches(folder: Path) -> bool:
     """Whether files of FLARE22's names are there, labelled or not."""
-    return any(not name.startswith("Case_") or "FLARE" in str(path) for name, path in _find(folder)[0].items())
+    return any(not name.startswith("Case_") or "FLARE" in str(path) for name, path in _find(folder)[0])
 
 
 def load(folder: Path) -> DatasetSource:
     """List the labelled cases.
 
     Raises:
-        ValueError: If no CT has labels.
+        ValueError: If no CT has labels, or a case has two files.
     """
-    images, labels = _find(folder)
+    images, labels = map(one_each, _find(folder))
     if not images.keys() & labels.keys():
         raise ValueError(f"{folder} holds {len(images)} CTs of FLARE22, and labels of none of them")
     cases = tuple(
@@ -78,16 +78,16 @@ def load(folder: Path) -> DatasetSource:
     return DatasetSource(LAYOUT, cases, left_out, remarks)
 
 
-def _find(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Case -> CT, and case -> label map."""
-    images: dict[str, Path] = {}
-    labels: dict[str, Path] = {}
+def _find(folder: Path) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+    """Case and CT, and case and label map, of all that are there."""
+    images: list[tuple[str, Path]] = []
+    labels: list[tuple[str, Path]] = []
     for place, folders, _ in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
         folders[:] = [name for name in folders if depth < MAX_DEPTH and name[0] != "."]
         for path in volumes_in(Path(place)):
             if match := IMAGE.fullmatch(stem(path)):
-                images[match[1]] = path
+                images.append((match[1], path))
             elif LABELS.fullmatch(stem(path)):
-                labels[stem(path)] = path
+                labels.append((stem(path), path))
     return images, labels

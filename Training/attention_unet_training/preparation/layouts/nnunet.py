@@ -20,7 +20,7 @@ from typing import Any
 from ..organ_names import IGNORE
 from ..patients import NAME, subject_of
 from ..records import LeftOut, read_json
-from ..source import DatasetSource, LabelFile, SourceCase, label_value, safe_id, stem, unpaired, volumes_in
+from ..source import DatasetSource, LabelFile, SourceCase, label_value, one_each, safe_id, stem, unpaired, volumes_in
 from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT, AMOS_LAYOUT = "nnU-Net or MSD", "AMOS"
@@ -121,14 +121,14 @@ def _pairs(folder: Path, description: dict[str, Any]) -> tuple[list[SourceCase],
     """The cases of every part that has labels, and what has no partner in them.
 
     Raises:
-        ValueError: If the labels cannot be used, or two parts have a case of the same name.
+        ValueError: If the labels cannot be used, or there are two cases of one name.
     """
     names, regions = label_table(description.get("labels"), folder)
     cases: dict[str, SourceCase] = {}
     left_out: list[LeftOut] = []
     for short, part in PARTS.items():
-        masks = {stem(path): path for path in volumes_in(folder / f"labels{short}")}
-        scans = {stem(path): path for path in volumes_in(folder / f"images{short}")}
+        masks = one_each((stem(path), path) for path in volumes_in(folder / f"labels{short}"))
+        scans = one_each((stem(path), path) for path in volumes_in(folder / f"images{short}"))
         if any(f"{name}_0000" in scans for name in masks):  # nnU-Net's number of the channel
             scans = {re.sub(r"_\d{4}$", "", name): path for name, path in scans.items()}
         for name in sorted(scans.keys() & masks.keys()):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..patients import PUBLISHED
 from ..records import LeftOut
-from ..source import DatasetSource, LabelFile, SourceCase, count_remark
+from ..source import DatasetSource, LabelFile, SourceCase, count_remark, one_each
 
 LAYOUT = "TCIA Pancreas-CT"
 PUBLISHED_CASES = 80
@@ -36,9 +36,9 @@ def load(folder: Path) -> DatasetSource:
     """List the cases.
 
     Raises:
-        ValueError: If no case has both a CT and labels.
+        ValueError: If no case has both a CT and labels, or a case has two CTs or label maps.
     """
-    scans, labels = _find(folder)
+    scans, labels = map(one_each, _find(folder))
     if not set(scans) & set(labels):
         raise ValueError(
             f"{folder} holds {len(scans)} PANCREAS_* folders and {len(labels)} label*.nii.gz files, but no pair; "
@@ -61,17 +61,17 @@ def load(folder: Path) -> DatasetSource:
     return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), remarks)
 
 
-def _find(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Number -> folder of the CT, and number -> label map; the folders of the CTs are not searched."""
-    scans: dict[str, Path] = {}
-    labels: dict[str, Path] = {}
+def _find(folder: Path) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+    """Number and folder of all CTs, number and label map of all labels; the folders of the CTs are not searched."""
+    scans: list[tuple[str, Path]] = []
+    labels: list[tuple[str, Path]] = []
     for place, folders, files in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
         for name in list(folders):
             match = CASE_FOLDER.fullmatch(name)
             if match:
-                scans[match[1]] = Path(place) / name
+                scans.append((match[1], Path(place) / name))
             if match or depth >= MAX_DEPTH or name.startswith("."):
                 folders.remove(name)
-        labels |= {match[1]: Path(place) / name for name in files if (match := LABEL_NAME.fullmatch(name))}
+        labels += [(match[1], Path(place) / name) for name in files if (match := LABEL_NAME.fullmatch(name))]
     return scans, labels
