@@ -11,6 +11,7 @@ from attention_unet_training.evaluation import runner
 from attention_unet_training.evaluation.metrics import METRICS
 from attention_unet_training.evaluation.runner import measure
 from attention_unet_training.evaluation.systems import Labelled, NetworkSystem
+from attention_unet_training.preparation.patients import COLUMN
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.models.description import Measurement
 from AttentionUNetSegmentationLib.models.loading import save_model
@@ -117,6 +118,21 @@ def test_cases_of_one_patient_are_not_tested(tmp_path):
     text = table(tmp_path)
     assert "Comparisons not tested: cases are not independent (7 cases of 6 patients)." in text
     assert "**" not in text
+
+
+@pytest.mark.parametrize(("how", "named"), [(["", COLUMN], False), ([COLUMN, COLUMN], True)])
+def test_a_prepared_dataset_tells_whether_its_patients_were_named(tmp_path, how, named):
+    evaluation_cases.write_dataset(tmp_path / "data", 2)
+    path = tmp_path / "data" / "dataset.json"
+    content = json.loads(path.read_text())
+    for case, source in zip(content["cases"], how, strict=True):
+        case["patient_from"] = source
+    path.write_text(json.dumps(content))
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 2)
+    arguments = ["evaluate", "--dataset", str(tmp_path / "data"), "--predictions", str(maps), *PREDICTION_ORGANS]
+    assert main([*arguments, "--report-dir", str(tmp_path / "report")]) == 0
+    assert report(tmp_path)["patients_named"] is named
+    assert ("Patients were not named" in table(tmp_path)) is not named
 
 
 def test_undefined_distances_are_counted_and_left_out(tmp_path):

@@ -15,6 +15,7 @@ from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
 from ..preparation.organ_names import IGNORE
+from ..preparation.patients import ASSUMED
 from ..preparation.prepared import PreparedCase, PreparedDataset
 from ..preparation.records import IGNORED, REFERENCE_FILE
 
@@ -37,6 +38,7 @@ class EvaluationCase:
         ignored: Values in the reference that mark voxels to leave out.
         dataset: Name of the prepared dataset that it is of; "" for files.
         same_patient: Names of all cases of its patient in that dataset.
+        patient_named: Whether its patient is known, not assumed to be nobody else's.
     """
 
     id: str
@@ -50,6 +52,7 @@ class EvaluationCase:
     ignored: tuple[int, ...] = ()
     dataset: str = ""
     same_patient: tuple[str, ...] = ()
+    patient_named: bool = True
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the case: its files as they are now, and what the reference's values mean."""
@@ -108,6 +111,7 @@ def cases_of_files(
             functools.partial(read_volume, ct),
             functools.partial(read_volume, reference),
             ignored=tuple(organs.get(IGNORE, ())),
+            patient_named=bool(patients),
         )
         for name, patient, ct, reference in zip(ids, patients or ids, cts, references, strict=True)
     ]
@@ -170,6 +174,7 @@ def _of_prepared(
         (IGNORED,),
         dataset.name,
         tuple(same_patient),
+        case.record.patient_from != ASSUMED,
     )
 
 

@@ -20,7 +20,7 @@ class Evaluation:
         columns: The systems, in the table's order; the first is what the others are compared with.
         outcomes: How each case ended with each system.
         cleaned: Whether the engine's clean-up was on.
-        patients_named: Whether it is known which cases are of one patient.
+        patients_named: Whether it is known of all cases whose they are.
     """
 
     data: str

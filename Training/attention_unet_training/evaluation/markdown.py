@@ -104,7 +104,7 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
         f"Segmentations are {'cleaned up as for users' if evaluation.cleaned else 'raw, without the clean-up'}.",
     ]
     if not evaluation.patients_named:
-        lines.append("Patients were not named: every CT counts as a different patient's.")
+        lines.append("Patients were not named: every CT without a name counts as a different patient's.")
     lines += [f"{_escaped(column.title)}: {_escaped(column.identity)}." for column in evaluation.columns]
     lines += _about_seen(evaluation)
     lines += [*_about_tests(evaluation), *_about_missing(evaluation), *_about_time(evaluation)]
