@@ -176,6 +176,15 @@ def test_an_overwrite_that_can_use_no_case_leaves_the_dataset_as_it_is(tmp_path)
     assert PreparedDataset.open(tmp_path / "out").record == before
 
 
+def test_labels_that_mean_no_organ_are_told(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 1)
+    more = ("--label", "pancreatic mass=5", "--label", "lesions=6", "--label", "liver=7")
+    assert run(source, tmp_path / "out", *more) == 0
+    assert "labels that mean no organ: lesions, liver, pancreatic mass\n" in capsys.readouterr().out
+    assert run(source, tmp_path / "out", "--organs", "pancreas,spleen,kidney_left,kidney_right", "--overwrite") == 0
+    assert "mean no organ" not in capsys.readouterr().out
+
+
 def test_an_unforeseen_error_costs_its_case_only(tmp_path, monkeypatch, caplog):
     source = made.write_csv(tmp_path, 2)
     align = case_preparation.align

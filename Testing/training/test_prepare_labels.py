@@ -42,6 +42,9 @@ def sample() -> tuple[Volume, Volume]:
         (["pancreas", "cancer"], {"pancreas": "pancreas", "cancer": "pancreas"}),
         (["pancreas", "spleen", "cancer"], {"pancreas": "pancreas", "spleen": "spleen"}),
         (["spleen", "Pancreas Tumour"], {"spleen": "spleen", "Pancreas Tumour": "pancreas"}),
+        (["pancreas tumors", "spleen"], {"pancreas tumors": "pancreas", "spleen": "spleen"}),
+        (["pancreas", "Lesions", "metastases"], dict.fromkeys(("pancreas", "Lesions", "metastases"), "pancreas")),
+        (["spleen metastasis", "spleen"], dict.fromkeys(("spleen metastasis", "spleen"), "spleen")),
     ],
 )
 def test_labels_are_mapped_by_name(names, expected):
@@ -49,8 +52,9 @@ def test_labels_are_mapped_by_name(names, expected):
 
 
 def test_tumours_can_be_background():
-    mapping = map_names(["pancreas", "cancer", "spleen tumor"], ORGANS, "background")
-    assert mapping == {"pancreas": "pancreas", "cancer": "background", "spleen tumor": "background"}
+    mapping = map_names(["pancreas", "cancer", "spleen tumor", "lesions"], ORGANS, "background")
+    tumours = dict.fromkeys(("cancer", "spleen tumor", "lesions"), "background")
+    assert mapping == {"pancreas": "pancreas"} | tumours
     with pytest.raises(ValueError, match="must be one of organ, background, got 'ignore'"):
         map_names(["pancreas"], ORGANS, "ignore")
 

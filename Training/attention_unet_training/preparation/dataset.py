@@ -15,7 +15,7 @@ from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .copies import stands_for_nobody, with_shared_patients, without_copies
 from .layouts import csv_table
-from .organ_names import BACKGROUND, is_tumour, labelled_organs, map_names, meaning
+from .organ_names import BACKGROUND, is_tumour, labelled_organs, listed, map_names, meaning
 from .patients import told
 from .prepared import PreparedDataset
 from .records import CASES_FOLDER, DATASET_FILE, FORMAT, DatasetRecord, LeftOut, read_record, write_record
@@ -91,6 +91,8 @@ def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOp
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     remarks = [f"labels: {name} -> {organ}" for name, organ in mapping.items() if name != organ]
+    if nothing := set(source.label_names) - set(mapping):
+        remarks.append(f"labels that mean no organ: {listed(nothing)}")
     unlabelled = [organ for organ in organs if organ not in labelled]
     if unlabelled:
         remarks.append(f"the source does not label {', '.join(unlabelled)}; the cases say so")

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 SIDES = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
-TUMOUR_WORDS = {"tumor", "tumour", "cancer", "lesion", "carcinoma"}
+TUMOUR_WORDS = {"metastasis", "metastases"} | {
+    f"{word}{plural}" for word in ("tumor", "tumour", "cancer", "lesion", "carcinoma") for plural in ("", "s")
+}
 TUMOUR_RULES = ("organ", "background")
 BACKGROUND = "background"
 IGNORE = "ignore"  # nnU-Net's name for voxels of which nothing is known
@@ -80,9 +82,14 @@ def labelled_organs(names: Iterable[str], organs: Sequence[str], required: bool)
     found = set(map_names(names, organs).values()) & set(organs)
     missing = [organ for organ in organs if organ not in found]
     if missing and (required or not found):
-        shown = ", ".join(sorted(names)[:40]) + (", ..." if len(names) > 40 else "")
-        raise ValueError(f"no label means {' or '.join(missing)}; the labels are: {shown or 'none'}")
+        raise ValueError(f"no label means {' or '.join(missing)}; the labels are: {listed(names) or 'none'}")
     return tuple(organ for organ in organs if organ in found)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Label names in one line, the first forty of them."""
+    names = sorted(names)
+    return ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
 
 
 def _organ_of(name: str, organs: Sequence[str]) -> str:
