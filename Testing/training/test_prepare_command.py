@@ -185,6 +185,20 @@ def test_labels_that_mean_no_organ_are_told(tmp_path, capsys):
     assert "mean no organ" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--split", "4-2"), "a split must look like 120/30 (training/test cases), got '4-2'"),
+        (("--split", "1/1", "--split", "0/5"), "a split must look like 120/30 (training/test cases), got '0/5'"),
+        (("--folds", "1"), "the number of folds must be at least 2, got 1"),
+    ],
+)
+def test_splits_of_a_wrong_form_are_refused_before_anything_is_prepared(tmp_path, capsys, options, message):
+    assert run(made.write_csv(tmp_path, 1), tmp_path / "out", *options) == 1
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unforeseen_error_costs_its_case_only(tmp_path, monkeypatch, caplog):
     source = made.write_csv(tmp_path, 2)
     align = case_preparation.align

@@ -17,7 +17,7 @@ from ..preparation.organ_names import TUMOUR_RULES
 from ..preparation.prepared import PreparedDataset
 from ..preparation.records import CASES_FOLDER, DATASET_FILE
 from ..preparation.source import stem
-from ..preparation.splitting import write_splits
+from ..preparation.splitting import check_form, write_splits
 from ..refusals import told_in_one_line
 
 MAX_DEFAULT_WORKERS = 4
@@ -102,6 +102,7 @@ def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
 def _prepare(parsed: argparse.Namespace) -> None:
     if len(parsed.spacing) not in (1, 3):
         raise ValueError(f"--spacing takes one number or three, got {len(parsed.spacing)}")
+    check_form(parsed.split, parsed.folds)
     source = layouts.find_source(parsed.source, parsed.layout, parse_values(parsed.label))
     workers = min(MAX_DEFAULT_WORKERS, os.cpu_count() or 1) if len(source.cases) > 1 else 0
     options = PrepareOptions(

@@ -118,6 +118,18 @@ def official_split(patients: Mapping[str, str], parts: Mapping[str, str]) -> Dra
     return Drawn(OFFICIAL, Split(OFFICIAL, 0, (fold,)), tuple(notes))
 
 
+def holdout_counts(text: str) -> tuple[int, int]:
+    """Training and test cases of "TRAIN/TEST".
+
+    Raises:
+        ValueError: If the text has another form.
+    """
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not match:
+        raise ValueError(f"a split must look like 120/30 (training/test cases), got {text!r}")
+    return int(match[1]), int(match[2])
+
+
 def draw_holdout(patients: Mapping[str, str], counts: str, seed: int, within: Fold | None = None) -> Drawn:
     """Draw training and test cases at random.
 
@@ -133,10 +145,7 @@ def draw_holdout(patients: Mapping[str, str], counts: str, seed: int, within: Fo
     Raises:
         ValueError: If the counts are malformed, or no patients remain for one side.
     """
-    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", counts)
-    if not match:
-        raise ValueError(f"a split must look like 120/30 (training/test cases), got {counts!r}")
-    train, test = int(match[1]), int(match[2])
+    train, test = holdout_counts(counts)
     name, notes = f"{train}-{test}", []
     if within is not None:
         patients = {case: patients[case] for case in within.ids}

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from .prepared import PreparedDataset
 from .records import SPLITS_FOLDER, read_record, write_record
-from .splits import OFFICIAL, TRAIN, Drawn, Split, draw_folds, draw_holdout, official_split
+from .splits import OFFICIAL, TRAIN, Drawn, Split, draw_folds, draw_holdout, holdout_counts, official_split
+
+
+def check_form(counts: Sequence[str], folds: Sequence[int]) -> None:
+    """Refuse what ``write_splits`` would refuse of any dataset, before hours are spent on preparing one.
+
+    Raises:
+        ValueError: If a split does not look like TRAIN/TEST, or a number of folds is below 2.
+    """
+    for text in counts:
+        holdout_counts(text)
+    if few := [count for count in folds if count < 2]:
+        raise ValueError(f"the number of folds must be at least 2, got {few[0]}")
 
 
 def write_splits(
