@@ -135,6 +135,21 @@ def test_a_prepared_dataset_tells_whether_its_patients_were_named(tmp_path, how,
     assert ("Patients were not named" in table(tmp_path)) is not named
 
 
+def test_an_organ_that_no_reference_has_is_told(tmp_path, capsys):
+    """A mistyped value: both masks are empty, Dice is 1."""
+    case = write_case(tmp_path, "one", evaluation_cases.labels())
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    write_volume(evaluation_cases.labels(), maps / "one.nii.gz")
+    arguments = ["--organ", "pancreas=1", "--organ", "spleen=5", "--prediction-organ", "pancreas=1"]
+    arguments += ["--prediction-organ", "spleen=5", "--predictions", str(maps), "--data-name", "x"]
+    assert main(["evaluate", *case, *arguments]) == 0
+    text = capsys.readouterr().out
+    assert row(text, "Spleen DSC") == ["1.000"]
+    assert "- No reference has a voxel of the spleen: is its value right?\n" in text
+    assert "voxel of the pancreas" not in text
+
+
 def test_undefined_distances_are_counted_and_left_out(tmp_path):
     """One organ that is not found: Dice 0, no distance."""
     dataset = evaluation_cases.write_dataset(tmp_path / "data", 3)

@@ -151,6 +151,24 @@ def test_splits_choose_the_cases(tmp_path):
         chosen(None, 1)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"), [(math.nan, "has labels that are NaN or infinite"), (0.5, "that are no whole numbers")]
+)
+def test_label_maps_of_other_than_whole_numbers_are_refused_by_their_path(tmp_path, change, message):
+    labels = evaluation_cases.labels()
+    write_volume(evaluation_cases.ct(labels), tmp_path / "ct.nii.gz")
+    write_volume(labels, tmp_path / "labels.nii.gz")
+    (tmp_path / "maps").mkdir()
+    write_volume(Volume(labels.voxels + np.float32(change), labels.ijk_to_ras), tmp_path / "maps" / "ct.nii.gz")
+    system = LabelMapSystem(tmp_path / "maps", {"pancreas": (1,)})
+    (case,) = cases_of_files([tmp_path / "ct.nii.gz"], [tmp_path / "labels.nii.gz"], {"pancreas": [1]})
+    with pytest.raises(ValueError, match=rf"{tmp_path}/maps/ct.nii.gz .*{message}"):
+        runner.measure_case(system, case)
+    (case,) = cases_of_files([tmp_path / "ct.nii.gz"], [tmp_path / "maps" / "ct.nii.gz"], {"pancreas": [1]})
+    with pytest.raises(ValueError, match=rf"{tmp_path}/maps/ct.nii.gz .*{message}"):
+        runner.measure_case(EmptySystem(), case)
+
+
 class EmptySystem:
     organs, identity = ("pancreas",), "finds nothing"
 

@@ -14,6 +14,7 @@ from AttentionUNetSegmentationLib.formats.dicom.headers import files_below
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
 
+from ..preparation.label_reading import read_label_map
 from ..preparation.organ_names import IGNORE
 from ..preparation.patients import ASSUMED
 from ..preparation.prepared import PreparedCase, PreparedDataset
@@ -109,7 +110,7 @@ def cases_of_files(
             ct,
             reference,
             functools.partial(read_volume, ct),
-            functools.partial(read_volume, reference),
+            functools.partial(read_label_map, reference),
             ignored=tuple(organs.get(IGNORE, ())),
             patient_named=bool(patients),
         )

@@ -141,7 +141,12 @@ def _about_tests(evaluation: Evaluation) -> list[str]:
 
 
 def _about_missing(evaluation: Evaluation) -> list[str]:
-    lines = []
+    titles = [column.title for column in evaluation.columns]
+    lines = [
+        f"No reference has a voxel of the {_escaped(organ)}: is its value right?"
+        for organ in evaluation.organs
+        if not any(ml for title in titles for ml in evaluation.values(title, organ, "reference_ml").values())
+    ]
     for column in evaluation.columns:
         for organ in evaluation.organs:
             summary = evaluation.summary(column.title, organ, "surface_distance_mm")

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 from torch import nn
 
 from AttentionUNetSegmentationLib import __version__
-from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS, read_volume
+from AttentionUNetSegmentationLib.formats.files import READABLE_ENDINGS
 from AttentionUNetSegmentationLib.models.loading import Model
 from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Volume
 
+from ..preparation.label_reading import read_label_map
 from ..task.starting_weights import CHECKPOINT_ENDING
 from .cases import EvaluationCase, file_state
 from .network_grid import NetworkGridCase
@@ -180,7 +181,7 @@ class LabelMapSystem:
 
     def segment(self, case: EvaluationCase) -> Labelled:
         """See ``System``."""
-        return Labelled(read_volume(self._find(case)), self.values, float("nan"))
+        return Labelled(read_label_map(self._find(case)), self.values, float("nan"))
 
     def fingerprint(self, case: EvaluationCase) -> dict[str, Any]:
         """See ``System``."""

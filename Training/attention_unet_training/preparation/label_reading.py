@@ -57,6 +57,22 @@ def read_classes(
     return dataclasses.replace(result, notes=tuple(dict.fromkeys(notes)))
 
 
+def read_label_map(path: Path) -> Volume:
+    """Read a label map as it is.
+
+    Raises:
+        ValueError: If it cannot be read, holds other than whole numbers, or its grid is sheared.
+    """
+    volume = _read_upright(path)
+    voxels = volume.voxels
+    if voxels.dtype.kind == "f":
+        if not np.isfinite(voxels).all():
+            raise ValueError(f"{path} has labels that are NaN or infinite")
+        if not np.array_equal(voxels, np.round(voxels)):
+            raise ValueError(f"{path} has labels that are no whole numbers")
+    return volume
+
+
 def _check_complete(case: SourceCase, mapping: Mapping[str, str]) -> None:
     there = {name for entry in case.labels for name in (*entry.names.values(), *entry.regions)}
     needed = {name for name, organ in mapping.items() if organ not in (BACKGROUND, IGNORE) and not is_tumour(name)}
@@ -67,14 +83,8 @@ def _check_complete(case: SourceCase, mapping: Mapping[str, str]) -> None:
 
 def _read_values(entry: LabelFile, ignore_unknown: bool) -> Volume:
     """A label map of whole numbers that all have a name."""
-    volume = _read_upright(entry.path)
-    voxels = volume.voxels
-    if voxels.dtype.kind == "f":
-        if not np.isfinite(voxels).all():
-            raise ValueError(f"{entry.path} has labels that are NaN or infinite")
-        if not np.array_equal(voxels, np.round(voxels)):
-            raise ValueError(f"{entry.path} has labels that are no whole numbers")
-    values = {int(value) for value in np.unique(voxels)}
+    volume = read_label_map(entry.path)
+    values = {int(value) for value in np.unique(volume.voxels)}
     unknown = sorted(values - {0} - set(entry.table))
     if unknown and not ignore_unknown:
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
