@@ -81,6 +81,7 @@ def test_two_systems_give_tables_with_the_better_one_in_bold(tmp_path, capsys):
     intervals = text[text.index("95 % confidence intervals of the means") :]
     assert row(intervals, "Pancreas DSC")[0] == "1.000 to 1.000"
     assert "9 cases of 9 patients" in text
+    assert report(tmp_path)["cleaned"] is None  # no network ran
     assert row(text, "Number of parameters") == row(text, "Forward pass, 160 x 160 x 96") == ["-", "-"]
 
 
@@ -146,6 +147,7 @@ def test_an_organ_that_no_reference_has_is_told(tmp_path, capsys):
     assert main(["evaluate", *case, *arguments]) == 0
     text = capsys.readouterr().out
     assert row(text, "Spleen DSC") == ["1.000"]
+    assert "segmentations are" not in text  # what is said of the clean-up is said of networks
     assert "- No reference has a voxel of the spleen: is its value right?\n" in text
     assert "voxel of the pancreas" not in text
 
@@ -254,6 +256,7 @@ def test_files_give_one_list_of_measurements_per_data_name(tmp_path, capsys):
     assert "2 cases of 2 patients" in text
     assert "Patients were not named" in text
     assert "- model: Test model, version 1, weights " in text
+    assert "- Networks' segmentations are cleaned up as for users.\n" in text
     assert row(text, "Number of parameters") == [
         f"{NetworkSystem(phantoms.model(phantoms.LABELS[:2]), CPU).parameters:,}"
     ]

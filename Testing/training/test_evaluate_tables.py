@@ -152,6 +152,11 @@ def test_published_systems_stand_beside(tmp_path):
     assert "- A: a test." in text
 
 
+@pytest.mark.parametrize(("cleaned", "said"), [(True, "cleaned up as for users"), (False, "raw, without the clean-up")])
+def test_the_caption_tells_how_networks_were_measured(tmp_path, cleaned, said):
+    assert f"- Networks' segmentations are {said}.\n" in render(evaluation(tmp_path, cleaned=cleaned))
+
+
 def test_table_4_is_a_list(tmp_path):
     text = render(evaluation(tmp_path), TABLES["table4"])
     assert "| Method | Data | Pancreas DSC | Train/test | Source |" in text

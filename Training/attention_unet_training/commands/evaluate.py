@@ -137,7 +137,8 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
     store = ResultStore(parsed.report_dir / CASES_FOLDER if parsed.report_dir else None)
     required = [organ for organ in parse_organs(parsed.organ) if organ != IGNORE]
     outcomes, infos = run(columns, cases, store, required, parsed.time_runs)
-    return Evaluation(data, infos, outcomes, not parsed.raw, all(case.patient_named for case in cases))
+    cleaned = not parsed.raw if parsed.model else None
+    return Evaluation(data, infos, outcomes, cleaned, all(case.patient_named for case in cases))
 
 
 def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:

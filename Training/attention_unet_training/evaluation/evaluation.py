@@ -19,14 +19,14 @@ class Evaluation:
         data: What the cases are called together.
         columns: The systems, in the table's order; the first is what the others are compared with.
         outcomes: How each case ended with each system.
-        cleaned: Whether the engine's clean-up was on.
+        cleaned: Whether the engine's clean-up was on; None if no network ran.
         patients_named: Whether it is known of all cases whose they are.
     """
 
     data: str
     columns: Sequence[ColumnInfo]
     outcomes: Sequence[CaseMeasurement]
-    cleaned: bool = True
+    cleaned: bool | None = True
     patients_named: bool = True
 
     @cached_property

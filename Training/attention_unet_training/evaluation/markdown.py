@@ -101,8 +101,10 @@ def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> li
         "the larger of both directed 95th percentiles of the same distances.",
         "If both masks are empty, overlap is 1 and distances are 0; if one is, overlap is 0, and distances are "
         "undefined and left out of the mean.",
-        f"Segmentations are {'cleaned up as for users' if evaluation.cleaned else 'raw, without the clean-up'}.",
     ]
+    if evaluation.cleaned is not None:
+        how = "cleaned up as for users" if evaluation.cleaned else "raw, without the clean-up"
+        lines.append(f"Networks' segmentations are {how}.")
     if not evaluation.patients_named:
         lines.append("Patients were not named: every CT without a name counts as a different patient's.")
     lines += [f"{_escaped(column.title)}: {_escaped(column.identity)}." for column in evaluation.columns]
