@@ -8,6 +8,7 @@ import torch
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands.export import export
+from attention_unet_training.evaluation.checkpoints import load_checkpoint
 from attention_unet_training.export.half_precision import half_rounded
 from attention_unet_training.staging import Output, staged
 from AttentionUNetSegmentationLib.models.loading import load_model, save_model
@@ -130,6 +131,29 @@ def test_other_files_are_no_checkpoints(measured, tmp_path, description):
 def test_a_diverged_training_is_refused():
     with pytest.raises(ValueError, match="w is not finite in half precision"):
         half_rounded({"n": torch.tensor(3), "w": torch.tensor([1.0, 1e6])})
+
+
+def test_checkpoints_that_lack_something_are_named(checkpoint, measured, tmp_path, description):
+    whole = torch.load(checkpoint, weights_only=True)
+    nameless, holed = tmp_path / "nameless.ckpt", tmp_path / "holed.ckpt"
+    options = {key: value for key, value in whole["hyper_parameters"].items() if key != "organs"}
+    torch.save(whole | {"hyper_parameters": options}, nameless)
+    state = {key: value for key, value in whole["state_dict"].items() if key != "network.mix.bias"}
+    torch.save(whole | {"state_dict": state}, holed)
+    for path, message in ((nameless, "organs"), (holed, "mix.bias")):
+        with pytest.raises(ValueError, match=rf"{path} .*{message}"):
+            export(path, tmp_path / "model", description, measured)
+        with pytest.raises(ValueError, match=rf"{path} .*{message}"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [([MEASURED[0] | {"value": "0.5"}], r"measured\[0\].value must be of type float, got '0.5'"), ([1], "an object")],
+)
+def test_figures_that_are_none_are_named_by_their_own_file(checkpoint, tmp_path, description, content, message):
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/m.json: .*{message}"):
+        export(checkpoint, tmp_path / "model", description, write_json(tmp_path / "m.json", content))
 
 
 def test_a_model_folder_can_be_exported_again(checkpoint, measured, tmp_path, description):

@@ -73,7 +73,7 @@ FAILURES = {
         lambda f: change_labels(f, lambda v: v + 5 * (v == 2)),
         "/labels1.nii.gz: 7",
     ),
-    "NaN in the CT": (lambda f: change_ct(f, some_nan), "NaN or infinite"),
+    "NaN in the CT": (lambda f: change_ct(f, some_nan), "/ct1.nii.gz: has voxels that are NaN or infinite"),
     "NaN in the labels": (lambda f: change_labels(f, some_nan), "has labels that are NaN"),
     "broken labels": (lambda f: change_labels(f, lambda v: v * np.float32(0.5)), "no whole numbers"),
     "empty CT": (lambda f: change_ct(f, np.zeros_like), "all voxels have the value 0"),

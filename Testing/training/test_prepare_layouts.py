@@ -143,6 +143,12 @@ def test_totalsegmentator_merges_masks(tmp_path):
     ]
 
 
+def test_subjects_of_totalsegmentator_that_are_one_case_are_refused_by_their_paths(tmp_path):
+    source = made.write_totalsegmentator(tmp_path / "ts", ["s 1", "s_1"])
+    with pytest.raises(ValueError, match=rf"{source}/s 1/ct.nii.gz and {source}/s_1/ct.nii.gz are two .* of one case"):
+        find_source(source)
+
+
 def test_btcv_uses_its_own_numbers(tmp_path):
     source = made.write_btcv(tmp_path / "RawData" / "Training")
     (source / "img" / "img0002.nii.gz").unlink()
@@ -335,6 +341,7 @@ def test_csv_names_cases_by_their_folders_where_files_are_called_alike(tmp_path)
         ("image,label,age\na,b,c\n", "got image, label, age"),
         ("image,label,split\na,b,train\nc,d,dev\n", "line 3: split must be train, validation or test, got 'dev'"),
         ("image,label\na\n", "line 2 must have 2 entries"),
+        ("image,label,patient\na,b,A\nc,d,\n", "t.csv: line 3 has no patient"),
         ("image,label\na,b,c\n", "line 2 must have 2 entries"),
         ("id,image,label\nx,a,b\nx,c,d\n", "x stands for two cases"),
         ("image,label\n", "holds no case"),

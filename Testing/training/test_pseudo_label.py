@@ -122,6 +122,13 @@ def test_mistakes_are_told_in_one_line_and_one_bad_ct_does_not_stop_the_others(c
         load_ensemble([models[0], str(other)])
 
 
+def test_a_damaged_description_is_named(ct, models, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset.json").write_text("{")
+    assert main(["pseudo-label", str(ct), "--model", models[0], "--output", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'out' / 'dataset.json'} is not valid JSON")
+
+
 def test_an_ensemble_is_known_by_all_its_weights(models):
     (first, organs), (both, _), (turned, _) = (load_ensemble(part) for part in (models[:1], models, models[::-1]))
     assert len({model.spec.weights.sha256 for model in (first, both, turned)}) == 3

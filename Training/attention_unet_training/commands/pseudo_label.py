@@ -26,6 +26,7 @@ from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 
 from ..evaluation.ensemble import load_ensemble, takes_scaled_volumes
+from ..preparation.records import read_json
 from ..refusals import REFUSALS, told_in_one_line
 from ..staging import Output, staged
 
@@ -156,7 +157,7 @@ def _begin(path: Path, description: dict) -> None:
     Raises:
         ValueError: If the folder holds something else.
     """
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) == description:
+    if path.is_file() and read_json(path) == description:
         return
     if path.parent.exists() and any(path.parent.iterdir()):
         raise ValueError(f"{path.parent} holds other files, or labels of another model or confidence: write elsewhere")

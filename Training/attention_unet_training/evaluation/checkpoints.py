@@ -15,10 +15,9 @@ from AttentionUNetSegmentationLib.inference.network import UNet
 from AttentionUNetSegmentationLib.models.description import ARCHITECTURES, WEIGHTS_FILE, ModelSpec
 from AttentionUNetSegmentationLib.models.loading import Model
 
-from ..task.checkpoints import TrainingOptions, read_training_options
+from ..task.checkpoints import TrainingOptions, load_weights, read_training_options
 from ..task.networks import build
 from ..task.provenance import recorded
-from ..task.starting_weights import read_starting_weights
 
 DESCRIPTION = Path(__file__).parents[1] / "descriptions" / "my-model.json"
 GREY = (128, 128, 128)
@@ -42,7 +41,7 @@ def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
 
 def _network(options: TrainingOptions, path: Path) -> nn.Module:
     network = build(options.network, len(options.organs) + 1)
-    network.load_state_dict(read_starting_weights(path).state)
+    load_weights(network, path)
     return network.eval()
 
 

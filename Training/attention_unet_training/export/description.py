@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, ModelSpec
+from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, Measurement, ModelSpec, build_typed
 
 from ..preparation.records import read_json
 
@@ -77,7 +77,7 @@ def describe(
     if missing:
         raise ValueError(f"{where} lacks {', '.join(missing)}, which every export needs")
     if measured is not None:
-        fields["measured"] = _read_json(measured, list, "a list of figures")
+        fields["measured"] = _read_measured(measured)
     fields["weights"] = {"file": WEIGHTS_FILE, "sha256": "0" * 64}  # replaced on saving
     try:
         spec = ModelSpec.from_json(json.dumps(fields))
@@ -123,6 +123,15 @@ def _read_description(path: Path) -> dict[str, Any]:
     if not isinstance(fields.get(CHECKED, False), bool):
         raise ValueError(f"{path}: {CHECKED} must be true or false, got {fields[CHECKED]!r}")
     return fields
+
+
+def _read_measured(path: Path) -> list[Any]:
+    content = _read_json(path, list, "a list of figures")
+    try:
+        build_typed(tuple[Measurement, ...], content, "measured")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return content
 
 
 def _read_json(path: Path, kind: type, expected: str) -> Any:

@@ -156,7 +156,7 @@ def resample_classes(classes: np.ndarray, source: Grid, target: Grid, count: int
 def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
     case, options = task.case, task.options
     ct = read_volume(case.image)
-    check_volume(ct)
+    check_volume(dataclasses.replace(ct, name=str(case.image)))  # a refusal names the path, as names may recur
     patient, patient_from = patient_of(case, named)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)

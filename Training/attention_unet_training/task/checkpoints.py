@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from AttentionUNetSegmentationLib.atomic import sha256_of
 from AttentionUNetSegmentationLib.errors import one_sentence
@@ -112,7 +112,7 @@ def read_training_options(path: Path) -> TrainingOptions:
         )
         earlier = "architecture" in options.model  # before options had groups
         if not earlier:
-            options.description()  # whether all is there
+            _ = options.organs, options.description()  # whether all is there
     except UNREADABLE as error:
         raise ValueError(f"{path} {NO_CHECKPOINT}: {one_sentence(error)[:200]}") from error
     if earlier:
@@ -146,8 +146,20 @@ def load_network(source: Path | str) -> LoadedNetwork:
     known["training"] = {"steps": options.step, "command": "attention-unet-train fit"}
     known["provenance"] = asdict(recorded(options.model, options.data, options.step))
     network = build_network(ArchitectureSpec(**known["architecture"]), len(options.organs) + 1)
-    network.load_state_dict(read_starting_weights(path).state)
+    load_weights(network, path)
     return LoadedNetwork(network.eval(), known, options.organs, sha256_of(path))
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Give a network the weights of a checkpoint.
+
+    Raises:
+        ValueError: If they are another network's; the message names the file.
+    """
+    try:
+        network.load_state_dict(read_starting_weights(path).state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the weights of its network: {one_sentence(error)[:200]}") from error
 
 
 def write_weights(

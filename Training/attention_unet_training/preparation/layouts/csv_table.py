@@ -45,8 +45,10 @@ def load(path: Path, values: Mapping[int, str]) -> DatasetSource:
     if set(NEEDED) - set(columns) or set(columns) - set(ALLOWED):
         raise ValueError(f"{path}: columns must be image, label, perhaps id, patient, split; got {', '.join(columns)}")
     for number, row in enumerate(rows, start=2):
-        if None in row or not all((row[name] or "").strip() for name in columns):
+        if None in row or None in row.values():
             raise ValueError(f"{path}: line {number} must have {len(columns)} entries")
+        if empty := [name for name in columns if not row[name].strip()]:
+            raise ValueError(f"{path}: line {number} has no {empty[0]}")
         if "\0" in "".join(row.values()):
             raise ValueError(f"{path}: line {number} has a null byte")
         if "split" in columns and row["split"].strip().lower() not in PART_WORDS:

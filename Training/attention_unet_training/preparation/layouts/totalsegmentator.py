@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..patients import NAME, subject_of
 from ..records import LeftOut
-from ..source import DatasetSource, LabelFile, SourceCase, safe_id, stem, volumes_in
+from ..source import DatasetSource, LabelFile, SourceCase, one_each, safe_id, stem, volumes_in
 from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT = "TotalSegmentator"
@@ -36,7 +36,7 @@ def load(folder: Path) -> DatasetSource:
     """List the subjects; every mask has a name, which ones are needed is decided later.
 
     Raises:
-        ValueError: If meta.csv is there and cannot be used.
+        ValueError: If meta.csv is there and cannot be used, or two subjects become one case.
     """
     cases, left_out = [], []
     parts = _parts(folder / META_FILE)
@@ -51,6 +51,7 @@ def load(folder: Path) -> DatasetSource:
             labels = tuple(LabelFile(path, {1: stem(path)}) for path in masks)
             patient, part = subject_of(subject.name), parts.get(subject.name, "")
             cases.append(SourceCase(name, patient, ct, labels, subject / MASKS_FOLDER, NAME, part))
+    one_each((case.id, case.image) for case in cases)  # refuses "s 1" beside "s_1"
     return DatasetSource(LAYOUT, tuple(cases), tuple(left_out))
 
 
