@@ -232,6 +232,18 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / "report" / "evaluation.json").read_text() == whole
 
 
+def test_a_patient_named_later_is_the_patient_of_a_kept_result(tmp_path):
+    evaluation_cases.write_dataset(tmp_path / "data", 1)
+    maps = evaluation_cases.write_predictions(tmp_path / "maps", 1)
+    arguments = ["evaluate", "--dataset", str(tmp_path / "data"), "--predictions", str(maps), *PREDICTION_ORGANS]
+    arguments += ["--report-dir", str(tmp_path / "report")]
+    assert main(arguments) == 0
+    path = tmp_path / "data" / "dataset.json"
+    path.write_text(path.read_text().replace('"patient": "p0"', '"patient": "Ann"'))
+    assert main(arguments) == 0
+    assert [case["patient"] for case in report(tmp_path)["systems"][0]["cases"]] == ["Ann"]
+
+
 def test_organs_that_the_source_does_not_label_are_left_out(tmp_path):
     dataset = evaluation_cases.write_dataset(tmp_path / "data", 2, labelled=[["pancreas"], ["pancreas", "spleen"]])
     maps = evaluation_cases.write_predictions(tmp_path / "maps", 2)
@@ -309,12 +321,13 @@ def test_wrong_arguments_are_one_sentence(arguments, message, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_file_that_is_no_list_of_measurements_is_left_alone(tmp_path, capsys):
-    (tmp_path / "m.json").write_text('{"not": "a list"}')
+@pytest.mark.parametrize("content", ['{"not": "a list"}', '[{"data": ["a"]}]', '[{"organ": "spleen"}]'])
+def test_a_file_that_is_no_list_of_measurements_is_left_alone(tmp_path, capsys, content):
+    (tmp_path / "m.json").write_text(content)
     arguments = ["evaluate", *FILES, "--model", "abdomen-ct", "--output", str(tmp_path / "m.json")]
     assert main(arguments) == 1
-    assert "is not a list of measurements" in capsys.readouterr().err
-    assert (tmp_path / "m.json").read_text() == '{"not": "a list"}'
+    assert f"error: {tmp_path / 'm.json'} is not a list of measurements" in capsys.readouterr().err
+    assert (tmp_path / "m.json").read_text() == content
 
 
 @pytest.mark.parametrize("turned", [np.eye(3), phantoms.rotation(0, 0, 20)], ids=["", "oblique"])

@@ -72,7 +72,7 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
             for organ in evaluation.organs
         },
         "cases": [
-            outcome.result.to_json()
+            outcome.result.to_json() | {"patient": outcome.case.patient}  # a kept result may be older than its name
             for outcome in evaluation.outcomes
             if outcome.column == column.title and outcome.result
         ],
@@ -130,6 +130,8 @@ def read_measurements(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     content = read_json(path)
-    if not isinstance(content, list) or not all(isinstance(entry, dict) and "data" in entry for entry in content):
-        raise ValueError(f"{path} is not a list of measurements with the key data")
+    if not isinstance(content, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("data"), str) for entry in content
+    ):
+        raise ValueError(f"{path} is not a list of measurements, each with the name of its data")
     return content
