@@ -316,6 +316,11 @@ def rescale_cases() -> list[DicomCase]:
         dataset.PixelData = stored.astype(dataset.pixel_array.dtype).tobytes()
         dataset.RescaleIntercept -= shift
 
+    def stored_hu(dataset: pydicom.Dataset) -> None:
+        dataset.PixelData = (dataset.pixel_array.astype("<i2") + int(dataset.RescaleIntercept)).tobytes()
+        dataset.PixelRepresentation = 1
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
     def case(name: str, change: Callable[[pydicom.Dataset], None], refusal: str, files: slice = one) -> DicomCase:
         return series(name, Part(), truths=(), change=change, files=files, refusal=refusal)
 
@@ -330,6 +335,7 @@ def rescale_cases() -> list[DicomCase]:
         case("an intercept of 0 in one slice", set_to(RescaleIntercept=0), "1_1.2.3_1.dcm is rescaled differently"),
         case("a slope of 0", set_to(RescaleSlope=0), "holds no DICOM images that can be read", slice(None)),
         series("an intercept for each slice", Part(), change=by_slice),
+        series("HU stored as such", Part(), change=stored_hu, note="stored values are taken as HU"),
         series("effective atomic numbers", Part(), change=set_to(RescaleType="Z_EFF"), note="type .* is Z_EFF, not HU"),
         series("HU that say so", Part(), change=set_to(RescaleType="HU")),
     ]

@@ -37,6 +37,8 @@ def read_dicom(folder: Path) -> Volume:
     if units := sorted({entry.units for entry in scan} - HU_TYPES):
         notes.append(f"the rescale type of the images is {', '.join(units)}, not HU")
     _check_complete(scan)
+    if not any(entry.rescale for entry in scan):
+        notes.append("no image has a rescale slope or intercept: stored values are taken as HU")
     voxels, matrix = _placed(scan, notes)
     series = tuple(describe_series(slices, scan))
     return Volume(voxels, matrix, folder.name, scan[0].modality, tuple(notes), series=series)
