@@ -86,7 +86,7 @@ def test_a_folder_that_must_not_be_read_is_one_failing_case(tiny_model, tmp_path
 def test_an_output_that_cannot_be_made_is_refused_before_the_network_runs(tiny_model, tmp_path, capsys):
     (tmp_path / "out").symlink_to(tmp_path / "gone")
     assert segment(tiny_model, ct(tmp_path / "a.nii.gz"), "--output-dir", tmp_path / "out") == 1
-    assert f"cannot be made: {tmp_path / 'out'} is no folder" in capsys.readouterr().err
+    assert f"cannot be made: {tmp_path / 'out'} is a broken link" in capsys.readouterr().err
 
 
 def test_an_empty_name_is_no_input(tmp_path):

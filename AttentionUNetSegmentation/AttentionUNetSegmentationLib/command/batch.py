@@ -247,7 +247,8 @@ def check_writable(folder: Path) -> None:
     while not (existing.exists() or existing.is_symlink()):
         existing = existing.parent
     if not existing.is_dir():
-        raise NotADirectoryError(f"the output folder {folder} cannot be made: {existing} is no folder")
+        what = "a file" if existing.exists() else "a broken link"
+        raise NotADirectoryError(f"the output folder {folder} cannot be made: {existing} is {what}")
     try:
         str(folder).encode("utf-8")
         with tempfile.TemporaryFile(dir=existing):

@@ -65,8 +65,8 @@ def kind_of(device: str) -> str:
     Raises:
         ValueError: If it is none of them.
     """
-    kind, numbered, number = device.partition(":")
-    if kind not in DEVICES or (numbered and not (kind == "cuda" and number.isdecimal())):
+    kind, colon, number = device.partition(":")
+    if kind not in DEVICES or (colon and number != "0" and not (kind == "cuda" and number.isdecimal())):
         raise ValueError(f"device must be one of {', '.join(DEVICES)} or cuda:NUMBER, got {device!r}")
     return kind
 
