@@ -22,7 +22,7 @@ from .names import ending_of, inside, shown
 MAX_DEPTH = 6  # folders below the one that is served
 MAX_ENTRIES = 1000
 MAX_FOLDERS = 20_000  # that are looked into
-FEW_FILES = 100  # of which one is DICOM in a folder that holds a series
+FEW_FILES = 50  # of which one is DICOM in a folder that holds a series
 HERE = "."  # the name of the served folder itself
 DICOMDIR = "DICOMDIR"  # a list of DICOM files, none of them
 

@@ -207,7 +207,8 @@ class Session:
             with self._state:
                 self._state.chosen = self._entry  # or the page would not send the same choice again
         kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
-        await asyncio.to_thread(self._forget_uploads, kept)
+        async with self._one_download:  # which may read what is no longer shown
+            await asyncio.to_thread(self._forget_uploads, kept)
 
     async def _upload(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         if self._is_busy:

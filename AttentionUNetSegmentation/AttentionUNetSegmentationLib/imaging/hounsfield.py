@@ -68,7 +68,7 @@ def hu_warnings(volume: Volume) -> list[str]:
     sample = _sample(volume.voxels)
     padding = _padding_of(volume.voxels)
     values = sample[~np.isin(sample, padding)]
-    if _is_label_map(volume.voxels, padding):
+    if sample.min() >= 0 and sample.max() <= MAX_LABEL and _is_label_map(volume.voxels, padding):
         return ["this looks like a label map, not a CT"]
     if len(values) < MIN_VOXELS:
         return []
@@ -132,9 +132,7 @@ def _fit(values: np.ndarray, scale: Scale) -> float:
 
 
 def _is_label_map(voxels: np.ndarray, padding: np.ndarray) -> bool:
-    """Whether nearly all voxels but padding have their neighbour's value, a whole number up to 255."""
-    if voxels.min() < 0 or voxels.max() > MAX_LABEL:
-        return False
+    """Whether nearly all voxels but padding have their neighbour's value, a whole number."""
     step = max(1, round((voxels.size / SAMPLE_VOXELS) ** 0.5))  # noise differs between neighbours only
     rows = voxels[::step, ::step].reshape(-1, voxels.shape[2]).astype(np.float64)
     inside = ~np.isin(rows[:, 1:], padding)

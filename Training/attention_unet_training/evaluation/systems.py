@@ -87,7 +87,7 @@ class NetworkSystem:
 
         Raises:
             ValueError: If the network takes volumes that are scaled one by one, and the case is not on its grid; or
-                the case was prepared with another spacing or intensity rule than the network's.
+                the case was prepared with another spacing, or fewer HU, than the network takes.
         """
         if not self._per_volume:
             if isinstance(case, NetworkGridCase):
@@ -98,12 +98,14 @@ class NetworkSystem:
         return self._run(case.read_scaled())
 
     def _check_prepared_alike(self, case: NetworkGridCase) -> None:
-        for key, prepared in (("spacing_mm", case.spacing_mm), ("intensity", case.intensity)):
-            if (wanted := getattr(self.model.spec, key)) != prepared:
-                raise ValueError(
-                    f"{case.dataset} was prepared with another {key} than the network's: {prepared}, not {wanted}; "
-                    "measure it with --grid ct"
-                )
+        spec, prepared = self.model.spec, case.intensity
+        if spec.spacing_mm != case.spacing_mm:
+            found = f"a spacing of {case.spacing_mm} mm, not the network's {spec.spacing_mm}"
+        elif prepared is not None and not _is_within(spec.intensity.clip_hu, prepared.clip_hu):
+            found = f"HU of {prepared.clip_hu}, and the network takes {spec.intensity.clip_hu}"
+        else:
+            return
+        raise ValueError(f"{case.dataset} was prepared with {found}: measure it with --grid ct")
 
     def run(self, ct: Volume) -> Labelled:
         """Segment a CT in HU; both sides of a paired organ belong to the organ.
@@ -158,6 +160,10 @@ class NetworkSystem:
         """Trainable parameters, or None for a predictor that is no module."""
         network = self.model.network
         return sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else None
+
+
+def _is_within(inner: tuple[float, float], outer: tuple[float, float]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 class LabelMapSystem:

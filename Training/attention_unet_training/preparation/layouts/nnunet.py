@@ -130,7 +130,7 @@ def _pairs(folder: Path, description: dict[str, Any]) -> tuple[list[SourceCase],
         masks = one_each((stem(path), path) for path in volumes_in(folder / f"labels{short}"))
         scans = one_each((stem(path), path) for path in volumes_in(folder / f"images{short}"))
         if any(f"{name}_0000" in scans for name in masks):  # nnU-Net's number of the channel
-            scans = {re.sub(r"_\d{4}$", "", name): path for name, path in scans.items()}
+            scans = one_each((re.sub(r"_\d{4}$", "", name), path) for name, path in scans.items())
         for name in sorted(scans.keys() & masks.keys()):
             labels, id = (LabelFile(masks[name], names, regions),), safe_id(name)
             if id in cases:
