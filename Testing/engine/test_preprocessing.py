@@ -83,5 +83,7 @@ def test_an_absurd_spacing_is_refused():
     grid = phantoms.grid((9, 9, 9), (1000, 1000, 1000))
     with pytest.raises(ValueError, match="9000 x 9000 x 9000 mm is too large for 2 mm voxels"):
         network_grid(grid, SPACING)
-    with pytest.raises(ValueError, match="case 7: 2700 x 9 x 9 mm is larger than a patient; its spacing is wrong"):
-        preprocess(Volume(np.zeros((9, 9, 9)), np.diag([300.0, 1, 1, 1]), name="case 7"), SPACING, phantoms.INTENSITY)
+    for spacing_mm, extent in (((300, 1, 1), "2700 x 9 x 9"), ((1, 150, 200), "9 x 1350 x 1800")):
+        volume = Volume(np.zeros((9, 9, 9)), np.diag([*map(float, spacing_mm), 1]), name="case 7")
+        with pytest.raises(ValueError, match=f"case 7: {extent} mm is larger than a patient; its spacing is wrong"):
+            preprocess(volume, SPACING, phantoms.INTENSITY)

@@ -246,6 +246,9 @@ def test_uploads_that_cannot_be_used_are_refused_in_a_sentence(serve, visit):
         assert str(server.temporary) not in page.text("#error-text")
         page.page.get_by_role("button", name="Close").click()
         page.wait_for(lambda: page.page.locator("#error-text").count() == 0 or page.text("#error-text") == "")
+    page.page.evaluate("() => window.trame.utils.auview.upload([new File(['a'], 'a.nii'), new File(['b'], 'b.nii')])")
+    page.wait_for(lambda: page.page.locator("#error-text").count() == 1 and page.text("#error-text") != "")
+    assert "zip the files" in page.text("#error-text")
     assert page.text("#ct-name") == "SyntheticAbdomenCT"
     assert not [path for path in server.temporary.rglob("*") if path.is_file() and path.name != "server.log"]
 

@@ -18,7 +18,7 @@ from .resampling import Check, resample
 MIN_VOXELS = 4  # along every axis; fewer cannot hold an organ
 BODY_ABOVE_HU = -300.0
 BODY_MARGIN_MM = 10.0
-MAX_EXTENT_MM = 2500.0
+MAX_LENGTH_MM, MAX_WIDTH_MM = 2500.0, 1200.0  # of a scan; a wrong spacing would take gigabytes
 MAX_GRID_VOXELS = 1_000_000_000  # a network grid beyond this comes from a wrong spacing, not from a patient
 
 
@@ -77,8 +77,8 @@ def check_volume(volume: Volume) -> None:
             extent that cannot be a patient's.
     """
     voxels = volume.voxels
-    extent_mm = np.ptp(volume.grid.edges_ras_mm(), axis=0)
-    if extent_mm.max() > MAX_EXTENT_MM:
+    extent_mm = np.multiply(voxels.shape[::-1], volume.grid.spacing_mm)
+    if extent_mm.max() > MAX_LENGTH_MM or sorted(extent_mm)[1] > MAX_WIDTH_MM:
         found = " x ".join(f"{length:.0f}" for length in extent_mm)
         raise ValueError(f"{volume.name}: {found} mm is larger than a patient; its spacing is wrong")
     if min(voxels.shape) < MIN_VOXELS:
