@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib.command import batch
 from AttentionUNetSegmentationLib.command.cases import find_cases
 from support.command_runs import FILES, ct, segment, tree
 from support.permissions import needs_permissions
@@ -87,6 +88,17 @@ def test_an_output_that_cannot_be_made_is_refused_before_the_network_runs(tiny_m
     (tmp_path / "out").symlink_to(tmp_path / "gone")
     assert segment(tiny_model, ct(tmp_path / "a.nii.gz"), "--output-dir", tmp_path / "out") == 1
     assert f"cannot be made: {tmp_path / 'out'} is a broken link" in capsys.readouterr().err
+
+
+def test_a_place_that_is_a_file_is_found_before_the_network_runs(tiny_model, tmp_path, capsys, monkeypatch):
+    ran, run, out = [], batch.segment, tmp_path / "out"
+    sources = [ct(tmp_path / f"{name}.nii.gz") for name in "ab"]
+    out.mkdir()
+    (out / "a").touch()
+    monkeypatch.setattr(batch, "segment", lambda volume, *others: ran.append(volume.name) or run(volume, *others))
+    assert segment(tiny_model, *sources, "--output-dir", out) == 1
+    assert ran == ["b.nii.gz"]
+    assert f"{out / 'a'} is a file" in capsys.readouterr().err
 
 
 def test_an_empty_name_is_no_input(tmp_path):

@@ -188,14 +188,15 @@ def test_flare22_without_labels_is_told_as_such(tmp_path):
         ("tcia/labels/label0001.nii.gz", "tcia/labels/label0001.nii"),
         ("tcia/Pancreas-CT/PANCREAS_0001/1.dcm", "tcia/old/PANCREAS_0001/1.dcm"),
         ("nnunet/labelsTr/a.nii", "nnunet/labelsTr/a.nii.gz"),
+        ("nnunet/imagesTr/b_0000.nii.gz", "nnunet/imagesTr/b_0001.nii.gz"),
     ],
 )
 def test_two_files_of_one_case_are_refused_by_their_paths(tmp_path, first, second):
-    for path in (first, second):
+    for path in (first, second, "nnunet/labelsTr/b.nii.gz"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     for folder in ("nnunet/imagesTr", "tcia/PANCREAS_0002"):
-        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / "flare" / "FLARETs_0001_0000.nii.gz").parent.mkdir(exist_ok=True)
     (tmp_path / "flare" / "FLARETs_0001_0000.nii.gz").touch()
     (tmp_path / "nnunet" / "dataset.json").write_text(json.dumps(MSD))
