@@ -81,6 +81,12 @@ def test_a_layer_needs_only_the_packages_it_may():
     assert wrong == []
 
 
+def test_openvino_is_imported_only_where_its_telemetry_is_kept_out():
+    files = [*FILES, *sorted((ROOT / "Training").rglob("*.py"))]
+    importing = {dotted(path) for path in files for name, _ in imports(path) if name.split(".")[0] == "openvino"}
+    assert importing == {f"{NAME}.inference.openvino_package"}
+
+
 def test_nothing_imports_in_a_circle():
     check_for_circles(FILES)
 

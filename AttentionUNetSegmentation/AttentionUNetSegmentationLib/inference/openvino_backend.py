@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import openvino
 
 from ..monitor import Monitor
 from .backends import Output
 from .memory import return_freed_memory
 from .openvino_graphs import Graphs
+from .openvino_package import openvino
 from .slabs import Decoded, DecoderEnds, Ends, run_in_slabs, scales_in_slabs
 
 POLL_MS = 50

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import openvino
-from openvino import Node, Output, opset13
+
+from .openvino_package import Node, Output, openvino, opset13
 
 Weights = Mapping[str, np.ndarray]
 BATCH_NORM_EPSILON = 1e-5  # torch's default, which the networks keep
