@@ -216,13 +216,11 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         from AttentionUNetSegmentationLib.panels import dependencies
         from AttentionUNetSegmentationLib.panels.run_options import run_options
 
-        device = dependencies.ensure_installed(DEVICES[parameters.device], offer_gpu=True)
-        if device == "cpu":
-            parameters.device = "CPU"  # so that the panel shows it, and does not ask again
+        dependencies.ensure_installed(DEVICES[parameters.device], offer_gpu=True)
         self.logic.start(
             **run_options(parameters),
             model=parameters.model,
-            device=device,
+            device=DEVICES[parameters.device],
             onProgress=self.progressPanel.show_progress,
             onFinished=self._onFinished,
             onError=self._onError,

@@ -65,7 +65,7 @@ def test_an_old_torch_counts_as_none(dependencies, monkeypatch, having, version,
     having("torch")
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
     if accepted:
-        assert dependencies.ensure_installed("cpu") == "cpu"
+        dependencies.ensure_installed("cpu")
     else:
         with pytest.raises(RuntimeError, match="OpenVINO is not installed; testing mode installs nothing"):
             dependencies.ensure_installed("cpu")

@@ -23,15 +23,13 @@ OPENVINO = "openvino>=2025.0"
 _installing = threading.Lock()  # events are handled meanwhile, so that a second click may ask again
 
 
-def ensure_installed(device: str, offer_gpu: bool = False) -> str:
+def ensure_installed(device: str, offer_gpu: bool = False) -> None:
     """Make sure that what runs the network on a device is installed; asks before it installs. Nothing is loaded.
 
     Args:
         device: As it was chosen: "auto", "cpu", "cuda", "mps".
-        offer_gpu: With "auto", ask whether to install PyTorch for a GPU that cannot be used without it.
-
-    Returns:
-        The device, or "cpu" if that was preferred to an installation of PyTorch.
+        offer_gpu: With "auto", ask whether to install PyTorch for a GPU that cannot be used without it. Once OpenVINO
+            is there nobody is asked any more; a warning of the result says that the GPU is not used.
 
     Raises:
         DependencyError: If it is not installed afterwards.
@@ -42,19 +40,19 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> str:
         raise DependencyError("A package is being installed; try again when that is done.")
     kind = devices.kind_of(device)
     if devices.has_torch():
-        return device
+        return
     with _installing:
         wants_gpu = kind not in ("auto", "cpu")
         if wants_gpu and kind != devices.find_gpu():
             raise DependencyError("This computer has no such GPU; choose another device.")
-        if kind == "auto" and offer_gpu and devices.find_gpu() and not slicer.app.testingEnabled():
+        has_choice = kind == "auto" and offer_gpu and not devices.has_openvino() and devices.find_gpu()
+        if has_choice and not slicer.app.testingEnabled():
             wants_gpu = ask(
                 f"This computer's GPU can be used with {devices.TORCH}, which is not installed: a large download.",
                 _("Install PyTorch, or run on the CPU?"),
                 _("Install PyTorch"),
                 _("Run on the CPU now"),
             )
-            device = device if wants_gpu else "cpu"
         try:
             if wants_gpu:
                 _install_torch()
@@ -65,7 +63,6 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> str:
             failure = DependencyError(f"{name} could not be installed; Slicer's Python console says why.")
             failure.was_shown = hasattr(slicer, "packaging")  # Slicer 5.12 shows pip's errors itself
             raise failure from error
-    return device
 
 
 def _install_openvino() -> None:
