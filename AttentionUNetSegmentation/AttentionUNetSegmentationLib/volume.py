@@ -134,6 +134,14 @@ class Grid:
             np.abs(self.corners_ras_mm() - other.corners_ras_mm()).max() < tolerance_mm
         )
 
+    def is_on_lattice_of(self, ijk_to_ras: np.ndarray, tolerance_mm: float = 0.01) -> bool:
+        """Whether the voxels are some of the endless lattice of a matrix; axes may be flipped and exchanged."""
+        steps = (np.linalg.inv(ijk_to_ras) @ self.ijk_to_ras).round()
+        if abs(np.linalg.det(steps[:3, :3])).round() != 1:
+            return False
+        nearest = Grid(self.shape_kji, ijk_to_ras @ steps)
+        return bool(np.abs(nearest.corners_ras_mm() - self.corners_ras_mm()).max() < tolerance_mm)
+
 
 @dataclass(frozen=True)
 class Volume:

@@ -86,3 +86,20 @@ def test_a_grid_holds_what_lies_within_its_slant():
     matrix[0, 2] = 1.0  # i moves by one voxel per slice
     held = Grid((3, 1, 3), matrix).contains(Grid((3, 1, 5), np.eye(4)))
     np.testing.assert_array_equal(held[:, 0], [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("change", "is_on_it"),
+    [
+        (np.eye(4), True),
+        ([[1, 0, 0, -3], [0, 1, 0, 70], [0, 0, 1, 2], [0, 0, 0, 1]], True),  # another part of it
+        ([[0, -1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], True),  # axes exchanged and flipped
+        ([[1, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], False),
+        (np.diag([2.0, 1, 1, 1]), False),  # coarser: every voxel lies on it, but covers two
+        (np.diag([0.5, 1, 1, 1]), False),
+        (np.diag([1.002, 1, 1, 1]), False),
+    ],
+)
+def test_a_grid_knows_whether_it_is_a_part_of_a_lattice(change, is_on_it):
+    oblique = phantoms.grid((40, 50, 60), (1, 2, 3), phantoms.rotation(10, 20, 30), (7, 8, 9)).ijk_to_ras
+    assert Grid((4, 5, 60), oblique @ np.array(change)).is_on_lattice_of(oblique) is is_on_it

@@ -96,6 +96,25 @@ def test_a_foreground_that_the_user_took_away_does_not_come_back(slicer, result,
     assert all(foreground is None for foreground, _ in views(slicer).values())
 
 
+def test_a_scene_that_is_added_to_another_puts_back_what_was_shown_too(slicer, result, add_ct, tmp_path):
+    """Node IDs change then: those of the file may be those of other nodes here."""
+    pet = add_ct("PET")
+    slicer.util.setSliceViewerLayers(background=pet, foreground=pet, foregroundOpacity=0.3)
+    show(result, "s2-1")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    others = [add_ct(f"other {n}") for n in range(8)]
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    added, pet = slicer.util.getNode("CT segmentation"), slicer.util.getNode("PET")
+    for foreground, _ in views(slicer).values():
+        assert foreground.GetName() == "s2-1 attention, CT" and foreground not in others
+    show(added, "s3-1")
+    show(added, "none")
+    for foreground, composite in views(slicer).values():
+        assert foreground is pet and composite.GetForegroundOpacity() == pytest.approx(0.3)
+        assert composite.GetBackgroundVolumeID() == pet.GetID()
+
+
 def test_a_map_lies_over_its_own_ct(slicer, result, add_ct):
     other, ct = add_ct("CT 2"), result.GetNodeReference("AttentionUNet.Input")
     slicer.util.setSliceViewerLayers(background=other)

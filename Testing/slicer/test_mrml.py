@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import vtk
 
-from AttentionUNetSegmentationLib.volume import Volume
+from AttentionUNetSegmentationLib.volume import Grid, Volume
 from support import phantoms
 
 pytestmark = pytest.mark.slow
@@ -112,6 +112,37 @@ def test_a_transform_that_deforms_the_ct_is_said(slicer, logic, add_ct, network,
     pattern = f"under a transform that changes its shape by up to {said_mm} mm"
     assert bool(re.search(pattern, warnings)) == (said_mm is not None), warnings
     assert ("changes its shape" in warnings) == (said_mm is not None)
+
+
+@pytest.mark.parametrize(("degrees", "is_said"), [(20, False), (50, True), (180, True)])
+def test_a_transform_that_turns_the_ct_far_is_said(slicer, logic, add_ct, network, degrees, is_said):
+    """As one that puts a wrong header right: the network sees the patient as the file has it."""
+    turning, ct, transform = (
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode"),
+        add_ct(),
+        vtk.vtkTransform(),
+    )
+    transform.Translate(10, 20, 30)
+    transform.RotateWXYZ(degrees, 1, 2, 3)
+    turning.SetMatrixTransformToParent(transform.GetMatrix())
+    ct.SetAndObserveTransformNodeID(turning.GetID())
+    warnings = " ".join(logic_warnings(logic.segment(ct, device="cpu", predictor=network())))
+    assert (f"under a transform that turns it by {degrees} degrees; organs" in warnings) is is_said, warnings
+
+
+@pytest.mark.parametrize("then", ["harden", "take away"])
+def test_a_ct_that_leaves_its_transform_leaves_no_edits_behind(slicer, logic, add_ct, network, scene_nodes, then):
+    ct, transform = add_ct(), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([1.1, 1, 1, 1])))
+    ct.SetAndObserveTransformNodeID(transform.GetID())
+    node = logic.segment(ct, device="cpu", predictor=network())
+    nodes = scene_nodes()
+    ct.HardenTransform() if then == "harden" else ct.SetAndObserveTransformNodeID(None)
+    assert logic.segment(ct, node, device="cpu", predictor=network()) is node
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+
+    assert {each.GetParentTransformNode() for each in [node, *maps_of(node).values()]} == {None}
+    assert scene_nodes() == nodes
 
 
 def logic_warnings(node) -> list[str]:
@@ -235,6 +266,30 @@ def test_own_segments_under_another_transform_are_not_moved(slicer, logic, add_c
     output.SetAndObserveTransformNodeID(turned[0].GetID())
     with pytest.raises(ValueError, match="different parent transform"):
         logic.segment(ct, output, device="cpu", predictor=network())
+
+
+@pytest.mark.parametrize(("factor", "fits"), [(1, True), (2, False), (0.5, False)])
+def test_own_segments_keep_their_voxels_when_the_scene_is_saved(slicer, logic, add_ct, network, factor, fits):
+    """Slicer saves all segments on one lattice, that of the first."""
+    shape = tuple(int(size * factor) for size in OBLIQUE.shape_kji)
+    scaled = Grid(shape, OBLIQUE.ijk_to_ras @ np.diag([1 / factor] * 3 + [1]))
+    ct, other = add_ct(where=OBLIQUE), add_ct("other", scaled)
+    mine = np.zeros(shape, dtype=np.uint8)
+    mine[5:9, 3:8, 4:10] = 1
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    output.GetSegmentation().AddEmptySegment("tumour", "tumour")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mine, output, "tumour", other)
+    if not fits:
+        with pytest.raises(ValueError, match="'mine' has other segments, whose voxels are not those of 'CT'; choose"):
+            logic.segment(ct, output, device="cpu", predictor=network())
+        return
+    node = logic.segment(ct, output, device="cpu", predictor=network())
+    assert node is output and node.GetSegmentation().GetNumberOfSegments() == 5
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)  # as saving does
+    from AttentionUNetSegmentationLib.scene.ownership import edited_segments
+
+    assert edited_segments(node) == []
+    assert (slicer.util.arrayFromSegmentBinaryLabelmap(node, "tumour", other) == mine).all()
 
 
 def add_roi(slicer, centre, size, degrees=0.0):

@@ -110,3 +110,17 @@ def test_a_panel_that_is_cleaned_up_lets_go_of_its_timers(slicer, qt, module, ad
     slicer_host.process_events(0.05)
     for timer in (panel._sceneTimer, panel.organPanel._timer):
         assert not timer.isActive() and timer.disconnect("timeout()") is False
+
+
+def test_what_runs_on_the_thread_holds_no_node(module, add_ct, network):
+    """Else the thread may hold a node's last reference, and delete it beside the main thread."""
+    from AttentionUNetSegmentationLib.models.cache import ModelCache
+    from AttentionUNetSegmentationLib.scene import request
+
+    asked = request.Request(add_ct(), device="cpu")
+    inputs = request.read(asked)
+    work, asked = request.work(asked, inputs, ModelCache(), network()), weakref.ref(asked)
+    gc.collect()
+    assert asked() is None
+    [result] = work(lambda *_: None, lambda: False)
+    assert result.labels.shape == inputs.volumes[0].voxels.shape

@@ -33,6 +33,14 @@ def test_a_second_ct_gets_a_result_of_its_own(slicer, widget, done, add_ct, wait
     assert float(cells(widget, 3)[0]) == pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.05)
 
 
+def test_a_ct_that_is_chosen_again_shows_its_result_again(slicer, widget, done, add_ct):
+    first, second = widget.ui.inputSelector.currentNode(), add_ct("other")
+    widget.ui.inputSelector.setCurrentNode(second)
+    assert widget.ui.outputSelector.currentNode() is None
+    widget.ui.inputSelector.setCurrentNode(first)
+    assert widget.ui.outputSelector.currentNode() is done and widget.ui.organTable.rowCount == 4
+
+
 def test_looking_at_another_cts_result_does_not_make_it_the_output(slicer, widget, done, add_ct, wait):
     from AttentionUNetSegmentationLib.scene.organ_table import rows
 

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from ..models.store import InstalledModel
 from ..scene.abdomen_window import show_abdomen
 from ..scene.mrml import fit_roi, input_candidates, input_volumes, map_node_ids
-from ..scene.ownership import holds_other_result
+from ..scene.ownership import holds_other_result, latest_result
 from ..scene.sequences import frames_of
 
 
@@ -52,11 +52,11 @@ class InputPanel:
         self._windowed, self._volumes = None, set()
 
     def update(self) -> None:
-        """A volume newly chosen as input gets a result of its own: that of another one is no longer the output."""
+        """A volume newly chosen as input gets a result of its own, its latest if there is one, as output."""
         parameters = self._parameters()
         before, self._input = self._input, parameters.inputVolume
         if self._input is not None and self._input is not before:
-            parameters.outputSegmentation = self.output()
+            parameters.outputSegmentation = self.output() or latest_result(self._input)
         self._show_abdomen()
 
     def output(self) -> slicer.vtkMRMLSegmentationNode | None:

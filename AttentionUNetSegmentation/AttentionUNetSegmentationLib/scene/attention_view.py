@@ -9,13 +9,16 @@ from ..volume import Volume
 from .map_colors import are_missing
 from .map_volumes import PROBABILITY, add_map, ensure_display, map_image, map_measures, maps_of
 from .mrml import INPUT_ROLE, PREFIX, grid_of_node
+from .ownership import TRANSFORM_ROLE
 
 NOTHING = "none"
 MEAN = "mean s"  # begins the name of the mean of a scale's gates
 RED_VIEW = "Red"
-FOREGROUND_ATTRIBUTE = PREFIX + "Foreground"  # what a slice view showed before a map
-BACKGROUND_ATTRIBUTE = PREFIX + "Background"  # likewise, where it was not the CT
-SHOWN_MAP_ATTRIBUTE = PREFIX + "ShownMap"  # the map it shows since then
+OPACITY_ATTRIBUTE = PREFIX + "Opacity"  # of the foreground that a slice view had before a map; there since then
+FOREGROUND_ROLE = PREFIX + "Foreground"  # slice view -> that foreground
+BACKGROUND_ROLE = PREFIX + "Background"  # slice view -> its background before a map, where that was not the CT
+CT_ROLE = PREFIX + "CT"  # slice view -> the CT that was put there instead
+SHOWN_MAP_ROLE = PREFIX + "ShownMap"  # slice view -> the map it shows; gone when the map is
 FLAT_STD = 0.02
 NEARLY_ALL = 0.9
 
@@ -92,7 +95,9 @@ def map_node(
     measures = _mean_measures(parts, voxels)
     entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), measures)
     node = add_map(entry, input_node, segmentation_node)
-    node.SetAndObserveTransformNodeID(parts[0].GetTransformNodeID())  # the CT may have been moved since
+    under = parts[0].GetTransformNodeID()  # the CT may have been moved since
+    node.SetAndObserveTransformNodeID(under)
+    node.SetNodeReferenceID(TRANSFORM_ROLE, under)
     return node
 
 
@@ -149,7 +154,7 @@ def was_taken_away(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
     """Whether all views that were given a map show something else now, as when another volume was loaded."""
     if node is None:
         return False
-    given = [view for view in slice_composites() if view.GetAttribute(SHOWN_MAP_ATTRIBUTE) == node.GetID()]
+    given = [view for view in slice_composites() if view.GetNodeReference(SHOWN_MAP_ROLE) is node]
     return bool(given) and all(view.GetForegroundVolumeID() != node.GetID() for view in given)
 
 
@@ -162,8 +167,9 @@ def _put_over_ct(
     before = composite.GetBackgroundVolumeID() or ""
     if input_node is None or composite.GetForegroundVolumeID() in ids or before == input_node.GetID():
         return
-    if not composite.GetAttribute(BACKGROUND_ATTRIBUTE):
-        composite.SetAttribute(BACKGROUND_ATTRIBUTE, f"{before} {input_node.GetID()}")
+    if composite.GetNodeReference(CT_ROLE) is None:
+        composite.SetNodeReferenceID(BACKGROUND_ROLE, before or None)
+        composite.SetNodeReferenceID(CT_ROLE, input_node.GetID())
     composite.SetBackgroundVolumeID(input_node.GetID())
 
 
@@ -171,36 +177,35 @@ def _put_in_front(
     composite: slicer.vtkMRMLSliceCompositeNode, node: slicer.vtkMRMLScalarVolumeNode, opacity: float
 ) -> None:
     if not _shows_its_map(composite) and not _lost_its_map(composite):
-        before = f"{composite.GetForegroundVolumeID() or ''} {composite.GetForegroundOpacity()}"
-        composite.SetAttribute(FOREGROUND_ATTRIBUTE, before)
-    composite.SetAttribute(SHOWN_MAP_ATTRIBUTE, node.GetID())
+        composite.SetNodeReferenceID(FOREGROUND_ROLE, composite.GetForegroundVolumeID())
+        composite.SetAttribute(OPACITY_ATTRIBUTE, str(composite.GetForegroundOpacity()))
+    composite.SetNodeReferenceID(SHOWN_MAP_ROLE, node.GetID())
     composite.SetForegroundVolumeID(node.GetID())
     composite.SetForegroundOpacity(opacity)
 
 
 def _put_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     """Show again what the view showed before the map."""
-    node_id, _, opacity = (composite.GetAttribute(FOREGROUND_ATTRIBUTE) or " 0").rpartition(" ")
-    composite.SetForegroundVolumeID(node_id if slicer.mrmlScene.GetNodeByID(node_id) else None)
-    composite.SetForegroundOpacity(float(opacity))
-    before, _, ct = (composite.GetAttribute(BACKGROUND_ATTRIBUTE) or " ").partition(" ")
+    composite.SetForegroundVolumeID(composite.GetNodeReferenceID(FOREGROUND_ROLE))
+    composite.SetForegroundOpacity(float(composite.GetAttribute(OPACITY_ATTRIBUTE) or 0))
+    ct = composite.GetNodeReferenceID(CT_ROLE)
     if ct and composite.GetBackgroundVolumeID() == ct:
-        composite.SetBackgroundVolumeID(before if slicer.mrmlScene.GetNodeByID(before) else None)
-    composite.RemoveAttribute(BACKGROUND_ATTRIBUTE)
-    composite.RemoveAttribute(FOREGROUND_ATTRIBUTE)
-    composite.RemoveAttribute(SHOWN_MAP_ATTRIBUTE)
+        composite.SetBackgroundVolumeID(composite.GetNodeReferenceID(BACKGROUND_ROLE))
+    for role in (FOREGROUND_ROLE, BACKGROUND_ROLE, CT_ROLE, SHOWN_MAP_ROLE):
+        composite.SetNodeReferenceID(role, None)
+    composite.RemoveAttribute(OPACITY_ATTRIBUTE)
 
 
 def _shows_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     """Whether the view shows the map that was put there here, not by a script or the user."""
-    shown = composite.GetAttribute(SHOWN_MAP_ATTRIBUTE)
+    shown = composite.GetNodeReferenceID(SHOWN_MAP_ROLE)
     return bool(shown) and composite.GetForegroundVolumeID() == shown
 
 
 def _lost_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     """Whether the view shows no foreground because the map it showed was deleted."""
-    shown = composite.GetAttribute(SHOWN_MAP_ATTRIBUTE)
-    return bool(shown) and not composite.GetForegroundVolumeID() and slicer.mrmlScene.GetNodeByID(shown) is None
+    had_one = bool(composite.GetAttribute(OPACITY_ATTRIBUTE))
+    return had_one and not composite.GetForegroundVolumeID() and composite.GetNodeReference(SHOWN_MAP_ROLE) is None
 
 
 def _is_gate(name: str) -> bool:

@@ -16,7 +16,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 from ..volume import GateMeasure, Segmentation, Volume
 from .map_colors import are_missing, attention_colors
 from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, put_under, read_json, write_provenance
-from .ownership import Fingerprint, hash_of, users_transform
+from .ownership import TRANSFORM_ROLE, Fingerprint, hash_of, users_transform
 from .sequences import frames_of
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
@@ -121,14 +121,16 @@ def _restored_on_error(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> Iterator[
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
         attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
-        before.append((node.GetImageData(), matrix, node.GetTransformNodeID(), node.GetName(), attributes))
+        transforms = node.GetTransformNodeID(), node.GetNodeReferenceID(TRANSFORM_ROLE)
+        before.append((node.GetImageData(), matrix, transforms, node.GetName(), attributes))
     try:
         yield
     except BaseException:
-        for node, (image, matrix, transform_id, name, attributes) in zip(nodes, before, strict=True):
+        for node, (image, matrix, (transform_id, written_under), name, attributes) in zip(nodes, before, strict=True):
             node.SetAndObserveImageData(image)
             node.SetIJKToRASMatrix(matrix)
             node.SetAndObserveTransformNodeID(transform_id)
+            node.SetNodeReferenceID(TRANSFORM_ROLE, written_under)
             node.SetName(name)
             for attribute, value in attributes.items():
                 node.SetAttribute(attribute, value)
@@ -215,6 +217,7 @@ def _map_node(
     node.SetAndObserveImageData(entry.image)
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    node.SetNodeReferenceID(TRANSFORM_ROLE, volume_node.GetTransformNodeID())
     node.SetAttribute(MEASURES_ATTRIBUTE, json.dumps(entry.measures))
     node.SetAttribute(WRITTEN_ATTRIBUTE, str(_fingerprint(node, volume_node)))
     ensure_display(node)

@@ -63,11 +63,16 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     return Volume(voxels, grid_of_node(node).ijk_to_ras, name, modality_of_node(node))
 
 
-def grid_of_node(node: slicer.vtkMRMLScalarVolumeNode) -> Grid:
-    """Where a volume node's voxels lie, in its own frame."""
+def ijk_to_ras_of(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """(4, 4) IJK-to-RAS matrix of a volume node in mm, in its own frame."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return Grid(node.GetImageData().GetDimensions()[::-1], matrix_to_numpy(matrix))
+    return matrix_to_numpy(matrix)
+
+
+def grid_of_node(node: slicer.vtkMRMLScalarVolumeNode) -> Grid:
+    """Where a volume node's voxels lie, in its own frame."""
+    return Grid(node.GetImageData().GetDimensions()[::-1], ijk_to_ras_of(node))
 
 
 def modality_of_node(node: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -110,11 +115,15 @@ def transform_between(
     return transform
 
 
-def deformation_mm(node: slicer.vtkMRMLScalarVolumeNode) -> float:
-    """By how much the parent transform changes a volume's shape: the largest distance from a rigid motion, in mm."""
+def turn_and_deformation(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
+    """What the parent transform does to a volume beyond a shift, as a rigid motion and what is left.
+
+    Returns:
+        The angle of the motion in degrees, and the largest distance from it in mm.
+    """
     grid = grid_of_node(node)
     if node.GetParentTransformNode() is None:
-        return 0.0
+        return 0.0, 0.0
     k, j, i = (
         np.linspace(0, size - 1, min(size, count)) for size, count in zip(grid.shape_kji, (200, 3, 3), strict=True)
     )
@@ -124,7 +133,8 @@ def deformation_mm(node: slicer.vtkMRMLScalarVolumeNode) -> float:
     before, after = before - before.mean(axis=0), after - after.mean(axis=0)
     left, _, right = np.linalg.svd(before.T @ after)
     rotation = left @ np.diag([1, 1, np.sign(np.linalg.det(left @ right))]) @ right
-    return float(np.linalg.norm(before @ rotation - after, axis=1).max())
+    angle = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
+    return float(angle), float(np.linalg.norm(before @ rotation - after, axis=1).max())
 
 
 def roi_box(roi: slicer.vtkMRMLMarkupsROINode, node: slicer.vtkMRMLScalarVolumeNode) -> Box:

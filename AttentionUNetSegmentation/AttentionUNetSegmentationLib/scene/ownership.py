@@ -26,6 +26,7 @@ ORGAN_TAG = PREFIX + "Organ"
 WRITTEN_TAG = PREFIX + "Written"  # the fingerprint of what a run wrote
 RESULT_ATTRIBUTE = PREFIX + "Result"  # a random ID; a clone has it, too
 RESULT_ROLE = PREFIX + "Result"  # result -> itself; a copy refers to the original or to nothing
+TRANSFORM_ROLE = PREFIX + "Transform"  # part of a result -> the transform that it was written under, with its CT
 STATUS_TAG = "Segmentation.Status"  # of Slicer's module Segmentations
 
 
@@ -105,25 +106,34 @@ def default_id(organ_name: str) -> str:
 
 def voxels_of(segment: slicer.vtkSegment) -> Volume | None:
     """A segment's own voxels, bool, in its node's frame, cropped to what it covers; None without any."""
-    image = segment.GetRepresentation(LABELMAP)
-    scalars = image.GetPointData().GetScalars() if image is not None else None
-    if scalars is None or not image.GetNumberOfPoints():
+    image, grid = segment.GetRepresentation(LABELMAP), _labelmap_grid(segment)
+    if grid is None:
         return None
-    mask = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]) == segment.GetLabelValue()
+    scalars = vtk_to_numpy(image.GetPointData().GetScalars())
+    mask = scalars.reshape(grid.shape_kji) == segment.GetLabelValue()
     box = nonzero_box(mask)
     if box is None:
+        return None
+    return crop_volume(Volume(mask, grid.ijk_to_ras, segment.GetName()), box)
+
+
+def _labelmap_grid(segment: slicer.vtkSegment) -> Grid | None:
+    """Where the labelmap lies that a segment has for itself or shares with others; None if it has no voxels."""
+    image = segment.GetRepresentation(LABELMAP)
+    if image is None or image.GetPointData().GetScalars() is None or not image.GetNumberOfPoints():
         return None
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     ijk_to_ras = matrix_to_numpy(matrix)
     ijk_to_ras[:3, 3] += ijk_to_ras[:3, :3] @ image.GetExtent()[::2]
-    return crop_volume(Volume(mask, ijk_to_ras, segment.GetName()), box)
+    return Grid(image.GetDimensions()[::-1], ijk_to_ras)
 
 
 def mark_result(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Remember that a node holds the result of a CT."""
     node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
     node.SetNodeReferenceID(RESULT_ROLE, node.GetID())
+    node.SetNodeReferenceID(TRANSFORM_ROLE, volume_node.GetTransformNodeID())
     if not node.GetAttribute(RESULT_ATTRIBUTE):
         node.SetAttribute(RESULT_ATTRIBUTE, uuid.uuid4().hex)
 
@@ -138,10 +148,21 @@ def holds_other_result(
     return volume_of_node is not volume_node and (volume_of_node is not None or bool(organ_segments(node)))
 
 
+def latest_result(volume_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode | None:
+    """The newest segmentation node that holds the result of a CT; None if there is none."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    own = [node for node in nodes if node.GetNodeReference(INPUT_ROLE) is volume_node]
+    return next((node for node in reversed(own) if not holds_other_result(node, volume_node)), None)
+
+
 def users_transform(node: slicer.vtkMRMLTransformableNode, volume_node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
-    """ID of the parent transform that the user put on a part of a result; "" if it has its CT's, or none."""
+    """ID of the parent transform that the user put on a part of a result; "" if it has its CT's, or none.
+
+    The CT's at the time of the run counts too: when it is hardened on the CT alone, the result stays under it.
+    """
     transform = node.GetParentTransformNode()
-    is_users = transform is not None and (volume_node is None or transform is not volume_node.GetParentTransformNode())
+    of_ct = volume_node.GetParentTransformNode() if volume_node is not None else None
+    is_users = transform is not None and transform not in (of_ct, node.GetNodeReference(TRANSFORM_ROLE))
     return transform.GetID() if is_users else ""
 
 
@@ -182,6 +203,12 @@ def edited_segments(
 def has_kept_segments(node: slicer.vtkMRMLSegmentationNode, frames: Frames | None = None) -> bool:
     """Whether any segment is ``Whose.KEPT``; see ``edited_segments``."""
     return any(whose is Whose.KEPT for _, _, whose in _segments(node, frames))
+
+
+def kept_grids(node: slicer.vtkMRMLSegmentationNode) -> list[Grid]:
+    """Where the labelmaps of segments lie that are ``Whose.KEPT``."""
+    kept = [segmentation.GetSegment(each) for segmentation, each, whose in _segments(node, None) if whose is Whose.KEPT]
+    return [grid for segment in kept if (grid := _labelmap_grid(segment)) is not None]
 
 
 def _segments(

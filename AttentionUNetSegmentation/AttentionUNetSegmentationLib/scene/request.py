@@ -24,14 +24,15 @@ from .mrml import (
     LABELMAP,
     PREFIX,
     crop_volume,
-    deformation_mm,
     grid_of_node,
+    ijk_to_ras_of,
     nodes_removed_on_error,
     put_under,
     roi_box,
+    turn_and_deformation,
     volume_from_node,
 )
-from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result
+from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result, kept_grids
 from .segments import has_surfaces, restored_on_error, write_segments, written_volumes_ml
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
 
@@ -42,6 +43,7 @@ Work = Callable[[ProgressCallback, CancelCheck], list[Segmentation]]
 """What a run does on its worker thread: a result for each frame."""
 
 MAX_DEFORMATION_MM = 1.0
+MAX_TURN_DEG = 30.0  # from where the network, and left and right, may be wrong; judgement
 FRAME_TABLE_ROLE = PREFIX + "FrameTable"
 
 
@@ -132,9 +134,10 @@ def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predict
         predictor: Takes the network's place.
     """
     runtimes.want_large_pages()
+    device, attention, probabilities = request.device, request.attention, request.probabilities  # no nodes on threads
 
     def run(progress: ProgressCallback, cancel: CancelCheck) -> list[Segmentation]:
-        if predictor is not None or needs_torch(request.device):
+        if predictor is not None or needs_torch(device):
             if not runtimes.is_torch_loaded():
                 progress(0.0, "loading PyTorch")
             runtimes.load_torch()
@@ -146,7 +149,7 @@ def work(request: Request, inputs: Inputs, cache: ModelCache, predictor: Predict
         from ..pipeline import Options
         from .frames import segment_frames
 
-        options = Options(request.device, attention=request.attention, probabilities=request.probabilities)
+        options = Options(device, attention=attention, probabilities=probabilities)
         progress(0.0, "loading the model")
         model = cache.get(inputs.model) if predictor is None else Model(read_spec(find_model(inputs.model)), predictor)
         try:
@@ -288,6 +291,9 @@ def _misfit(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLSca
         return f"{node.GetName()!r} has other segments and a different parent transform from {volume_node.GetName()!r}"
     if node.GetSegmentation().GetSourceRepresentationName() != LABELMAP:
         return f"{node.GetName()!r} has segments that are no labelmaps"
+    if not all(grid.is_on_lattice_of(ijk_to_ras_of(volume_node)) for grid in kept_grids(node)):
+        # Slicer keeps segments of one lattice together: it would resample some of them when they are saved
+        return f"{node.GetName()!r} has other segments, whose voxels are not those of {volume_node.GetName()!r}"
     return ""
 
 
@@ -313,12 +319,17 @@ def _changes(request: Request, inputs: Inputs, result: Segmentation) -> list[str
     frames = frames_of(node)
     if _shows_another_frame(frames, inputs):
         changes.append(f"the sequence shows another frame now; the result is of frame {inputs.shown}")
-    deformed_mm = deformation_mm(node) if node.GetImageData() is not None else 0.0
+    turn_deg, deformed_mm = turn_and_deformation(node) if node.GetImageData() is not None else (0.0, 0.0)
+    harden = "harden the transform, then segment again"
     if deformed_mm > MAX_DEFORMATION_MM:
         changes.append(
             f"the volume lies under a transform that changes its shape by up to {deformed_mm:.0f} mm, as Slicer's for "
-            "gantry tilt and missing slices do; organs and their volumes ignore the transform: harden the "
-            "transform, then segment again"
+            f"gantry tilt and missing slices do; organs and their volumes ignore the transform: {harden}"
+        )
+    elif turn_deg > MAX_TURN_DEG:
+        changes.append(
+            f"the volume lies under a transform that turns it by {turn_deg:.0f} degrees; organs, and which kidney is "
+            f"the left one, are found without it: {harden}"
         )
     comparable = request.roi is None and not request.all_frames and node.GetImageData() is not None
     if comparable and not grid_of_node(node).same_as(result.grid):

@@ -17,6 +17,7 @@ from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, matrix_to_vtk, write_pr
 from .ownership import (
     ORGAN_TAG,
     RESULT_ROLE,
+    TRANSFORM_ROLE,
     default_id,
     mark_result,
     mark_written,
@@ -80,7 +81,7 @@ def restored_on_error(node: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
     source = segmentation.GetSourceRepresentationName()
     before = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segment_ids(segmentation)}
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
-    references = {role: node.GetNodeReferenceID(role) for role in (INPUT_ROLE, RESULT_ROLE)}
+    references = {role: node.GetNodeReferenceID(role) for role in (INPUT_ROLE, RESULT_ROLE, TRANSFORM_ROLE)}
     transform_id, looks = node.GetTransformNodeID(), _looks(node)
     try:
         yield
