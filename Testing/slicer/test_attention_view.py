@@ -125,6 +125,21 @@ def test_a_map_lies_over_its_own_ct(slicer, result, add_ct):
     assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {other.GetID()}
 
 
+def test_none_leaves_views_alone_that_show_no_map(slicer, result):
+    slicer.util.setSliceViewerLayers(foregroundOpacity=0.4)
+    show(result, "none")
+    assert {composite.GetForegroundOpacity() for _, composite in views(slicer).values()} == {0.4}
+
+
+def test_none_after_the_map_of_another_result_shows_that_ct(slicer, result, logic, add_ct, network):
+    other = logic.segment(add_ct("CT 2"), device="cpu", predictor=network())
+    show(result, "s2-1")
+    show(other, "s2-1")
+    show(other, "none")
+    ct = result.GetNodeReference("AttentionUNet.Input")
+    assert {composite.GetBackgroundVolumeID() for _, composite in views(slicer).values()} == {ct.GetID()}
+
+
 def test_none_puts_the_background_back_too(slicer, result, add_ct):
     pet, other = add_ct("PET"), add_ct("CT 2")
     slicer.util.setSliceViewerLayers(background=pet)

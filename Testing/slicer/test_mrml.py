@@ -130,18 +130,35 @@ def test_a_transform_that_turns_the_ct_far_is_said(slicer, logic, add_ct, networ
     assert (f"under a transform that turns it by {degrees} degrees; organs" in warnings) is is_said, warnings
 
 
-@pytest.mark.parametrize("then", ["harden", "take away"])
-def test_a_ct_that_leaves_its_transform_leaves_no_edits_behind(slicer, logic, add_ct, network, scene_nodes, then):
+@pytest.fixture
+def scaled(slicer, logic, add_ct, network):
+    """A CT under a transform, and its result."""
     ct, transform = add_ct(), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([1.1, 1, 1, 1])))
     ct.SetAndObserveTransformNodeID(transform.GetID())
-    node = logic.segment(ct, device="cpu", predictor=network())
+    return ct, logic.segment(ct, device="cpu", predictor=network())
+
+
+@pytest.mark.parametrize("then", ["harden", "take away"])
+@pytest.mark.parametrize("failing", [None, "write_maps", "put_into_folder"])
+def test_a_ct_that_leaves_its_transform_leaves_no_edits_behind(
+    slicer, logic, scaled, network, scene_nodes, monkeypatch, then, failing
+):
+    from AttentionUNetSegmentationLib.scene import attention_view, map_volumes, request
+
+    ct, node = scaled
     nodes = scene_nodes()
     ct.HardenTransform() if then == "harden" else ct.SetAndObserveTransformNodeID(None)
+    if failing:
+        monkeypatch.delattr(request if failing == "write_maps" else map_volumes, failing)
+        with pytest.raises(NameError):
+            logic.segment(ct, node, device="cpu", predictor=network())
+        monkeypatch.undo()
+    assert (
+        attention_view.map_node(node, "mean s2").GetParentTransformNode() is node.GetParentTransformNode() is not None
+    )
     assert logic.segment(ct, node, device="cpu", predictor=network()) is node
-    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-
-    assert {each.GetParentTransformNode() for each in [node, *maps_of(node).values()]} == {None}
+    assert {each.GetParentTransformNode() for each in [node, *map_volumes.maps_of(node).values()]} == {None}
     assert scene_nodes() == nodes
 
 

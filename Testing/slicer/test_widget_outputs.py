@@ -35,6 +35,7 @@ def test_a_second_ct_gets_a_result_of_its_own(slicer, widget, done, add_ct, wait
 
 def test_a_ct_that_is_chosen_again_shows_its_result_again(slicer, widget, done, add_ct):
     first, second = widget.ui.inputSelector.currentNode(), add_ct("other")
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "the user's")
     widget.ui.inputSelector.setCurrentNode(second)
     assert widget.ui.outputSelector.currentNode() is None
     widget.ui.inputSelector.setCurrentNode(first)

@@ -167,9 +167,8 @@ def _put_over_ct(
     before = composite.GetBackgroundVolumeID() or ""
     if input_node is None or composite.GetForegroundVolumeID() in ids or before == input_node.GetID():
         return
-    if composite.GetNodeReference(CT_ROLE) is None:
-        composite.SetNodeReferenceID(BACKGROUND_ROLE, before or None)
-        composite.SetNodeReferenceID(CT_ROLE, input_node.GetID())
+    composite.SetNodeReferenceID(BACKGROUND_ROLE, before or None)
+    composite.SetNodeReferenceID(CT_ROLE, input_node.GetID())
     composite.SetBackgroundVolumeID(input_node.GetID())
 
 
