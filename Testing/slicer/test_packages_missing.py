@@ -38,7 +38,7 @@ slicer_host.wait_until(lambda: not widget.logic.isRunning, 60)
 widget.ui.freeMemoryButton.click()
 assert widget.ui.segmentButton.enabled
 print([message.text for message in slicer_host.shown_messages("error")])
-print([name for name in ("torch", "openvino") if name in sys.modules])
+print([name for name in ("torch", "openvino", "openvino_telemetry") if name in sys.modules])
 print(widget._parameterNode.outputSegmentation.GetAttribute("AttentionUNet.backend"))
 import unittest
 names = ["test_organs.OrgansTest.test_missingModel", "test_organs.OrgansTest.test_ballUnderObliqueGeometryAndTransform",

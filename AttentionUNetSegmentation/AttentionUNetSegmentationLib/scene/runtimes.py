@@ -45,7 +45,7 @@ def load_openvino() -> None:
     """
     try:
         with _loading:
-            importlib.import_module("openvino")
+            importlib.import_module("..inference.openvino_package", __package__)
     except Exception as error:  # whatever a broken installation raises
         raise DependencyError(
             f"OpenVINO is installed but cannot be loaded ({' '.join(str(error).split())}). Reinstall it in Slicer's "
