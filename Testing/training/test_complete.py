@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands import complete as complete_command
-from attention_unet_training.data.people import RECORD, check_apart, read_people
+from attention_unet_training.data.people import RECORD, Shown, check_apart, read_people
 from attention_unet_training.synthetic_ct.atlas import choose_sources, load_atlas
 from attention_unet_training.synthetic_ct.body_map import BodyMap
 from attention_unet_training.synthetic_ct.completion import CompletionConfig, complete, landmarks, smooth
@@ -306,6 +306,22 @@ def test_people_who_are_held_out_complete_each_other_only(folders, tmp_path):
 
 
 @pytest.mark.slow
+def test_only_people_of_training_are_bent_and_only_towards_each_other(folders, tmp_path, capsys):
+    write_atlas(folders[0], ["p3"], ORGANS | {"spleen": ((26, 46), (16, 34), (8, 20))}, SHAPE, MM)
+    assert run(folders, tmp_path / "out", "--held-out", "p2", "w1", "--bent", "9") == 0
+    assert "wrote 3 completed label maps, and 6 bent ones, beside the whole ones" in capsys.readouterr().out
+    names = [source.name for source in choose_sources(tmp_path / "out")]
+    bent = [
+        f"{name}_to_{other}" for name in ("p1_w2", "p3_w2", "w2") for other in ("p1_w2", "p3_w2", "w2") if name != other
+    ]
+    assert names == sorted([*bent, "p1_w2", "p2_w1", "p3_w2", "w1", "w2"])
+    assert {path.stem for path in (tmp_path / "out" / "pictures").iterdir()} == {*bent, "p1_w2", "p2_w1", "p3_w2"}
+    people = read_people(tmp_path / "out", names)
+    assert people["p1_w2_to_p3_w2"] == Shown("p1", "w2", "p3") and people["w2_to_p1_w2"] == Shown("w2", "w2", "p1")
+    check_apart(people, ["p2_w1", "w1"], [*bent, "p1_w2", "p3_w2", "w2"])
+
+
+@pytest.mark.slow
 def test_a_map_that_is_refused_is_passed_over_and_told(folders, tmp_path, caplog):
     write_atlas(folders[0], ["without"], {name: box for name, box in ORGANS.items() if name != "pancreas"}, SHAPE, MM)
     assert run(folders, tmp_path / "out", "--donors", "1") == 0
@@ -331,7 +347,8 @@ def test_nothing_is_written_if_no_map_can_be_completed(folders, tmp_path, capsys
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--donors", "0"], "donors and processes must be positive, got 0 and 1"),
+        (["--donors", "0"], "donors and processes must be positive, bent not negative, got 0, 1 and 0"),
+        (["--bent", "-1"], "donors and processes must be positive, bent not negative, got 3, 1 and -1"),
         (["--held-out", "nobody"], "has a map called nobody"),
         (["--whole", "nowhere"], "The atlas must be a folder, got nowhere."),
     ],

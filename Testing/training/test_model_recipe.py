@@ -67,10 +67,22 @@ def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_aga
     assert recipe(maps, tmp_path / "runs", "coarse frozen").stdout == ""
 
 
+def test_the_model_is_the_mean_of_the_last_three_stages(tmp_path):
+    maps, runs = write_atlas(tmp_path, ("a", "b")), tmp_path / "runs"
+    assert recipe(maps, runs, "restart second").returncode == 0 and not (runs / "mean.ckpt").exists()
+    last = recipe(maps, runs, "third")
+    assert last.returncode == 0, last.stderr
+    parts = [weights(runs / stage / "best.ckpt") for stage in ("restart", "second", "third")]
+    for name, tensor in weights(runs / "mean.ckpt").items():
+        if tensor.is_floating_point():
+            assert torch.allclose(tensor, torch.stack([part[name] for part in parts]).mean(0), atol=1e-6), name
+    assert recipe(maps, runs, "third").stdout == ""  # done once
+
+
 def test_a_stage_that_there_is_not_is_refused_before_anything_runs(tmp_path):
     run = recipe(tmp_path, tmp_path / "runs", "coarse nonsense")
     assert run.returncode == 2
-    assert run.stderr == "nonsense is no stage; there are coarse fine frozen restart\n"
+    assert run.stderr == "nonsense is no stage; there are coarse fine frozen restart second third\n"
     assert run.stdout == ""
 
 

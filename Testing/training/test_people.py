@@ -51,6 +51,15 @@ def test_people_who_are_held_out_are_refused_in_training(people, held_out, train
         check_apart(people, held_out, training)
 
 
+def test_a_map_that_is_bent_towards_someone_held_out_is_refused_too(tmp_path):
+    bent = entry("a", "b") | {"towards": "c", "share": 0.5}
+    people = read_people(write(tmp_path, {"a_b_to_c": bent}), ["a_b_to_c", "c", "d"])
+    assert people["a_b_to_c"] == Shown("a", "b", "c")
+    check_apart(people, ["d"], ["a_b_to_c", "c"])
+    with pytest.raises(ValueError, match="a_b_to_c shows c, as c does"):
+        check_apart(people, ["c"], ["a_b_to_c"])
+
+
 def test_of_several_maps_one_is_named_and_the_others_counted(people):
     with pytest.raises(ValueError, match="a_b shows b, as b does, and so do 1 more; hold such label maps out too"):
         check_apart(people, ["b"], ["c_b", "a_b", "c_d"])
@@ -69,6 +78,7 @@ def test_people_who_share_nobody_pass(people):
         ({"a_b": ["a", "b"]}, "a_b must have a recipient and a donor"),
         ({"a_b": {"recipient": "a"}}, "a_b must have a recipient and a donor"),
         ({"a_b": {"recipient": "a", "donor": 3}}, "a_b must have a recipient and a donor"),
+        ({"a_b": {"recipient": "a", "donor": "b", "towards": 3}}, "a_b must have a recipient and a donor"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named(tmp_path, content, message):

@@ -5,6 +5,8 @@ CT can be painted. Each such map is completed from a few whole ones: those whose
 often than the others. What any map of the few organs shows is never taken from a whole one: a person without
 gallbladder stays without. People who are held out of training complete each other only.
 
+``--bent N`` adds N maps of each person of training, bent part of the way towards N others of them, or away.
+
 DIR gets the completed maps and the whole ones, for `fit` and `synthesise`; DIR/pictures gets a picture of each, to look
 at before training; DIR/completed.json says who gave what, and which structures of the donor are mostly covered. `fit`
 reads it, and refuses to train on a person who is held out. The licences and attributions of both sources hold for the
@@ -39,6 +41,8 @@ from ..data.people import RECORD
 from ..refusals import told_in_one_line
 from ..staging import Output, staged
 from ..synthetic_ct.atlas import choose_sources
+from ..synthetic_ct.bending import Bend, choose_bends
+from ..synthetic_ct.bending import bend as bend_labels
 from ..synthetic_ct.completion import CompletionConfig, complete, shown, smooth
 from ..synthetic_ct.label_files import LABEL_TABLE, LabelSource, read_labels
 from ..synthetic_ct.label_picture import label_picture
@@ -60,7 +64,9 @@ def main(arguments: list[str]) -> int:
     """Run ``attention-unet-train complete``; returns the exit status."""
     parsed = _parser().parse_args(arguments)
     record = complete_maps(**vars(parsed))
-    print(f"wrote {len(record)} completed label maps beside the whole ones to {parsed.output}")
+    bent = sum("towards" in entry for entry in record.values())
+    told = f", and {bent} bent ones," if bent else ""
+    print(f"wrote {len(record) - bent} completed label maps{told} beside the whole ones to {parsed.output}")
     return 0
 
 
@@ -74,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--whole", type=Path, required=True, metavar="DIR", help="label maps of whole bodies")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--donors", type=int, default=3, metavar="N", help="whole maps that complete each (default: 3)")
+    parser.add_argument("--bent", type=int, default=0, metavar="N", help="bent maps of each person (default: none)")
     parser.add_argument("--held-out", nargs="+", default=[], metavar="NAME", help="maps of both kinds for validation")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N", help="side by side, 2 GB each")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
@@ -85,6 +92,7 @@ def complete_maps(
     whole: Path,
     output: Path,
     donors: int,
+    bent: int = 0,
     held_out: Sequence[str] = (),
     processes: int = 1,
     overwrite: bool = False,
@@ -96,20 +104,24 @@ def complete_maps(
         whole: Folder of label maps of whole bodies.
         output: Folder to write.
         donors: How many whole maps complete each map, if there are so many.
+        bent: How many maps of each person of training are bent towards others of training (`bending`).
         held_out: Names of maps for validation.
         processes: How many maps are completed side by side.
         overwrite: Whether the output may exist.
 
     Returns:
-        Of each completed map the recipient, the donor, how badly they fit, and what structures of the donor lost.
+        Of each completed map the recipient, the donor, how badly they fit, and what structures of the donor lost; of
+        each bent one besides recipient and donor towards whom, and by what share of the way.
 
     Raises:
         ValueError: If a number is not positive, a name is unknown or in both folders, a whole map was completed itself,
             or the output exists.
         RuntimeError: If no map can be completed; a single one that cannot is passed over with a warning.
     """
-    if donors < 1 or processes < 1:
-        raise ValueError(f"donors and processes must be positive, got {donors} and {processes}")
+    if donors < 1 or processes < 1 or bent < 0:
+        raise ValueError(
+            f"donors and processes must be positive, bent not negative, got {donors}, {processes} and {bent}"
+        )
     with staged([Output(output, FILES)], overwrite) as (draft,):
         wholes, partials = ({source.name: source for source in choose_sources(folder)} for folder in (whole, partial))
         if (whole / RECORD).is_file():
@@ -121,8 +133,12 @@ def complete_maps(
         (draft / PICTURES).mkdir(parents=True)
         with _workers(processes) as run:
             record = _complete_all(wholes, partials, donors, held_out, draft, run)
-        if not record:
-            raise RuntimeError(f"no map of {partial} can be completed")
+            if not record:
+                raise RuntimeError(f"no map of {partial} can be completed")
+            people = {name: (entry["recipient"], entry["donor"]) for name, entry in record.items()}
+            people |= {name: (name, name) for name in wholes}
+            training = {name: pair for name, pair in people.items() if not set(pair) & set(held_out)}
+            record |= _bend_all(training, bent, draft, run)
         table = {"0": "background"} | {str(number): name for number, name in enumerate(STRUCTURES, start=1)}
         (draft / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -155,6 +171,29 @@ def _complete_all(
         f"{here}_{there}": {"recipient": here, "donor": there, "misfit": round(misfits[here, there], 3), "lost": lost}
         for (here, there), lost in run("Completing", _complete, tasks).items()
     }
+
+
+def _bend_all(
+    people: Mapping[str, tuple[str, str]], each: int, output: Path, run: Callable
+) -> dict[str, dict[str, Any]]:
+    """Bend the maps of an output, of which recipient and donor are given; returns their part of the record."""
+    of_person: dict[str, list[str]] = {}
+    for name in sorted(people):
+        of_person.setdefault(people[name][0], []).append(name)
+    bends = {f"{each.name}_to_{each.towards}": each for each in choose_bends(of_person, each)}
+    tasks = {
+        name: (
+            bend,
+            *(output / f"{n}.nii.gz" for n in (bend.name, bend.towards, name)),
+            output / PICTURES / f"{name}.png",
+        )
+        for name, bend in bends.items()
+    }
+    record = {}
+    for name in run("Bending", _bend, tasks):
+        (person, donor), other = people[bends[name].name], people[bends[name].towards][0]
+        record[name] = {"recipient": person, "donor": donor, "towards": other, "share": bends[name].share}
+    return record
 
 
 @contextmanager
@@ -228,6 +267,15 @@ def _complete(
     _write(path, completed.labels)
     label_picture(completed.labels, picture)
     return completed.lost
+
+
+def _bend(bend: Bend, path: Path, towards: Path, result: Path, picture: Path) -> None:
+    """Write a bent map and its picture."""
+    names = dict(enumerate(STRUCTURES, start=1))
+    labels, other = (_read(LabelSource(each.name, (each,), names)) for each in (path, towards))
+    bent = bend_labels(labels, other, bend.share, SPACING_MM, CompletionConfig())
+    _write(result, bent)
+    label_picture(bent, picture)
 
 
 def _write(path: Path, labels: np.ndarray) -> None:

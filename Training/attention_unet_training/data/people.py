@@ -13,10 +13,16 @@ RECORD = "completed.json"  # in a folder of label maps: who gave what to which
 
 @dataclass(frozen=True)
 class Shown:
-    """Whom a label map shows: the person whose organs it has, and who gave what they lacked; often the same."""
+    """Whom a label map shows: whose organs it has, who gave what they lacked, and towards whom it is bent, if it is."""
 
     person: str
     donor: str
+    towards: str = ""
+
+    @property
+    def everyone(self) -> set[str]:
+        """All of them."""
+        return {self.person, self.donor, self.towards} - {""}
 
 
 def read_people(folder: Path, names: Iterable[str]) -> dict[str, Shown]:
@@ -35,8 +41,9 @@ def read_people(folder: Path, names: Iterable[str]) -> dict[str, Shown]:
 def _entry(path: Path, name: str, entry: object) -> Shown:
     if isinstance(entry, Mapping):
         person, donor = entry.get("recipient"), entry.get("donor")
-        if isinstance(person, str) and isinstance(donor, str):
-            return Shown(person, donor)
+        towards = entry.get("towards", "")
+        if isinstance(person, str) and isinstance(donor, str) and isinstance(towards, str):
+            return Shown(person, donor, towards)
     raise ValueError(f"{path}: {name} must have a recipient and a donor")
 
 
@@ -51,8 +58,8 @@ def check_apart(people: Mapping[str, Shown], held_out: Iterable[str], training: 
     Raises:
         ValueError: If a map of training shows a person of a held-out map, as a whole, by organs or as a donor.
     """
-    where = {person: name for name in held_out for person in (people[name].person, people[name].donor)}
-    shared = [(name, person) for name in training for person in (people[name].person, people[name].donor)]
+    where = {person: name for name in held_out for person in people[name].everyone}
+    shared = [(name, person) for name in training for person in sorted(people[name].everyone)]
     found = {name: person for name, person in shared if person in where}
     if found:
         name, person = min(found.items())

@@ -7,7 +7,7 @@ the own organ has it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 
 from . import structures
-from .body_map import BodyMap, grid_points
+from .body_map import grid_points
 from .organ_distances import ORGANS, is_one_of, signed_distance_mm
 from .organ_registration import RegistrationConfig, register
 
@@ -112,11 +112,8 @@ def complete(
     first_vox = (body_map.box_mm[0] / spacing_mm).floor().int().tolist()
     last_vox = (body_map.box_mm[1] / spacing_mm).ceil().int().tolist()
     shape = [last - first + 1 for first, last in zip(first_vox, last_vox, strict=True)]
-    warped, share = _warped(donor, body_map, first_vox, shape, spacing_mm)
-    covered = np.flatnonzero(share >= config.smallest_share_in_field)
-    if not len(covered):
-        raise ValueError("the donor's scan covers no slice of the recipient's")
-    kept = slice(covered[0], covered[-1] + 1)
+    warped, covered = warp(donor, body_map, first_vox, shape, spacing_mm)
+    kept = covered_slices(covered, config)
     organs = np.zeros(shape, dtype=np.uint8)
     organs[tuple(slice(-first, size - first) for first, size in zip(first_vox, recipient.shape, strict=True))] = (
         recipient
@@ -126,12 +123,35 @@ def complete(
     return Completed(np.where(organs > 0, organs, warped), _lost(warped, organs, config.largest_loss))
 
 
-def _warped(
-    donor: np.ndarray, body_map: BodyMap, first_vox: Sequence[int], shape: Sequence[int], spacing_mm: float
+def covered_slices(share: np.ndarray, config: CompletionConfig) -> slice:
+    """The slices of which a scan covers enough.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    covered = np.flatnonzero(share >= config.smallest_share_in_field)
+    if not len(covered):
+        raise ValueError("the donor's scan covers no slice of the recipient's")
+    return slice(covered[0], covered[-1] + 1)
+
+
+def warp(
+    donor: np.ndarray,
+    body_map: Callable[[torch.Tensor], torch.Tensor],
+    first_vox: Sequence[int],
+    shape: Sequence[int],
+    spacing_mm: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The donor on a grid of the recipient, and the share of each slice that lies between the donor's first and last.
 
     Beyond them the first or last slice counts, beside the map nothing.
+
+    Args:
+        donor: (K, J, I) uint8.
+        body_map: From points (3, k, j, i) of the recipient to the donor, in mm, order z, y, x.
+        first_vox: The grid's first voxel, in voxels of the recipient.
+        shape: Of the grid.
+        spacing_mm: Edge of all voxels.
     """
     result, share = np.zeros(shape, dtype=np.uint8), np.zeros(shape[0])
     source = torch.from_numpy(donor)
