@@ -58,6 +58,8 @@ def test_a_map_that_is_bent_towards_someone_held_out_is_refused_too(tmp_path):
     check_apart(people, ["d"], ["a_b_to_c", "c"])
     with pytest.raises(ValueError, match="a_b_to_c shows c, as c does"):
         check_apart(people, ["c"], ["a_b_to_c"])
+    with pytest.raises(ValueError, match="c shows c, as a_b_to_c does"):
+        check_apart(people, ["a_b_to_c"], ["c"])
 
 
 def test_of_several_maps_one_is_named_and_the_others_counted(people):

@@ -137,7 +137,7 @@ def complete_maps(
                 raise RuntimeError(f"no map of {partial} can be completed")
             people = {name: (entry["recipient"], entry["donor"]) for name, entry in record.items()}
             people |= {name: (name, name) for name in wholes}
-            training = {name: pair for name, pair in people.items() if not set(pair) & set(held_out)}
+            training = {name: pair for name, pair in people.items() if pair[0] not in held_out}  # nor are donors then
             record |= _bend_all(training, bent, draft, run)
         table = {"0": "background"} | {str(number): name for number, name in enumerate(STRUCTURES, start=1)}
         (draft / LABEL_TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -180,7 +180,7 @@ def _bend_all(
     of_person: dict[str, list[str]] = {}
     for name in sorted(people):
         of_person.setdefault(people[name][0], []).append(name)
-    bends = {f"{each.name}_to_{each.towards}": each for each in choose_bends(of_person, each)}
+    bends = {f"{bend.name}_to_{bend.towards}": bend for bend in choose_bends(of_person, each)}
     tasks = {
         name: (
             bend,
