@@ -3,7 +3,8 @@
 Public data sets often label pancreas, spleen and kidneys, but no bowel, vessels, muscles and bones, without which no
 CT can be painted. Each such map is completed from a few whole ones: those whose organs fit best, and none much more
 often than the others. What any map of the few organs shows is never taken from a whole one: a person without
-gallbladder stays without. People who are held out of training complete each other only.
+gallbladder stays without. So maps that show more than the others, bowel above all, go into a folder of their own.
+People who are held out of training complete each other only.
 
 ``--bent N`` adds N maps of each person of training, bent part of the way towards N others of them, or away.
 
