@@ -14,6 +14,7 @@ from typing import Any
 from .config_body import (
     BodyConfig,
     ClutterConfig,
+    CoeliacConfig,
     FreeFluidConfig,
     MesenteryConfig,
     OtherRegionConfig,
@@ -129,6 +130,7 @@ class SyntheticCTConfig:
     body: BodyConfig = field(default_factory=BodyConfig)
     clutter: ClutterConfig = field(default_factory=ClutterConfig)
     mesentery: MesenteryConfig = field(default_factory=MesenteryConfig)
+    coeliac: CoeliacConfig = field(default_factory=CoeliacConfig)
     free_fluid: FreeFluidConfig = field(default_factory=FreeFluidConfig)
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     other_regions: OtherRegionConfig = field(default_factory=OtherRegionConfig)

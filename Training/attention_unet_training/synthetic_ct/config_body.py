@@ -110,6 +110,25 @@ class MesenteryConfig:
 
 
 @dataclass(frozen=True)
+class CoeliacConfig:
+    """Vessels of the upper abdomen that the label maps lack."""
+
+    branches_probability: float = 0.7
+    artery_radius_mm: Range = Range(1.5, 4)
+    artery_of_aorta: Range = Range(0.75, 1.0)
+    winding_sd_mm: float = 4.0
+    calcified_probability: float = 0.12
+    calcified_hu: Range = Range(250, 900)
+    gastric_vein_probability: float = 0.5
+    gastric_vein_radius_mm: Range = Range(1.5, 5)  # wide in portal hypertension
+    varices_probability: float = 0.3
+    varices_max_count: int = 8
+    varix_radius_mm: Range = Range(1.5, 4.5)
+    varix_step_mm: Range = Range(8, 18)
+    submucosal_probability: float = 0.4
+
+
+@dataclass(frozen=True)
 class FreeFluidConfig:
     """Free fluid in the peritoneal recesses and the pleural space; no organ has its label."""
 

@@ -11,6 +11,7 @@ import torch
 from .acquisition import acquire
 from .body import paint_body
 from .clutter import paint_clutter
+from .coeliac import paint_coeliac_branches, paint_gastric_varices
 from .config import SyntheticCTConfig
 from .contrast import TissueValues, draw_tissue_values
 from .deformation import draw_centre_mm, source_coordinates_mm
@@ -183,6 +184,8 @@ def _paint(
     paint_kidneys(scene, values, config.solid_organs)
     paint_vena_cava(scene, values, config.solid_organs)
     paint_mesenteric_trunks(scene, values, config)
+    paint_coeliac_branches(scene, values, config.coeliac)
+    paint_gastric_varices(scene, values, config.coeliac)
     paint_masses(scene, values, config.masses)
     paint_table(scene, config.surroundings)
     paint_arms(scene, values, config.surroundings)

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import torch
 
 from .scene import Scene
+from .structures import number_of
 
 
-def paint_tube(scene: Scene, path_vox: list[torch.Tensor], radius_mm: float, value_hu: float) -> None:
+def paint_tube(
+    scene: Scene, path_vox: list[torch.Tensor], radius_mm: float, value_hu: float, through: str | None = None
+) -> None:
     """Paint a tube along straight pieces, over unlabelled voxels inside the body only.
 
     Args:
@@ -17,9 +20,15 @@ def paint_tube(scene: Scene, path_vox: list[torch.Tensor], radius_mm: float, val
         path_vox: Corner points (k, j, i) in voxels, at least two.
         radius_mm: Radius of the tube.
         value_hu: Value of the tube.
+        through: Structure that is painted over, too.
     """
+    number = number_of(through) if through else 0
     for box, tube in _pieces(scene.shape, path_vox, radius_mm / scene.spacing_mm):
-        free = (scene.labels[box] == 0) & scene.inside[box] & (scene.mass_index[box] == 0)
+        free = (
+            ((scene.labels[box] == 0) | (scene.labels[box] == number))
+            & scene.inside[box]
+            & (scene.mass_index[box] == 0)
+        )
         scene.image_hu[box] = torch.where(tube & free, value_hu, scene.image_hu[box])
 
 
