@@ -52,6 +52,11 @@ def test_arteries_run_from_the_aorta_to_spleen_and_stomach_as_dense_as_the_aorta
     points = np.argwhere(changed)
     for name in ("aorta", "spleen", "stomach", "pancreas"):
         assert distance_mm(points, plain.labels, name).min() < 6, name
+    at_aorta = points[distance_mm(points, plain.labels, "aorta") < 5]
+    assert at_aorta[:, 0].min() >= 22  # the upper border of the pancreas is at 25
+    assert points[:, 2].max() > 33  # towards the liver
+    above_pancreas = points[:, 0] > 30
+    assert points[above_pancreas, 2].min() >= 25  # the lesser curvature
 
 
 def test_the_splenic_artery_lies_at_the_upper_back_border_of_the_pancreas():
@@ -65,16 +70,19 @@ def test_the_splenic_artery_lies_at_the_upper_back_border_of_the_pancreas():
 
 
 def test_calcified_arteries_hold_denser_pieces_and_veins_join_them():
-    anatomy = box_anatomy()
-    arteries = painted(anatomy, branches_probability=1, **STEADY)
-    calcified = painted(
-        anatomy, branches_probability=1, **STEADY | {"calcified_probability": 1, "calcified_hu": Range(1500, 1500)}
-    )
+    anatomy = box_anatomy(BOXES | {"portal_vein_and_splenic_vein": ((22, 26), (24, 28), (26, 34))})
+    dense = STEADY | {"calcified_hu": Range(1500, 1500)}
+    arteries = painted(anatomy, branches_probability=1, **dense)
+    calcified = painted(anatomy, branches_probability=1, **dense | {"calcified_probability": 1})
+    assert (arteries.image_hu < 1400).all()
     assert 3 < (calcified.image_hu > 1400).sum() < changes(painted(anatomy), arteries).sum()
     wide = {"gastric_vein_probability": 1, "gastric_vein_radius_mm": Range(5, 5)}
-    vein = changes(arteries, painted(anatomy, branches_probability=1, **STEADY | wide))
+    with_vein = painted(anatomy, branches_probability=1, **STEADY | wide)
+    vein = changes(arteries, with_vein)
     assert vein.sum() > 50
     assert distance_mm(np.argwhere(vein), arteries.labels, "stomach").min() < 4
+    portal_hu = np.median(with_vein.image_hu[with_vein.labels == number_of("portal_vein_and_splenic_vein")])
+    assert np.median(with_vein.image_hu[vein]) == pytest.approx(portal_hu, abs=10)
 
 
 def test_varices_wind_over_the_stomach_or_under_its_mucosa():
@@ -85,6 +93,15 @@ def test_varices_wind_over_the_stomach_or_under_its_mucosa():
         changed = changes(plain, varices)
         assert set(np.unique(plain.labels[changed])) == allowed
         assert distance_mm(np.argwhere(changed), plain.labels, "stomach").max() < 15
+
+
+def test_a_varix_takes_small_steps_along_the_stomach():
+    anatomy = box_anatomy()
+    one = {"varices_max_count": 1, "submucosal_probability": 1, "varix_radius_mm": Range(2, 2)}
+    varix = painted(anatomy, varices_probability=1, varix_step_mm=Range(2, 2), **one)
+    points = np.argwhere(changes(painted(anatomy), varix))
+    assert len(points) > 5
+    assert np.ptp(points, axis=0).max() * 2 <= 24
 
 
 @pytest.mark.parametrize("missing", ["pancreas", "aorta"])
