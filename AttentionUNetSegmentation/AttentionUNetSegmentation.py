@@ -239,9 +239,10 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
 
     def _onFinished(self, segmentationNode) -> None:
         self._showRunning(False)
-        parameters = self._parameterNode or self.logic.getParameterNode()
-        parameters.outputSegmentation = segmentationNode
+        isShown = self.inputPanel.take(segmentationNode, self._parameterNode or self.logic.getParameterNode())
         self._refreshResult()
+        if not isShown:
+            self.progressPanel.say(_("Done: {name}").format(name=segmentationNode.GetName()))
 
     def _onCancelled(self) -> None:
         self._showRunning(False)

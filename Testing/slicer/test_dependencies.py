@@ -78,6 +78,21 @@ def test_declining_openvino_is_an_error_of_one_sentence(dependencies, having, pi
     assert pip == [] and not dependencies._installing.locked()
 
 
+@pytest.mark.parametrize(
+    ("device", "gpu", "reason"),
+    [
+        ("auto", "", r"pip_install\('openvino>=2025.0'\)"),
+        ("auto", "cuda", r"pip_install\('openvino>=2025.0'\)"),
+        ("cuda", "cuda", "extension PyTorch installs it"),
+    ],
+)
+def test_without_a_main_window_nobody_is_asked(dependencies, having, pip, device, gpu, reason):
+    having(gpu=gpu)
+    with slicer_host.no_main_window(), slicer_host.testing_mode(False), pytest.raises(RuntimeError, match=reason):
+        dependencies.ensure_installed(device, offer_gpu=True)
+    assert pip == [] and slicer_host.shown_messages() == []
+
+
 def test_a_failing_pip_is_an_error_of_one_sentence(qt, slicer, dependencies, having, monkeypatch):
     def fail(requirements):
         assert qt.QApplication.overrideCursor() is not None

@@ -67,7 +67,8 @@ def test_a_changed_map_stays(slicer, result, again, maps_of, change, attention):
     assert made == (before if attention else {}) and new is not mine
     assert (new is not None) is attention
     if attention:
-        assert new.GetName() == "s2-1 attention, CT" and new.GetImageData().GetNumberOfPoints()
+        name = "s2-1 attention, CT"
+        assert new.GetName() == (name if change is rename else f"{name}_1") and new.GetImageData().GetNumberOfPoints()
         assert again(ct, node) is node and maps_of(node)["s2-1"] is new
 
 
@@ -119,3 +120,16 @@ def test_after_a_failure_maps_are_known_as_before(slicer, result, again, maps_of
     assert {name: state(slicer, each) for name, each in before.items()} == states
     monkeypatch.undo()
     assert again(ct, node) is node and maps_of(node) == before
+
+
+def test_maps_of_two_results_of_one_ct_have_names_of_their_own(slicer, result, again):
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+
+    ct, first = result
+    second = again(ct, None)
+    for _ in range(2):
+        names = [{name: node.GetName() for name, node in maps_of(each).items()} for each in (first, second)]
+        assert names[0]["s2-1"] == "s2-1 attention, CT" and names[1]["s2-1"] == "s2-1 attention, CT_1"
+        assert len({name for each in names for name in each.values()}) == 12
+        again(ct, second)
+        again(ct, first)

@@ -65,6 +65,7 @@ def test_all_frames(slicer, logic, network, browser_of_two, current):
     assert table.GetTable().GetNumberOfRows() == 2
     assert [table.GetCellText(n, 0) for n in range(2)] == ["0", "0.5"]
     volumes = [float(table.GetCellText(n, 1)) for n in range(2)]
+    assert all(table.GetTable().GetColumn(n).IsA("vtkDoubleArray") for n in range(2))  # texts cannot be plotted
     assert volumes == pytest.approx([4 / 3 * np.pi * r**3 / 1000 for r in (14, 18)], rel=0.06)
 
 

@@ -1,5 +1,7 @@
 """Copy and export of the organ table, and the file dialog on the way."""
 
+import numpy as np
+
 import slicer_host
 from support.panel_reading import cells, errors
 
@@ -17,6 +19,21 @@ def test_copy_and_export(qt, slicer, widget, done, tmp_path):
     [table] = slicer.util.getNodesByClass("vtkMRMLTableNode")
     assert table.GetTable().GetNumberOfRows() == 4 and table.GetCellText(0, 0) == "pancreas"
     assert float(table.GetCellText(0, 1)) == float(cells(widget, 3)[0])
+
+
+def test_exported_positions_are_world_ras(qt, slicer, widget, done, tmp_path):
+    before = widget.organPanel.table[0].centroid_ras_mm
+    shifted = np.eye(4)
+    shifted[:3, 3] = 30, 0, -5
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shifted))
+    done.SetAndObserveTransformNodeID(transform.GetID())
+    widget.ui.copyButton.click()
+    expected = [f"{x:.1f}" for x in np.add(before, (30, 0, -5))]
+    assert qt.QApplication.clipboard().text().splitlines()[1].split("\t")[3:] == expected
+    table = widget.organPanel.export(str(tmp_path / "organs.csv"))
+    assert (tmp_path / "organs.csv").read_text(encoding="utf-8").splitlines()[1].split(",")[3:] == expected
+    assert [table.GetTable().GetValue(0, n).ToDouble() for n in (3, 4, 5)] == [float(text) for text in expected]
 
 
 def test_an_export_gets_its_suffix_and_replaces_nothing_unasked(widget, done, tmp_path):

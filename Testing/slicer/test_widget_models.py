@@ -40,6 +40,21 @@ def test_a_file_that_is_no_model_is_refused_once(widget, tmp_path):
     assert len(errors()) == 1 and "is not a readable zip" in errors()[0]
 
 
+def test_a_scenes_model_that_is_not_installed_is_named_not_replaced(widget, add_ct, wait):
+    add_ct()
+    wait(lambda: widget.ui.segmentButton.enabled)
+    widget._parameterNode.model = "mine"  # as a scene from another computer says
+    for _ in range(2):
+        widget.initializeParameterNode()
+        slicer_host.process_events(0.05)
+        assert widget.ui.modelSelector.currentText == "mine (unusable)"
+        assert not widget.ui.segmentButton.enabled and not widget.ui.removeModelButton.enabled
+        assert "'mine' is not installed" in widget.ui.segmentButton.toolTip
+        assert widget._parameterNode.model == "mine"
+    widget.ui.modelSelector.setCurrentIndex(0)
+    assert widget._parameterNode.model == "abdomen-ct" and widget.ui.segmentButton.enabled
+
+
 def test_a_damaged_model_cannot_be_run(widget, add_ct, tmp_path, monkeypatch, wait):
     folder = tmp_path / "models" / "damaged"
     folder.mkdir(parents=True)

@@ -23,7 +23,19 @@ def test_show_3d_makes_surfaces(widget, done):
     widget.ui.show3DButton.click()
     assert done.GetSegmentation().ContainsRepresentation("Closed surface")
     assert done.GetDisplayNode().GetVisibility3D()
+
+
+def test_show_3d_switched_off_takes_the_surfaces_away_as_slicers_own_button_does(widget, done):
     widget.ui.show3DButton.click()
+    widget.ui.show3DButton.click()
+    assert not widget.ui.show3DButton.checked
+    assert not done.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert done.GetDisplayNode().GetVisibility3D()  # or Slicer's button would show an empty view
+    done.CreateClosedSurfaceRepresentation()
+    done.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    slicer_host.process_events(0.05)
+    widget.ui.show3DButton.click()
+    assert done.GetSegmentation().ContainsRepresentation("Closed surface")  # nothing else holds the organs
     assert not done.GetDisplayNode().GetVisibility3D()
 
 

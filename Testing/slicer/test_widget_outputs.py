@@ -33,6 +33,36 @@ def test_a_second_ct_gets_a_result_of_its_own(slicer, widget, done, add_ct, wait
     assert float(cells(widget, 3)[0]) == pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.05)
 
 
+def test_a_run_that_ends_after_another_ct_was_chosen_leaves_the_panel_alone(
+    slicer, widget, done, add_ct, predicting, wait
+):
+    first, second = widget.ui.inputSelector.currentNode(), add_ct("other", radius=12.0)
+    predicting(seconds=0.5)
+    widget.ui.inputSelector.setCurrentNode(second)
+    widget.ui.segmentButton.click()
+    widget.ui.inputSelector.setCurrentNode(first)
+    wait(lambda: not widget.logic.isRunning)
+    assert widget.ui.outputSelector.currentNode() is done
+    assert float(cells(widget, 3)[0]) == pytest.approx(4 / 3 * np.pi * 18**3 / 1000, rel=0.05)
+    assert widget.ui.statusLabel.text == "Done: other segmentation"
+    widget.ui.inputSelector.setCurrentNode(second)
+    assert widget.ui.outputSelector.currentNode().GetName() == "other segmentation"
+
+
+def test_a_result_is_shown_over_its_ct_where_no_view_shows_that(slicer, widget, add_ct, predicting, wait):
+    predicting()
+    first, second = add_ct("first"), add_ct("second")
+    slicer.util.setSliceViewerLayers(background=second)
+    widget.ui.inputSelector.setCurrentNode(first)
+    for shown in (first, second):
+        widget.ui.segmentButton.click()
+        wait(lambda: not widget.logic.isRunning)
+        assert {view.GetBackgroundVolumeID() for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")} == {
+            shown.GetID()
+        }
+        slicer.util.setSliceViewerLayers(background=second, foreground=first)  # the user's choice stays
+
+
 def test_a_ct_that_is_chosen_again_shows_its_result_again(slicer, widget, done, add_ct):
     first, second = widget.ui.inputSelector.currentNode(), add_ct("other")
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "the user's")

@@ -31,12 +31,13 @@ class qMRMLSliceWidget(QtCore.QObject):
 class qSlicerLayoutManager(QtCore.QObject):
     """Slice views Red, Yellow and Green and one 3D view."""
 
+    _slice_logics = None
     _slice_widgets = None
     _view_logic = None
 
     def __init__(self, application_logic, scene):
         super().__init__()
-        logics = vtk.vtkCollection()
+        self._slice_logics = logics = vtk.vtkCollection()
         application_logic.SetSliceLogics(logics)
         self._slice_widgets = {}
         for name, orientation in _SLICE_VIEWS.items():
@@ -65,6 +66,9 @@ class qSlicerLayoutManager(QtCore.QObject):
         logics.AddItem(logic)
         application_logic.SetViewLogics(logics)
         return logic
+
+    def mrmlSliceLogics(self):
+        return self._slice_logics
 
     def sliceWidget(self, name: str):
         return self._slice_widgets.get(name)

@@ -46,7 +46,7 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> None:
         if wants_gpu and kind != devices.find_gpu():
             raise DependencyError("This computer has no such GPU; choose another device.")
         has_choice = kind == "auto" and offer_gpu and not devices.has_openvino() and devices.find_gpu()
-        if has_choice and not slicer.app.testingEnabled():
+        if has_choice and not slicer.app.testingEnabled() and slicer.util.mainWindow() is not None:
             wants_gpu = ask(
                 f"This computer's GPU can be used with {devices.TORCH}, which is not installed: a large download.",
                 _("Install PyTorch, or run on the CPU?"),
@@ -72,6 +72,7 @@ def _install_openvino() -> None:
     """
     if slicer.app.testingEnabled():
         raise DependencyError("OpenVINO is not installed; testing mode installs nothing.")
+    _refuse_without_window(f"OpenVINO is not installed; in Python: slicer.util.pip_install({OPENVINO!r}).")
     wanted = slicer.util.confirmOkCancelDisplay(
         _("The segmentation needs OpenVINO, a download of 30 to 85 MB. Install it into Slicer's Python now?")
     )
@@ -82,9 +83,16 @@ def _install_openvino() -> None:
     importlib.invalidate_caches()
 
 
+def _refuse_without_window(reason: str) -> None:
+    """A script without a main window would wait for ever for the answer to a question that nobody sees."""
+    if slicer.util.mainWindow() is None:
+        raise DependencyError(reason)
+
+
 def _install_torch() -> None:
     if slicer.app.testingEnabled():
         raise DependencyError("PyTorch is not installed; testing mode installs nothing.")
+    _refuse_without_window(f"PyTorch is not installed; Slicer's extension {EXTENSION} installs it.")
     try:
         pytorch_utils = importlib.import_module("PyTorchUtils")
     except ImportError:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ..models.store import InstalledModel
 from ..scene.abdomen_window import show_abdomen
+from ..scene.attention_view import show_ct
 from ..scene.mrml import fit_roi, input_candidates, input_volumes, map_node_ids
 from ..scene.ownership import holds_other_result, latest_result
 from ..scene.sequences import frames_of
@@ -63,6 +64,19 @@ class InputPanel:
         """Where a run on the input writes; None for a new segmentation node."""
         parameters = self._parameters()
         return output_for(parameters.inputVolume, parameters.outputSegmentation)
+
+    def take(self, node: slicer.vtkMRMLSegmentationNode, parameters: Any) -> bool:
+        """Choose a run's result as output, and show its CT where no slice view does.
+
+        Returns:
+            False, and nothing is done, if another CT was chosen during the run.
+        """
+        if output_for(parameters.inputVolume, node) is None:
+            return False
+        parameters.outputSegmentation = node
+        if self._parameters() is not None:
+            show_ct(parameters.inputVolume)
+        return True
 
     def preselect(self) -> None:
         """Choose the only CT there is, if it is new: what was there before was left, or nothing chosen on purpose.

@@ -12,7 +12,7 @@ import slicer
 
 from ..models.description import SPEC_FILE
 from ..models.loading import add_model
-from ..models.store import InstalledModel, list_models, remove_model
+from ..models.store import InstalledModel, list_models, remove_model, user_model_folder
 
 LINE_LENGTH = 80  # characters that fit into a line of the panel
 
@@ -42,12 +42,18 @@ class ModelPanel:
         return self._models[index] if 0 <= index < len(self._models) else None
 
     def refresh(self, name: str = "") -> None:
-        """List the models again and choose one by name, else the parameters' one, else the first usable."""
+        """List the models again and choose one by name, else the parameters' one, else the first usable.
+
+        A model that a scene names and that is not installed is listed as well, so that no other one takes its place.
+        """
         parameters = self._parameters()
+        remembered = parameters.model if parameters is not None else ""
         self._models = list_models()
+        if remembered and remembered not in [entry.name for entry in self._models]:
+            problem = f"The model {remembered!r} is not installed; add it, or choose another."
+            self._models.append(InstalledModel(remembered, user_model_folder() / remembered, False, None, problem))
         names = [entry.name for entry in self._models]
         usable = [entry.name for entry in self._models if entry.spec is not None]
-        remembered = parameters.model if parameters is not None else ""
         wanted = next((each for each in (name, remembered, *usable, *names) if each in names), "")
         self._filling = True
         self._ui.modelSelector.clear()
@@ -85,6 +91,7 @@ class ModelPanel:
             return
         if slicer.util.confirmOkCancelDisplay(f"Delete the model {entry.name!r} in {entry.folder}?"):
             remove_model(entry.name)
+            self._parameters().model = ""
             self.refresh()
 
     @staticmethod
@@ -95,7 +102,7 @@ class ModelPanel:
         if self._filling:
             return
         entry, parameters = self.chosen, self._parameters()
-        self._ui.removeModelButton.setEnabled(entry is not None and not entry.packaged)
+        self._ui.removeModelButton.setEnabled(entry is not None and not entry.packaged and entry.folder.is_dir())
         self._ui.modelDetailsButton.setVisible(entry is not None and entry.spec is not None)
         self._describe(self._ui.modelDetailsButton.checked)
         if entry is not None and parameters is not None and parameters.model != entry.name:

@@ -12,7 +12,7 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from ..scene.mrml import INPUT_ROLE, SURFACE
-from ..scene.organ_table import OrganRow, as_text, rows, world_centroid, write_csv, write_table_node
+from ..scene.organ_table import OrganRow, as_text, in_world, rows, world_centroid, write_csv, write_table_node
 
 COLUMNS = ("", "", "Organ", "Volume (ml)", "Mean (HU)")  # colour, visibility, ...
 COLOR, VISIBLE, NAME, VOLUME, MEAN = range(len(COLUMNS))
@@ -112,7 +112,7 @@ class OrganPanel(VTKObservationMixin):
 
     def copy(self) -> None:
         """Copy the table to the clipboard, columns separated by tabulators."""
-        slicer.app.clipboard().setText(as_text(self._rows))
+        slicer.app.clipboard().setText(as_text(in_world(self._node, self._rows)))
 
     def ask_and_export(self) -> None:
         """Ask for a file, and write the table there and into the scene.
@@ -139,8 +139,9 @@ class OrganPanel(VTKObservationMixin):
         Raises:
             OSError: If the file cannot be written.
         """
-        write_csv(self._rows, Path(path))
-        return write_table_node(self._node, self._rows)
+        table = in_world(self._node, self._rows)
+        write_csv(table, Path(path))
+        return write_table_node(self._node, table)
 
     def _on_modified(self, caller=None, event=None) -> None:
         self._is_measured = False
@@ -200,6 +201,9 @@ class OrganPanel(VTKObservationMixin):
         self._node.CreateDefaultDisplayNodes()
         if shown:
             self._node.CreateClosedSurfaceRepresentation()
+        elif self._node.GetSegmentation().GetSourceRepresentationName() != SURFACE:
+            self._node.RemoveClosedSurfaceRepresentation()  # as Slicer's own button does, which follows nothing else
+            return
         self._node.GetDisplayNode().SetVisibility3D(shown)
 
     def _is_shown_in_3d(self) -> bool:

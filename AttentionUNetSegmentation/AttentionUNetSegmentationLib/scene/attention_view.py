@@ -150,6 +150,13 @@ def slice_composites() -> list[slicer.vtkMRMLSliceCompositeNode]:
     return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
 
 
+def show_ct(volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a CT in the slice views if none of them does, as the Segment Editor shows its source volume."""
+    layers = [(view.GetBackgroundVolumeID(), view.GetForegroundVolumeID()) for view in slice_composites()]
+    if layers and not any(volume_node.GetID() in shown for shown in layers):
+        slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
+
+
 def was_taken_away(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
     """Whether all views that were given a map show something else now, as when another volume was loaded."""
     if node is None:

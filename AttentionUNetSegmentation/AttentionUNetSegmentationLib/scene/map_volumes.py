@@ -211,9 +211,9 @@ def _map_node(
     if node is None:
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetAttribute(MAP_ATTRIBUTE, entry.name)  # before observers of the scene see it
-        node.SetName(node_name(entry.name, volume_node))
+        node.SetName(_free_name(entry, node, volume_node))
         node = slicer.mrmlScene.AddNode(node)
-    node.SetName(node_name(entry.name, volume_node))
+    node.SetName(_free_name(entry, node, volume_node))
     node.SetAndObserveImageData(entry.image)
     node.SetIJKToRASMatrix(matrix_to_vtk(entry.ijk_to_ras))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
@@ -222,6 +222,17 @@ def _map_node(
     node.SetAttribute(WRITTEN_ATTRIBUTE, str(_fingerprint(node, volume_node)))
     ensure_display(node)
     return node
+
+
+def _free_name(
+    entry: MapImage, node: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode
+) -> str:
+    """A map's name, with a number if maps of another result of the CT have that name."""
+    name = node_name(entry.name, volume_node)
+    if (node.GetName() or "").startswith(f"{name}_"):
+        return node.GetName()
+    is_free = slicer.mrmlScene.GetFirstNodeByName(name) in (None, node)
+    return name if is_free else slicer.mrmlScene.GenerateUniqueName(name)
 
 
 def _is_own(node: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> bool:

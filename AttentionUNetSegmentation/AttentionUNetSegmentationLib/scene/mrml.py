@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -252,3 +252,12 @@ def result_line(node: slicer.vtkMRMLSegmentationNode | None) -> str:
 def result_notes(node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
     """The warnings that came with a result."""
     return read_json(node, WARNINGS_ATTRIBUTE, []) if node is not None else []
+
+
+def table_column(name: str, texts: Sequence[str], is_text: bool) -> vtk.vtkStringArray | vtk.vtkDoubleArray:
+    """A column of a table node; numbers can be plotted, those that are empty are NaN."""
+    column = vtk.vtkStringArray() if is_text else vtk.vtkDoubleArray()
+    column.SetName(name)
+    for text in texts:
+        column.InsertNextValue(text if is_text else float(text or "nan"))
+    return column

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..volume import triple
-from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, grid_of_node, transform_between
+from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, grid_of_node, table_column, transform_between
 from .ownership import has_written_voxels, organ_segments, tag, voxels_of
 from .segments import CENTROID_TAG, MEAN_HU_TAG, VOLUME_TAG
 
@@ -95,16 +95,16 @@ def write_table_node(node: slicer.vtkMRMLSegmentationNode, table: list[OrganRow]
         node.SetNodeReferenceID(TABLE_ROLE, table_node.GetID())
     table_node.RemoveAllColumns()
     for index, header in enumerate(HEADERS):
-        column = vtk.vtkStringArray() if index == 0 else vtk.vtkDoubleArray()
-        column.SetName(header)
-        for row in table:
-            text = row.texts()[index]
-            column.InsertNextValue(text if index == 0 else float(text or "nan"))
-        table_node.AddColumn(column)
+        table_node.AddColumn(table_column(header, [row.texts()[index] for row in table], is_text=index == 0))
     return table_node
 
 
-def world_centroid(node: slicer.vtkMRMLSegmentationNode, row: OrganRow) -> tuple[float, float, float] | None:
+def in_world(node: slicer.vtkMRMLSegmentationNode | None, table: list[OrganRow]) -> list[OrganRow]:
+    """The rows with centroids in world RAS, as slice views and Segment Statistics give positions."""
+    return [replace(row, centroid_ras_mm=world_centroid(node, row)) for row in table]
+
+
+def world_centroid(node: slicer.vtkMRMLSegmentationNode | None, row: OrganRow) -> tuple[float, float, float] | None:
     """An organ's centre of mass in world RAS, mm; None if it is empty."""
     if row.centroid_ras_mm is None:
         return None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import slicer
 
+from .mrml import table_column
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -105,11 +107,7 @@ def write_frame_table(
     for organ in organs:
         columns[f"{organ} (ml)"] = [f"{volumes[organ]:.3f}" if organ in volumes else "" for volumes in volumes_ml]
     table_node.RemoveAllColumns()
-    for name, texts in columns.items():
-        column = table_node.AddColumn()
-        column.SetName(name)
-        for row, text in enumerate(texts):
-            if table_node.GetNumberOfRows() <= row:
-                table_node.AddEmptyRow()
-            table_node.SetCellText(row, table_node.GetNumberOfColumns() - 1, text)
+    for n, (name, texts) in enumerate(columns.items()):
+        is_text = n == 0 and frames.sequence.GetIndexType() != slicer.vtkMRMLSequenceNode.NumericIndex
+        table_node.AddColumn(table_column(name, texts, is_text))
     return table_node
