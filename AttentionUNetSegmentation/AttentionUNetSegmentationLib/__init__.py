@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .pipeline import segment
     from .volume import Volume
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Volume", "load_model", "read_volume", "segment"]
 
 _MODULES = {"Volume": "volume", "load_model": "models.loading", "read_volume": "formats.files", "segment": "pipeline"}

@@ -52,6 +52,26 @@ def test_a_case_of_a_batch_keeps_its_folder_when_it_is_given_alone(tmp_path):
     assert [case.folder for case in find_cases([tmp_path / "in"], out)] == [out / "a"]  # a folder that may grow
 
 
+def test_a_copy_of_a_result_is_not_written_to(tmp_path):
+    source, out = ct(tmp_path / "in" / "b.nii.gz"), tmp_path / "out"
+    report = {"files": [], "run": {"input": str(source.resolve())}}
+    for name in ("a copy", "b"):
+        (out / name).mkdir(parents=True)
+        (out / name / "report.json").write_text(json.dumps(report))
+    assert [case.folder for case in find_cases([tmp_path / "in"], out)] == [out / "b"]
+
+
+def test_a_link_that_leads_nowhere_is_a_case_that_fails(tiny_model, tmp_path, capsys):
+    ct(tmp_path / "in" / "a.nii.gz")
+    try:
+        (tmp_path / "in" / "b.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    except OSError:
+        pytest.skip("this system does not allow links")
+    assert segment(tiny_model, tmp_path / "in", "--output-dir", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert f"error: {tmp_path}/in/b.nii.gz " in captured.err and "1 done" in captured.out
+
+
 @pytest.mark.parametrize("change", ["input", "options", "missing file", "overwrite", "description"])
 def test_what_is_no_longer_current_is_done_again(change, tiny_model, tmp_path):
     source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"

@@ -93,14 +93,23 @@ def test_links_that_lead_nowhere_are_said(folder):
     last = files(folder)[-1]
     last.unlink()
     last.symlink_to(folder / "gone")
-    assert (
-        f"1 DICOM files that are no images, damaged, unreadable or not named in UTF-8 were left out ({last.name})"
-        in (read_volume(folder).notes)
-    )
+    kinds = "no images, empty, damaged, unreadable or not named in UTF-8"
+    assert f"1 DICOM files that are {kinds} were left out ({last.name})" in read_volume(folder).notes
     for path in files(folder):
         path.unlink()
     with pytest.raises(ValueError, match=rf"holds no DICOM images that can be read \({last.name}\)"):
         read_volume(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_slices_that_are_empty_or_mere_pointers_are_said(folder, content):
+    last = files(folder)[-1]
+    lost = last.rename(folder / "IM999.dcm")
+    lost.write_bytes(content)
+    (folder / "notes.txt").write_text("short")
+    (folder / ".keep").touch()
+    (note,) = read_volume(folder).notes
+    assert note.startswith("1 DICOM files that are no images, empty,") and note.endswith("left out (IM999.dcm)")
 
 
 def test_files_of_one_name_in_two_folders_are_told_apart(folder):

@@ -107,6 +107,14 @@ def test_add_list_find_and_remove(saved, tmp_path):
     with pytest.raises(ModelError, match="is there already; remove it first"):
         add_model(saved)
     remove_model("test-model")
+    kept = tmp_path / "added" / "test-model" / "best.ckpt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    with pytest.raises(ModelError, match="test-model is there already and is no model; move it away"):
+        add_model(saved)
+    assert kept.read_text() == "mine"
+    kept.unlink()
+    kept.parent.rmdir()
     assert list_models() == []
     assert sorted(path.name for path in (tmp_path / "added").iterdir()) == []
     with pytest.raises(ModelError, match="there is no model 'test-model'; available: none"):

@@ -118,6 +118,11 @@ def test_scrolling_is_fluent_also_during_a_run_which_can_be_cancelled(serve, vis
     during = _frames_per_second(page, 3)
     assert "network" in page.text("#status")
     assert during > FRAMES_PER_SECOND
+    page.page.evaluate("() => window.trame.state.set('error', 'something else')")
+    page.wait_for(lambda: page.page.evaluate("() => window.trame.state.get('has_error')"))
+    page.page.keyboard.press("Escape")  # closes the message only
+    page.wait_for(lambda: not page.page.evaluate("() => window.trame.state.get('has_error')"))
+    assert "network" in page.text("#status")
     page.page.click("#cancel")
     assert page.wait_for(lambda: page.text("#status") == "Cancelled.") < 3
     assert page.page.locator("#organs").count() == 0
@@ -224,6 +229,11 @@ def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     page.page.locator(".v-overlay .v-list-item", has_text="ball").click()
     page.wait_for(lambda: page.text("#ct-name") == "ball")
     page.settle()
+    shutil.rmtree(folder / "a series")
+    page.page.locator("#served").click(force=True)
+    page.page.locator(".v-overlay .v-list-item", has_text="a series").click()
+    page.wait_for(lambda: "a series" in page.page.evaluate("() => window.trame.state.get('error')"))
+    page.wait_for(lambda: page.page.evaluate(chosen) == "ball.nrrd")
     assert "folders deep" in page.text("#served-note")
     assert page.picture("axial").std() > 20
 
@@ -249,6 +259,8 @@ def test_uploads_that_cannot_be_used_are_refused_in_a_sentence(serve, visit):
     page.page.evaluate("() => window.trame.utils.auview.upload([new File(['a'], 'a.nii'), new File(['b'], 'b.nii')])")
     page.wait_for(lambda: page.page.locator("#error-text").count() == 1 and page.text("#error-text") != "")
     assert "zip the files" in page.text("#error-text")
+    page.page.evaluate("() => { fetch('download/segmentation.seg.nrrd'); }")
+    page.wait_for(lambda: "there is no result yet" in page.text("#error-text"))
     assert page.text("#ct-name") == "SyntheticAbdomenCT"
     assert not [path for path in server.temporary.rglob("*") if path.is_file() and path.name != "server.log"]
 

@@ -59,7 +59,7 @@ def test_other_addresses_need_the_token(serve, visit):
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGKILL"])
 def test_when_the_server_ends_so_do_its_sessions(signal_name, serve, visit):
     server = serve()
-    use(visit, server.address)
+    page = use(visit, server.address)
     (child,) = server.children()
     server.process.send_signal(getattr(signal, signal_name))
     server.process.wait(15)
@@ -73,3 +73,4 @@ def test_when_the_server_ends_so_do_its_sessions(signal_name, serve, visit):
 
     wait_until(is_gone)
     wait_until(lambda: not server.folders())
+    page.wait_for(lambda: "The connection was lost." in page.text("body"))

@@ -282,7 +282,7 @@ def file_cases() -> list[DicomCase]:
         folder.mkdir(parents=True)
         (folder / "readme.txt").write_text("hello")
 
-    left_out = "DICOM files that are no images, damaged, unreadable or not named in UTF-8 were left out"
+    left_out = "DICOM files that are no images, empty, damaged, unreadable or not named in UTF-8 were left out"
     inverted = partial(_compressed, how="JPEG2000", kind="MONOCHROME1")
     cut = r"121_1.2.3_1.dcm cannot be read \(The number of bytes of pixel data is less than expected \(780 vs 880"
     one = slice(3, 4)

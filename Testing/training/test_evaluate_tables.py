@@ -14,7 +14,7 @@ from attention_unet_training.evaluation.cases import cases_of_dataset
 from attention_unet_training.evaluation.checkpoints import load_checkpoint
 from attention_unet_training.evaluation.comparison import compare, holm, interval, summarise
 from attention_unet_training.evaluation.evaluation import Evaluation
-from attention_unet_training.evaluation.files import evaluation_json
+from attention_unet_training.evaluation.files import evaluation_json, measurements
 from attention_unet_training.evaluation.markdown import render
 from attention_unet_training.evaluation.published import TABLES, MeanStd
 from attention_unet_training.evaluation.runner import CaseMeasurement, ColumnInfo, measure_case
@@ -154,7 +154,10 @@ def test_published_systems_stand_beside(tmp_path):
 
 @pytest.mark.parametrize(("cleaned", "said"), [(True, "cleaned up as for users"), (False, "raw, without the clean-up")])
 def test_the_caption_tells_how_networks_were_measured(tmp_path, cleaned, said):
-    assert f"- Networks' segmentations are {said}.\n" in render(evaluation(tmp_path, cleaned=cleaned))
+    measured = evaluation(tmp_path, cleaned=cleaned)
+    assert f"- Networks' segmentations are {said}.\n" in render(measured)
+    ending = "" if cleaned else ", without clean-up"  # or such figures would take the place of users' own
+    assert {entry["data"] for entry in measurements(measured)} == {f"balls{ending}"}
 
 
 def test_table_4_is_a_list(tmp_path):

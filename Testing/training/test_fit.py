@@ -12,6 +12,7 @@ from attention_unet_training.command_line import CONFIGS as CONFIG_FOLDER
 from attention_unet_training.command_line import FitCLI, make_cli
 from attention_unet_training.data.synthetic_data import SyntheticCTData
 from support import prepared_cases
+from support.training_runs import tiny_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 CONFIGS = sorted(path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml"))
@@ -160,6 +161,16 @@ def test_a_run_does_not_begin_where_another_has_left_its_checkpoints(dataset, tm
     assert main([*start, "--data.validation_cases", "1", "--trainer.default_root_dir", str(tmp_path)]) == 1
     assert f"error: {tmp_path} holds {name} of an earlier run: go on with that one" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_organs_that_no_training_case_labels_are_refused_unless_the_weights_know_them(tmp_path, capsys):
+    cases = prepared_cases.write_dataset(tmp_path / "data", 2, labelled=[("pancreas",), ("pancreas", "spleen")])
+    start = tiny_config(tmp_path / "run", cases, 1, data={"split": None, "validate_on": "train", "validation_cases": 1})
+    assert main(["fit", "--config", str(start)]) == 1
+    assert "error: no training case labels kidney: give the organs that are labelled" in capsys.readouterr().err
+    assert main(["fit", "--config", str(start), "--model.active_organs", "[pancreas, spleen]"]) == 0
+    known = ["--model.init_from", str(tmp_path / "run" / "best.ckpt")]
+    assert main(["fit", "--config", str(start), "--trainer.default_root_dir", str(tmp_path / "next"), *known]) == 0
 
 
 @pytest.mark.parametrize("part", ["model", "model: {loss", "data: {init_args", "trainer", ""])

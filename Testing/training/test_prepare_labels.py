@@ -51,6 +51,16 @@ def test_labels_are_mapped_by_name(names, expected):
     assert map_names(names, ORGANS) == expected
 
 
+def test_a_tumour_that_is_wanted_is_not_the_rest_of_its_organ():
+    names = ["pancreas", "cancer", "spleen", "kidney tumour"]
+    assert map_names(names, ["pancreas tumour"]) == {"cancer": "pancreas tumour"}
+    assert map_names(names, ["kidney tumor"]) == {"cancer": "kidney tumor", "kidney tumour": "kidney tumor"}
+    both = map_names(names, ["pancreas", "pancreas tumour"])
+    assert both == {"pancreas": "pancreas", "cancer": "pancreas tumour"}
+    with pytest.raises(ValueError, match="'pancreas tumour' is wanted as an organ, and tumours as background"):
+        map_names(names, ["pancreas tumour"], "background")
+
+
 def test_tumours_can_be_background():
     mapping = map_names(["pancreas", "cancer", "spleen tumor", "lesions"], ORGANS, "background")
     tumours = dict.fromkeys(("cancer", "spleen tumor", "lesions"), "background")

@@ -99,6 +99,20 @@ def test_a_folder_that_prepare_reads_with_a_picture_of_every_case(ct, models, tm
     assert "holds other files, or labels of another model or confidence" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_another_ct_of_the_same_name_is_refused(ct, models, tmp_path, capsys):
+    arguments = ["--model", models[0], "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(["pseudo-label", str(ct), *arguments]) == 0
+    other = tmp_path / "other" / ct.name
+    other.parent.mkdir()
+    volume = read_volume(ct)
+    write_volume(Volume(volume.voxels + np.int16(1), volume.ijk_to_ras), other)
+    before = (tmp_path / "out" / "labelsTr" / "scan.nii.gz").read_bytes()
+    assert main(["pseudo-label", str(other), *arguments]) == 1
+    assert "scan_0000.nii.gz is another CT of that name: rename one" in capsys.readouterr().err
+    assert (tmp_path / "out" / "labelsTr" / "scan.nii.gz").read_bytes() == before
+
+
 def test_mistakes_are_told_in_one_line_and_one_bad_ct_does_not_stop_the_others(ct, models, tmp_path, capsys):
     (tmp_path / "bad.nii.gz").write_text("nothing")
     arguments = ["pseudo-label", str(tmp_path / "bad.nii.gz"), str(ct), "--model", models[0], "--device", "cpu"]

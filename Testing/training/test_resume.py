@@ -1,6 +1,7 @@
 """A run that is killed and resumed ends where an uninterrupted one ends, bit by bit."""
 
 import csv
+import shutil
 import signal
 from pathlib import Path
 
@@ -85,3 +86,26 @@ def test_another_seed_gives_other_weights(tmp_path, dataset):
         assert main(["fit", "--config", str(options)]) == 0
     first, second = (weights(tmp_path / f"seed{seed}" / "last.ckpt") for seed in (0, 1))
     assert not torch.equal(first["network.mix.weight"], second["network.mix.weight"])
+
+
+def test_a_run_in_a_moved_folder_keeps_its_best_checkpoint(tmp_path, dataset, whole, capsys):
+    moved = Path(shutil.copytree(whole, tmp_path / "moved"))
+    content = torch.load(moved / "last.ckpt", weights_only=True)
+    (best,) = (state for name, state in content["callbacks"].items() if "dice" in name)
+    best["best_model_score"] = best["kth_value"] = torch.tensor(2.0)  # nothing later can be better
+    best["best_k_models"] = dict.fromkeys(best["best_k_models"], torch.tensor(2.0))
+    torch.save(content, moved / "last.ckpt")
+    before = (moved / "best.ckpt").read_bytes()
+    options = tiny_config(moved, dataset, 5, [AVERAGE], data={"workers": 0})
+    assert main(["fit", "--config", str(options), "--ckpt_path", str(moved / "last.ckpt")]) == 0
+    assert (moved / "best.ckpt").read_bytes() == before
+    assert torch.load(moved / "last.ckpt", weights_only=True)["epoch"] == 4
+
+
+def test_a_run_does_not_go_on_among_another_runs_checkpoints(tmp_path, dataset, whole, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "best.ckpt").write_text("another run's")
+    options = tiny_config(other, dataset, 5, [AVERAGE], data={"workers": 0})
+    assert main(["fit", "--config", str(options), "--ckpt_path", str(whole / "last.ckpt")]) == 1
+    assert f"{other} holds best.ckpt of an earlier run" in capsys.readouterr().err

@@ -270,12 +270,13 @@ def test_a_wrong_folder_and_an_anisotropic_dataset_are_refused(tmp_path):
         data(folder)
 
 
+@pytest.mark.parametrize("side", ["left kidney", "kidney_R"])
 @pytest.mark.parametrize(("axes", "probability"), [((1,), 0.5), ((1, 2), 0.0)])
-def test_patients_are_not_mirrored_where_left_and_right_are_told_apart(tmp_path, axes, probability):
-    organs = ("pancreas", "spleen", "left kidney")
+def test_patients_are_not_mirrored_where_left_and_right_are_told_apart(tmp_path, side, axes, probability):
+    organs = ("pancreas", "spleen", side)
     folder = prepared_cases.write_dataset(tmp_path / "sided", 4, organs=organs)
     data = CasesData(folder, organs=organs, validation_cases=1)
-    with pytest.raises(ValueError, match="flip_axes must leave out 2: it would mirror the left kidney"):
+    with pytest.raises(ValueError, match="flip_axes must leave out 2: it would mirror the " + side):
         data.setup("fit")
     augmentation = Augmentation(flip_axes=axes, flip_probability=probability)
     CasesData(folder, organs=organs, augmentation=augmentation, validation_cases=1).setup("fit")

@@ -56,7 +56,10 @@ def test_it_finds_the_dice_that_training_reported(run, capsys, tmp_path, monkeyp
 def test_there_is_a_row_for_every_person_and_how_they_spread(run, capsys):
     weights = ["--model.init_from", str(run[1]), "--data.validation_cases", "3"]
     assert main(["validate", "--config", str(run[0]), *weights]) == 0
-    rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].startswith("These weights were trained on cases of these names: c")
+    assert len(said[-1].split(":")[1].split(",")) == 2  # one of the three chose the weights
+    rows = [line.strip("|").split("|") for line in said if line.startswith("|")][2:]
     people = {row[0].strip(): [float(value) for value in row[1:]] for row in rows}
     *names, mean, lowest, spread = people
     assert len(names) == 3

@@ -79,7 +79,8 @@ class Access:
         token = request.query["token"]
         if not self._is_token(token):
             raise web.HTTPUnauthorized(text=NO_TOKEN)
-        response = web.Response(status=303, headers={"Location": "/"})
+        # no redirection: after a link on another site's page, the cookie would not come with it
+        response = web.Response(text=RETURN_HERE, content_type="text/html")
         self.set_cookie(request, response, self.token_cookie, token)
         return response
 

@@ -12,6 +12,10 @@ from .views import LAYOUTS, WINDOWS_HU
 
 OPACITY = 0.5
 THRESHOLD = [0.1, 1.0]  # what lies outside is transparent
+LOST = (
+    '<p style="padding: 2rem">The connection was lost. <a href="/">Open the page again</a> soon to find the result '
+    "still there.</p>"
+)
 
 
 def start_values(specs: Mapping[str, ModelSpec], can_upload: bool) -> dict[str, Any]:
@@ -42,6 +46,7 @@ def start_values(specs: Mapping[str, ModelSpec], can_upload: bool) -> dict[str, 
         "color": OWN_COLORS,
         "trame__title": "Attention U-Net",
         "trame__favicon": None,
+        "trame__template_error": LOST,
     }
 
 

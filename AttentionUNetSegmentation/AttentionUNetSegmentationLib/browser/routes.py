@@ -42,7 +42,7 @@ def add_routes(
         try:
             await upload(name, request.content.iter_chunked(CHUNK_BYTES))
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
-            return web.json_response({"error": _told(error)}, status=400)
+            return web.json_response({"error": told(error)}, status=400)
         return web.json_response({})
 
     async def give(request: web.Request) -> web.StreamResponse:
@@ -51,7 +51,7 @@ def add_routes(
         except KeyError:
             return web.Response(status=404, text="There is no such download.")
         except (ValueError, OSError, RuntimeError) as error:
-            return web.Response(status=409, text=_told(error))
+            return web.Response(status=409, text=told(error))
         headers = {"Content-Disposition": f'attachment; filename="{path.name}"', "Cache-Control": "no-store"}
         return web.FileResponse(path, headers=headers)
 
@@ -60,6 +60,6 @@ def add_routes(
     application.router.add_get("/download/{name}", give)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """One sentence; of an error of the file system its reason alone, as all else names the server's folders."""
     return (error.strerror if isinstance(error, OSError) else None) or one_sentence(error)

@@ -30,7 +30,7 @@ from .ct import LoadedCT, put_into_scene
 from .downloads import write_download
 from .names import safe_stem
 from .page_state import put_right, start_values
-from .routes import add_routes
+from .routes import add_routes, told
 from .run import Result, Runner
 from .served import list_entries, resolve
 from .shown_result import ShownResult
@@ -88,6 +88,8 @@ class Session:
         root = self._settings.serve
         if name and root is not None and not self._is_busy:
             self._guarded(lambda: self._open_later(resolve(root, name), name))
+            if not self._is_reading:  # it was refused
+                self._state.chosen = self._entry  # or the page would not send the same choice again
 
     def segment(self) -> None:
         """Segment the CT."""
@@ -205,7 +207,7 @@ class Session:
                 self._state.error = one_sentence(error).replace(f"{path}{os.sep}", "").replace(str(path), name)
         finally:
             with self._state:
-                self._state.chosen = self._entry  # or the page would not send the same choice again
+                self._state.chosen = self._entry
         kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
         async with self._one_download:  # which may read what is no longer shown
             await asyncio.to_thread(self._forget_uploads, kept)
@@ -227,8 +229,13 @@ class Session:
                 shutil.rmtree(place, ignore_errors=True)  # the voxels are in memory
 
     async def _download(self, name: str) -> Path:
-        async with self._one_download:  # they share files
-            return await self._file_of(name)
+        try:
+            async with self._one_download:  # they share files
+                return await self._file_of(name)
+        except (ValueError, OSError, RuntimeError) as error:
+            with self._state:
+                self._state.error = told(error)  # of a failed download a browser says nothing
+            raise
 
     async def _file_of(self, name: str) -> Path:
         result = self._shown.result

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..command.cases import Case, case_name, is_called_like_a_volume, no_results, volumes_in
+from ..command.cases import Case, case_name, no_results, volumes_in
 from ..formats.dicom.headers import files_below, is_dicom_file, study_of
 
 CASES = "cases"  # the folder, within the output, of the cases' own folders
@@ -61,7 +61,6 @@ def _inputs_below(root: Path) -> Iterator[Path]:
         if any(part.startswith(".") for part in folder.relative_to(root).parts):
             continue
         yield from volumes_in(folder)
-        yield from (path for path in files if is_called_like_a_volume(path.name) and not path.exists())  # dead links
         if (study := _study_in(no_results(folder, [path.name for path in files]))) is not None:
             studies[folder.parent, study].append(folder)
     dicom_folders = {folder for folders in studies.values() for folder in folders}

@@ -124,8 +124,8 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
 
 
 def volumes_in(folder: Path) -> list[Path]:
-    """The volumes that lie directly in a folder, but for those that a report there names as its results."""
-    names = [path.name for path in folder.iterdir() if path.is_file()]
+    """The volumes that lie directly in a folder, dead links too, but for those that a report there names as results."""
+    names = [path.name for path in folder.iterdir() if path.is_file() or not path.exists()]
     return sorted(path for path in no_results(folder, names) if is_called_like_a_volume(path.name))
 
 
@@ -224,11 +224,12 @@ def _named_cases(sources: Sequence[Path], output_dir: Path, overwrite: bool) -> 
     counts = Counter(case_name(source).lower() for source in sources)
     cases = []
     for source in sources:
+        short, long = case_name(source), f"{_absolute(source).parent.name}_{case_name(source)}"
         if kept := earlier.get(str(source.resolve())):
-            name = kept.pop(0)
+            name = next((own for own in (short, long) if own in kept), kept[0])  # not that of a copy
+            kept.remove(name)
             cases.append(Case(name, source, output_dir / name))
             continue
-        short, long = case_name(source), f"{_absolute(source).parent.name}_{case_name(source)}"
         names = [short, long] if counts[short.lower()] == 1 else [long]
         names += [f"{long}_{number}" for number in range(2, len(sources) + len(used) + 3)]
         name = next(name for name in names if name.lower() not in used)

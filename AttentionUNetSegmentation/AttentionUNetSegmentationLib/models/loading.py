@@ -8,6 +8,7 @@ PyTorch network is asked for.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +171,8 @@ def add_model(source: Path | str) -> InstalledModel:
         raise ModelError(f"a model named {model.spec.name!r} is there already; {what}")
     base = user_model_folder()
     target = base / model.spec.name
+    if os.path.lexists(target):
+        raise ModelError(f"{target} is there already and is no model; move it away, or give the model another name")
     base.mkdir(parents=True, exist_ok=True)
     with scratch_folder(base) as scratch:
         (scratch / target.name).mkdir()

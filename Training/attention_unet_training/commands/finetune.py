@@ -84,7 +84,7 @@ def finetune(options: argparse.Namespace) -> Path:
         RuntimeError: If training fails.
     """
     if options.resume:
-        check_resumable(options.resume)
+        check_resumable(options.resume, options.output)
     else:
         check_no_run_in(options.output)
     spec = read_model_spec(options.model)

@@ -19,8 +19,9 @@ def main(arguments: list[str]) -> int:
 
 def _fit(arguments: list[str]) -> None:
     cli = make_cli(arguments, "fit", __doc__)
+    folder = Path(cli.config.trainer.default_root_dir)
     if cli.config.ckpt_path and Path(cli.config.ckpt_path).is_file():
-        check_resumable(Path(cli.config.ckpt_path))
+        check_resumable(Path(cli.config.ckpt_path), folder)
     elif not cli.config.ckpt_path:
-        check_no_run_in(Path(cli.config.trainer.default_root_dir))
+        check_no_run_in(folder)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)

@@ -99,11 +99,13 @@ def pseudo_label(
     _begin(output / DESCRIPTION, _description(organs, models, confidence))
     failed = []
     for case in cases:
-        if (output / PICTURES / f"{case.name}.png").is_file():  # a label map that is gone was found to be wrong
-            print(f"{case.name}: done before")
-            continue
+        is_done = (output / PICTURES / f"{case.name}.png").is_file()  # a label map that is gone was found to be wrong
         try:
             ct = read_volume(case.source)
+            if is_done:
+                _check_same(ct, output / _image_file(case.name))
+                print(f"{case.name}: done before")
+                continue
             result = segment(ct, model, options)
             result.organs = [organ for organ in result.organs if organ.name in organs]
             print(_write(case.name, ct, result, confidence, output), flush=True)
@@ -111,6 +113,23 @@ def pseudo_label(
             failed.append(case.name)
             print(f"error: {case.source}: {one_sentence(error)}", file=sys.stderr)
     return failed
+
+
+def _image_file(name: str) -> str:
+    return f"{IMAGES}/{name}_0000{ENDING}"
+
+
+def _check_same(ct: Volume, copy: Path) -> None:
+    """Refuse a CT that has the name of another one labelled before.
+
+    Raises:
+        ValueError: If the copy made then shows another CT.
+    """
+    if not copy.is_file():
+        return
+    before = read_volume(copy)
+    if not (ct.grid.same_as(before.grid) and np.array_equal(ct.voxels, before.voxels)):
+        raise ValueError(f"{copy} is another CT of that name: rename one, or label both with one command")
 
 
 def confident_labels(result: Segmentation, confidence: float) -> np.ndarray:
@@ -143,7 +162,7 @@ def _write(name: str, ct: Volume, result: Segmentation, confidence: float, folde
         found = int((result.labels == organ.value).sum())
         kept = int((labels == number).sum())
         parts.append(f"{organ.name} {kept / found:.0%}" if found else f"{organ.name} not found")
-    files = (f"{IMAGES}/{name}_0000{ENDING}", f"{LABELS}/{name}{ENDING}", f"{PICTURES}/{name}.png")
+    files = (_image_file(name), f"{LABELS}/{name}{ENDING}", f"{PICTURES}/{name}.png")
     with staged([Output(folder / file) for file in files], overwrite=True) as (image, label_map, picture):
         write_volume(ct, image)
         write_volume(dataclasses.replace(ct, voxels=labels), label_map)

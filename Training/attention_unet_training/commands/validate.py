@@ -2,8 +2,8 @@
 
 Takes the options of ``fit``; ``--model.init_from`` says whose weights: a checkpoint's (averaged ones if it has them), a
 model's folder or zip, or a model's name. So weights of an earlier stage of training can be measured on the validation
-patches of a later one. There is a row for every person, then their mean, lowest and standard deviation. Nothing is
-written but the label maps' cache.
+patches of a later one. There is a row for every person, then their mean, lowest and standard deviation. A line below
+names cases that the weights were trained on. Nothing is written but the label maps' cache.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ def _validate(arguments: list[str]) -> None:
     cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     if cli.trainer.is_global_zero:
         print(f"Dice of {cli.config.model.init_from}\n\n{table(cli.model.dice_by_person)}")
+        learnt = {case for base in cli.model.hparams["bases"] for case in base["training_cases"]}
+        if seen := [case for case in cli.datamodule.hparams["validation_ids"] if case in learnt]:
+            print(f"\nThese weights were trained on cases of these names: {', '.join(seen)}")
 
 
 def table(dice_by_person: Mapping[str, Mapping[str, float]]) -> str:

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..preparation.organ_names import SIDES
 from ..preparation.prepared import PreparedCase, PreparedDataset
 from ..preparation.splits import OFFICIAL, Fold
 from .augmentation import Augmentation
@@ -74,6 +75,7 @@ class CasesData(pl.LightningDataModule):
         self._augmentation = augmentation
         self.training_cases: tuple[PreparedCase, ...] = ()
         self.validation_cases: tuple[PreparedCase, ...] = ()
+        self.labelled_organs: frozenset[str] = frozenset()  # by at least one training case
         self._intensities: IntensityAugmentation | None = None
         self._organs: OrganMap  # of the dataset that ``setup`` opens
 
@@ -87,6 +89,10 @@ class CasesData(pl.LightningDataModule):
         options = self.hparams
         dataset = PreparedDataset.open(Path(options["dataset"]))
         self._organs = OrganMap(dataset.organs, options["organs"])
+        if unknown := [organ for organ in dataset.organs if organ not in options["organs"]]:
+            rank_zero_warn(
+                f"{', '.join(unknown)} of {dataset.folder} are background: they are no organs of the network"
+            )
         _check_flips(self._augmentation, options["organs"])
         if len(set(dataset.spacing_mm)) > 1:
             raise ValueError(f"networks are trained on isotropic voxels, {dataset.folder} has {dataset.spacing_mm} mm")
@@ -99,6 +105,7 @@ class CasesData(pl.LightningDataModule):
             self.training_cases, self.validation_cases = choose_validation(
                 cases, options["validation_cases"], options["validate_on"], options["seed"]
             )
+        self.labelled_organs = frozenset(organ for case in self.training_cases for organ in case.labelled)
         rule = dataset.intensity
         if self._augmentation.intensity_probability:
             self._intensities = IntensityAugmentation(self._augmentation.intensity_probability, rule)
@@ -212,7 +219,7 @@ def choose_validation(
 
 def _check_flips(augmentation: Augmentation, organs: Sequence[str]) -> None:
     """Refuse to mirror patients whose left and right are told apart."""
-    sided = [organ for organ in organs if {"left", "right"} & set(re.split(r"[^a-z]+", organ.lower()))]
+    sided = [organ for organ in organs if set(SIDES) & set(re.split(r"[^a-z]+", organ.lower()))]
     if sided and RIGHT_TO_LEFT in augmentation.flip_axes and augmentation.flip_probability:
         raise ValueError(f"data.augmentation.flip_axes must leave out {RIGHT_TO_LEFT}: it would mirror the {sided[0]}")
 

@@ -91,13 +91,14 @@ def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
     if seen := evaluation.seen(evaluation.columns[0].title):
         raise ValueError(f"the model was trained on {seen[0]}, or selected on it: no figures are kept for export")
     entries, weights = [], evaluation.columns[0].weights
+    data = f"{evaluation.data}, without clean-up" if evaluation.cleaned is False else evaluation.data
     for organ in evaluation.organs:
         for metric in METRICS:
             summary = evaluation.summary(evaluation.columns[0].title, organ, metric.key)
             if summary.cases:
                 entries.append(
                     {
-                        "data": evaluation.data,
+                        "data": data,
                         "organ": organ,
                         "metric": metric.name,
                         "value": round(summary.mean, 4),

@@ -19,7 +19,8 @@ def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ"
 
     "kidney_left", "Right Kidney", "Kidney (L)" and "kidneys" all are "kidney"; an organ whose own name has a side takes
     that side only. A tumour belongs to the organ it names ("pancreas tumour"); one that names none ("cancer") belongs
-    to the organ that is labelled, if there is exactly one. Cysts are nobody's, as in TotalSegmentator.
+    to the organ that is labelled, if there is exactly one. Where tumours are wanted as organs of their own, they are
+    those, and the rest of the organ is not. Cysts are nobody's, as in TotalSegmentator.
 
     Args:
         names: The source's label names.
@@ -34,12 +35,15 @@ def map_names(names: Iterable[str], organs: Sequence[str], tumour: str = "organ"
     """
     if tumour not in TUMOUR_RULES:
         raise ValueError(f"the tumour rule must be one of {', '.join(TUMOUR_RULES)}, got {tumour!r}")
+    wanted = [organ for organ in organs if is_tumour(organ)]
+    if wanted and tumour == BACKGROUND:
+        raise ValueError(f"{wanted[0]!r} is wanted as an organ, and tumours as background")
     names = [name for name in dict.fromkeys(names) if name.strip().lower() != BACKGROUND]
     mapping = {name: organ for name in names if not is_tumour(name) and (organ := _organ_of(name, organs))}
     if tumour == BACKGROUND:
         mapping |= {name: BACKGROUND for name in names if is_tumour(name)}
     if tumour == "organ":
-        found = sorted(set(mapping.values()))
+        found = wanted or sorted(set(mapping.values()))
         for name in filter(is_tumour, names):
             words, _ = _words(name)
             organ = _organ_of(name, organs) if words else (found[0] if len(found) == 1 else "")
@@ -94,7 +98,8 @@ def listed(names: Iterable[str]) -> str:
 
 def _organ_of(name: str, organs: Sequence[str]) -> str:
     words, side = _words(name)
-    for organ in organs:
+    alike = [organ for organ in organs if is_tumour(organ) == is_tumour(name)]
+    for organ in [*alike, *(organs if is_tumour(name) else ())]:
         wanted, wanted_side = _words(organ)
         if words == wanted and wanted_side in ("", side):
             return organ

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
@@ -182,3 +183,27 @@ def write_weights(
     content["hyper_parameters"] = {**task, "changes": changes, "bases": [*known.values()]}
     content["state_dict"] = {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
     torch.save(content, path)
+
+
+def follow_moved_folder(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Let a run that is resumed in a moved folder know its best checkpoint.
+
+    Lightning compares absolute paths: it would forget the best score, and replace the best checkpoint by the next one.
+
+    Args:
+        checkpoint: What is resumed from; changed in place.
+        trainer: Of the resumed run.
+    """
+    for callback in trainer.checkpoint_callbacks:
+        state, folder = checkpoint.get("callbacks", {}).get(callback.state_key, {}), getattr(callback, "dirpath", None)
+        best = state.get("best_model_path")
+        if not best or not folder or state.get("dirpath") == folder or not (Path(folder) / Path(best).name).is_file():
+            continue
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[key] = _moved(state.get(key), folder)
+        state["best_k_models"] = {_moved(path, folder): score for path, score in state["best_k_models"].items()}
+        state["dirpath"] = folder
+
+
+def _moved(path: str, folder: str) -> str:
+    return str(Path(folder) / Path(path).name) if path else path

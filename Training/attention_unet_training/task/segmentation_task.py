@@ -19,6 +19,7 @@ from AttentionUNetSegmentationLib.inference.prediction import TILE_EDGES, plan
 
 from ..data.sampling import begin_resumed_epoch
 from ..preparation.records import IGNORED
+from .checkpoints import follow_moved_folder
 from .dice_by_person import DiceByPerson, dice_of, mean_over_people
 from .freezing import drop_gradients, frozen_modules, hold_batch_norm, leave_out_of_softmax
 from .losses import SegmentationLoss
@@ -98,8 +99,10 @@ class SegmentationTask(pl.LightningModule):
         if self._loss_options.auxiliary_weight and not isinstance(self.network, UNet):
             raise ValueError(f"loss.auxiliary_weight needs AttentionUNet or UNet, got {network.architecture}")
         set_batch_norm_momentum(self.network, self._batch_norm.momentum)
+        self._known_organs: tuple[str, ...] = ()  # by the starting weights
         if init_from:
             start = read_starting_weights(init_from)
+            self._known_organs = start.organs or self.organs
             done = start_from(self.network, organs, start)
             self.hparams.update(bases=start.bases)
             rank_zero_info(f"init_from {init_from}: {done}")
@@ -144,6 +147,25 @@ class SegmentationTask(pl.LightningModule):
             key = f"{part}_ids"
             if key in before and key in now and list(before[key]) != list(now[key]):
                 raise ValueError(f"the checkpoint's {part} had other cases: give the data options of its own run")
+        if self._trainer is not None:
+            follow_moved_folder(checkpoint, self._trainer)
+
+    def on_fit_start(self) -> None:
+        """Refuse organs of which the network would learn nothing: any of their voxels could be called any of them.
+
+        Raises:
+            ValueError: If no training case labels an organ that the starting weights do not know either.
+        """
+        labelled = getattr(getattr(self.trainer, "datamodule", None), "labelled_organs", None)
+        if labelled is None:
+            return
+        known = labelled.union(self._known_organs)
+        active = [organ for organ, is_active in zip(self.organs, self._active.tolist(), strict=True) if is_active]
+        if unknown := [organ for organ in active if organ not in known]:
+            raise ValueError(
+                f"no training case labels {' or '.join(unknown)}: give the organs that are labelled as model.organs "
+                "(finetune: --organs), or the others as model.active_organs"
+            )
 
     def on_train_start(self) -> None:
         """A resumed run goes on with the samples of its own epoch."""

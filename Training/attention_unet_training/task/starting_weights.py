@@ -92,14 +92,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_resumable(path: Path) -> None:
+def check_resumable(path: Path, folder: Path) -> None:
     """Refuse a file from which no run can be resumed; Lightning would only name the key that it misses.
 
+    Args:
+        path: The checkpoint.
+        folder: Where the run goes on.
+
     Raises:
-        ValueError: If it is one.
+        ValueError: If it is one, or the folder is not its own and holds another run.
     """
     if "pytorch-lightning_version" not in read_checkpoint(path):
         raise ValueError(f"{path} holds weights, from which no run can be resumed; start a new run from them instead")
+    if path.resolve().parent != folder.resolve():
+        check_no_run_in(folder)
 
 
 def check_no_run_in(folder: Path) -> None:

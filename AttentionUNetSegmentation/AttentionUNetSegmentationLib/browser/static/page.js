@@ -30,8 +30,11 @@
     const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
     if (event.key in steps) window.trame.trigger("scroll", [steps[event.key]]);
     else if (event.key === "s") window.trame.trigger("segment");
-    else if (event.key === "Escape") window.trame.trigger("cancel");
-    else return;
+    else if (event.key === "Escape") {
+      if (document.querySelector(".v-menu.v-overlay--active")) return; // closes it
+      if (window.trame.state.get("has_error")) state("has_error", false);
+      else window.trame.trigger("cancel");
+    } else return;
     event.preventDefault();
   }
 

@@ -17,6 +17,7 @@ from .headers import Slice, files_below, is_dicom_file, read_slices
 from .pixels import decode
 from .scans import choose_scan, describe_series
 
+DICOM_ENDINGS = (".dcm", ".ima")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_HOLE_SLICES = 2.1  # a hole of one missing slice is bridged ...
 MAX_HOLE_MM = 5.0  # ... and of several thin ones up to this
@@ -70,7 +71,7 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         try:
             slices += read_slices(path)
         except ValueError as error:
-            if isinstance(error.__cause__, OSError) or (is_dicom_file(path) and path.name.upper() != "DICOMDIR"):
+            if isinstance(error.__cause__, OSError) or _should_be_image(path):
                 unreadable.append(printable(path.relative_to(folder)))
     shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
@@ -79,8 +80,16 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         )
     if not unreadable:
         return slices, []
-    kinds = "no images, damaged, unreadable or not named in UTF-8"
+    kinds = "no images, empty, damaged, unreadable or not named in UTF-8"
     return slices, [f"{len(unreadable)} DICOM files that are {kinds} were left out ({shown})"]
+
+
+def _should_be_image(path: Path) -> bool:
+    """Whether a file that cannot be read as an image was meant to be one: by its start, its name, or as it is empty."""
+    if path.name.upper() == "DICOMDIR" or path.name.startswith("."):
+        return False
+    is_named_so = path.suffix.lower() in DICOM_ENDINGS
+    return is_named_so or not path.stat().st_size or is_dicom_file(path)
 
 
 def is_even(scan: list[Slice]) -> bool:
