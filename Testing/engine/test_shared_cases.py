@@ -46,7 +46,7 @@ ENDS = {
     "dicom_d7.tar.gz": ("warning: copies of images, equal in place and pixels, were left out (1)", True),
     "dicom_n7.tar.gz": ("/IM0003.dcm lacks the rescale slope or intercept, one number each", False),
     "dicom_x1.tar.gz": ("warning: 2 CT stacks in the folder; took the largest, 20 images", True),
-    "dicom_nested_500.tar.gz": ("warning: 1 DICOM files that are no images, damaged", True),
+    "dicom_nested_500.tar.gz": ("warning: 1 DICOM files that are no images, empty, damaged", True),
     "same_name/s0001/ct.nii.gz": ("same_name/s0001/ct.nii.gz", True),
     "same_name/s0002/ct.nii.gz": ("same_name/s0002/ct.nii.gz: ct.nii.gz: has voxels that are NaN", False),
     "model_m5.zip": ("model_m5.zip/weights.pt is not a file of plain weights", False),
