@@ -30,7 +30,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="run in tiles of at most N voxels per axis, a multiple of 16 (%(const)s if N is omitted)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="segment again what is done already")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="segment again what is done already, and replace what is in the way, results of other inputs too",
+    )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
