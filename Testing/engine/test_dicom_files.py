@@ -101,15 +101,16 @@ def test_links_that_lead_nowhere_are_said(folder):
         read_volume(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_slices_that_are_empty_or_mere_pointers_are_said(folder, content):
-    last = files(folder)[-1]
-    lost = last.rename(folder / "IM999.dcm")
+@pytest.mark.parametrize(
+    ("name", "content"), [("IM999", b""), ("IM999.dcm", b"version https://git-lfs.github.com/spec/v1\n")]
+)
+def test_slices_that_are_empty_or_mere_pointers_are_said(folder, name, content):
+    lost = files(folder)[-1].rename(folder / name)
     lost.write_bytes(content)
     (folder / "notes.txt").write_text("short")
     (folder / ".keep").touch()
     (note,) = read_volume(folder).notes
-    assert note.startswith("1 DICOM files that are no images, empty,") and note.endswith("left out (IM999.dcm)")
+    assert note.startswith("1 DICOM files that are no images, empty,") and note.endswith(f"left out ({name})")
 
 
 def test_files_of_one_name_in_two_folders_are_told_apart(folder):
