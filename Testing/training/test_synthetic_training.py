@@ -333,6 +333,25 @@ def test_training_can_start_from_a_checkpoint(checkpoint):
         torch.testing.assert_close(task.network.state_dict()[name], tensor)
 
 
+@pytest.mark.parametrize(("held_out", "said"), [("b", False), ("a", True)])
+def test_validate_tells_which_label_maps_the_weights_were_trained_on(
+    checkpoint, atlas, tmp_path, capsys, held_out, said
+):
+    options = {
+        "data.atlas": atlas,
+        "data.anatomies.held_out": f"[{held_out}]",
+        "data.anatomies.cache": tmp_path,
+        "data.patches.shape_kji": "[16,32,32]",
+        "data.patches.validation_patches": 1,
+        "model.network.widths": WIDTHS,
+        "model.init_from": checkpoint,
+    }
+    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    assert main(["validate", "--config", "abdomen_ct.yaml", *given]) == 0
+    ending = capsys.readouterr().out.splitlines()[-1]
+    assert (ending == f"These weights were trained on cases of these names: {held_out}") is said
+
+
 def test_synthesise_writes_a_marked_ct_and_its_labels(atlas, tmp_path):
     arguments = ["synthesise", "--atlas", str(atlas), "--cache", str(tmp_path / "cache"), "--output"]
     arguments += [str(tmp_path / "ct.nrrd"), "--labels", str(tmp_path / "labels.nrrd"), "--spacing", "2", "2", "4"]

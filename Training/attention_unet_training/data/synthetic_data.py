@@ -144,6 +144,7 @@ class SyntheticCTData(pl.LightningDataModule):
         if stage == "fit":
             self._check_maps()
         self._held_out = load_atlas(self.atlas, options.cache, include=options.held_out, memory_gb=options.memory_gb)
+        self.hparams.update(validation_ids=list(self._held_out.names))
         people = read_people(self.atlas, self._held_out.names)
         patches = self._validation_patches()
         self.validation_people = tuple(
@@ -157,8 +158,7 @@ class SyntheticCTData(pl.LightningDataModule):
         if stage == "fit":
             left_out = [*options.held_out, *options.exclude]
             self._train = load_atlas(self.atlas, options.cache, exclude=left_out, memory_gb=options.memory_gb)
-            # for the exported model's provenance
-            self.hparams.update(training_ids=list(self._train.names), validation_ids=list(self._held_out.names))
+            self.hparams.update(training_ids=list(self._train.names))  # for the exported model's provenance
             if without := len(self._train.without_organs):
                 rank_zero_info(
                     f"{without} of {len(self._train)} label maps show none of the organs; they make up one patch in "
