@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -229,7 +230,7 @@ def _free_name(
 ) -> str:
     """A map's name, with a number if maps of another result of the CT have that name."""
     name = node_name(entry.name, volume_node)
-    if (node.GetName() or "").startswith(f"{name}_"):
+    if re.fullmatch(re.escape(name) + r"_\d+", node.GetName() or ""):
         return node.GetName()
     is_free = slicer.mrmlScene.GetFirstNodeByName(name) in (None, node)
     return name if is_free else slicer.mrmlScene.GenerateUniqueName(name)
