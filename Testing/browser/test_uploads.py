@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from AttentionUNetSegmentationLib.browser import archives
+from AttentionUNetSegmentationLib.browser import archives, uploads
 from AttentionUNetSegmentationLib.browser.uploads import receive
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from support.detached_headers import METAIMAGE, NRRD, VOXELS, leading_away
@@ -117,6 +117,18 @@ def test_an_upload_that_breaks_off_leaves_nothing(session, error):
 
     with pytest.raises(error if isinstance(error, type) else OSError):
         asyncio.run(receive("ct.nii", broken(), session, LIMIT))
+    assert list(session.iterdir()) == []
+
+
+def test_an_upload_that_falls_silent_is_given_up(session, monkeypatch):
+    monkeypatch.setattr(uploads, "SILENCE_SECONDS", 0.05)
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield bytes(1000)
+        await asyncio.Event().wait()
+
+    with pytest.raises(ValueError, match=r"^nothing more of ct\.nii came for 0\.05 seconds$"):
+        asyncio.run(receive("ct.nii", silent(), session, LIMIT))
     assert list(session.iterdir()) == []
 
 

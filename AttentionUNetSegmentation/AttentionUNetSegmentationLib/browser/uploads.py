@@ -20,6 +20,7 @@ from .names import DETACHED_ENDINGS, SINGLE_ENDINGS, ending_of, last_part, safe_
 
 ARCHIVE = ".zip"
 UPLOAD = "upload-"  # what the folder of an upload is called, at first
+SILENCE_SECONDS = 60.0
 
 
 async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit_bytes: int) -> Path:
@@ -60,13 +61,21 @@ async def receive(name: str, chunks: AsyncIterator[bytes], folder: Path, limit_b
 async def _store(said: str, chunks: AsyncIterator[bytes], target: Path, limit_bytes: int) -> None:
     total = 0
     with target.open("xb") as stream:
-        async for chunk in chunks:
+        while chunk := await _next(chunks, said):
             total += len(chunk)
             if total > limit_bytes:
                 raise ValueError(f"{said} is larger than {limit_bytes >> 20} MB, the most that can be uploaded")
             stream.write(chunk)
     if not total:
         raise ValueError(f"{said} is empty")
+
+
+async def _next(chunks: AsyncIterator[bytes], said: str) -> bytes:
+    """The next chunk, or b"" at the end. A connection lost without a word would keep the session busy for ever."""
+    try:
+        return await asyncio.wait_for(anext(chunks, b""), SILENCE_SECONDS)
+    except TimeoutError as error:
+        raise ValueError(f"nothing more of {said} came for {SILENCE_SECONDS:g} seconds") from error
 
 
 async def _in_a_thread(work: Callable[[Callable[[], None]], Path]) -> Path:
