@@ -126,6 +126,20 @@ def test_a_gpu_may_be_preferred(dependencies, having, pip, monkeypatch):
     assert len(calls) == 1 and pip == []
 
 
+def test_a_failed_installation_of_pytorch_is_told(slicer, dependencies, having, monkeypatch):
+    """Slicer shows pip's errors since 5.12, and only logs those of light-the-torch."""
+
+    def fail(**options):
+        raise subprocess.CalledProcessError(1, "light_the_torch")
+
+    having(gpu="cuda")
+    monkeypatch.setattr(dependencies, "_install_torch", fail)
+    monkeypatch.setattr(slicer, "packaging", None, raising=False)
+    with slicer_host.testing_mode(False), pytest.raises(RuntimeError, match="PyTorch could not be") as failure:
+        dependencies.ensure_installed("cuda")
+    assert failure.value.was_shown is False
+
+
 def test_neither_is_a_cancelled_run(dependencies, having, pip):
     from AttentionUNetSegmentationLib.monitor import Cancelled
 

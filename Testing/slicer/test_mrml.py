@@ -186,23 +186,6 @@ def test_segments_have_terminology_colours_geometry_and_provenance(slicer, logic
     assert node.GetAttribute("AttentionUNet.device") == "cpu" and node.GetAttribute("AttentionUNet.date")
 
 
-def test_maps_lie_in_a_folder_under_the_ct(slicer, logic, add_ct, network):
-    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-
-    ct = add_ct()
-    maps = maps_of(logic.segment(ct, device="cpu", predictor=network()))
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    for name, node in maps.items():
-        assert node.GetName() == f"{name} attention, CT"
-        folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
-        assert hierarchy.GetItemName(folder) == "CT attention"
-        assert hierarchy.GetItemDataNode(hierarchy.GetItemParent(folder)) is ct
-        display = node.GetDisplayNode()
-        assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
-        assert not display.GetAutoWindowLevel() and display.GetApplyThreshold()
-        assert display.GetColorNode().GetName() == "Attention"
-
-
 def test_a_second_run_reuses_nodes_and_leaves_nothing_stale(slicer, logic, add_ct, network, scene_nodes):
     ct = add_ct()
     node = logic.segment(ct, device="cpu", predictor=network(), probabilities=True)
@@ -219,35 +202,6 @@ def test_a_second_run_reuses_nodes_and_leaves_nothing_stale(slicer, logic, add_c
     assert [each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")] == ["CT"]
     names = [node.GetSegmentation().GetNthSegment(n).GetName() for n in range(5)]
     assert sorted(names) == ["left kidney", "my own", "pancreas", "right kidney", "spleen"]
-
-
-def test_the_maps_of_a_renamed_ct_are_renamed_and_moved(slicer, logic, add_ct, network):
-    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-
-    ct = add_ct("first")
-    node = logic.segment(ct, device="cpu", predictor=network())
-    maps = maps_of(node)
-    ct.SetName("second")
-    logic.segment(ct, node, device="cpu", predictor=network())
-    assert maps_of(node) == maps
-    assert {each.GetName() for each in maps_of(node).values()} == {
-        f"s{s}-{g} attention, second" for s in (2, 3, 4) for g in (1, 2)
-    }
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    assert not hierarchy.GetItemChildWithName(hierarchy.GetItemByDataNode(ct), "first attention")
-
-
-def test_a_volume_named_like_the_emptied_folder_stays(slicer, logic, add_ct, network):
-    ct = add_ct("first")
-    node = logic.segment(ct, device="cpu", predictor=network())
-    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
-
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    mine = add_ct("my attention")
-    for each in maps_of(node).values():
-        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(each), hierarchy.GetItemByDataNode(mine))
-    logic.segment(ct, node, device="cpu", predictor=network())
-    assert slicer.mrmlScene.GetNodeByID(mine.GetID()) is mine and hierarchy.GetItemByDataNode(mine)
 
 
 def test_taking_back_removes_folders_but_nothing_that_stands_for_data(slicer, add_ct):

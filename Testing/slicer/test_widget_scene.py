@@ -77,6 +77,21 @@ def test_every_choice_comes_back_whenever_the_panel_is_opened(
     assert [selector.currentNode().GetName() for selector in selectors] == nodes
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_ct_of_a_loaded_scene_is_chosen(slicer, widget, add_ct, tmp_path, wait, replace):
+    """Where the scene replaces another one, Slicer knows modalities only after the import has ended."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    for name, modality in (("CT", "CT"), ("PET", "PT")):
+        hierarchy.SetItemAttribute(hierarchy.GetItemByDataNode(add_ct(name)), "DICOM.Modality", modality)
+    widget._parameterNode.inputVolume = None
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAddedEvent, lambda *_: slicer_host.process_events(0))
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"), {"clear": replace})  # its progress bar lets timers run
+    wait(lambda: widget.ui.inputSelector.currentNode() is not None)
+    assert widget._parameterNode.inputVolume.GetName() == "CT" and widget.ui.segmentButton.enabled
+
+
 def test_loading_a_scene_keeps_the_result_if_the_choices_come_before_it(slicer, module, add_ct, network, tmp_path):
     ct = add_ct()
     widget = slicer_host.enter("AttentionUNetSegmentation")  # its parameter node stands between CT and result

@@ -144,9 +144,12 @@ def _on_node_about_to_be_removed(scene, event, node) -> None:
 
 
 def _on_import_ended(scene, event) -> None:
+    """What has no item yet gets one; a segmentation that has one gets none for its segments."""
     slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     for node in slicer.util.getNodesByClass("vtkMRMLNode", scene):
-        _add_item(node)
+        if not hierarchy.GetItemByDataNode(node):
+            _add_item(node)
 
 
 def observe(scene) -> None:

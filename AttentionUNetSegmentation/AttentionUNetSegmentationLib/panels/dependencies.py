@@ -61,7 +61,8 @@ def ensure_installed(device: str, offer_gpu: bool = False) -> None:
         except CalledProcessError as error:
             name = "PyTorch" if wants_gpu else "OpenVINO"
             failure = DependencyError(f"{name} could not be installed; Slicer's Python console says why.")
-            failure.was_shown = hasattr(slicer, "packaging")  # Slicer 5.12 shows pip's errors itself
+            # Slicer 5.12 shows pip's errors itself, but not those of light-the-torch, which installs PyTorch.
+            failure.was_shown = not wants_gpu and hasattr(slicer, "packaging")
             raise failure from error
 
 

@@ -85,6 +85,8 @@ class InputPanel:
         """
         parameters = self._parameters()
         self._hide(map_node_ids())
+        if slicer.mrmlScene.IsBatchProcessing():  # the subject hierarchy, which holds modalities, is not ready
+            return
         before, self._volumes = self._volumes, {node.GetID() for node in input_volumes()}
         candidates = input_candidates()
         if parameters.inputVolume is None and len(candidates) == 1 and candidates[0].GetID() not in before:

@@ -107,7 +107,8 @@ class BackgroundRun:
         if not self.is_running or self._job is None:  # a callback may have stopped it
             return
         if self._done.is_set():
-            self._finish(self._job)
+            if not slicer.mrmlScene.IsBatchProcessing():  # timers run while Slicer loads a scene
+                self._finish(self._job)
         elif self._cancel.is_set() and runtimes.is_loading():
             self._give_up(self._job)
 

@@ -198,8 +198,10 @@ def put_into_folder(nodes: list[slicer.vtkMRMLNode], volume_node: slicer.vtkMRML
             left.add(hierarchy.GetItemParent(item))
         put_under(folder, node)
     for item in left - {folder, parent, hierarchy.GetSceneItemID()}:
-        is_folder = hierarchy.GetItemDataNode(item) is None and hierarchy.GetItemName(item).endswith(" attention")
-        if is_folder and not hierarchy.GetNumberOfItemChildren(item):
+        data_node = hierarchy.GetItemDataNode(item)  # a folder has one once it was shown or hidden
+        is_folder = data_node is None or data_node.IsA("vtkMRMLFolderDisplayNode")
+        is_ours = is_folder and hierarchy.GetItemName(item).endswith(" attention")
+        if is_ours and not hierarchy.GetNumberOfItemChildren(item):
             hierarchy.RemoveItem(item)
 
 
