@@ -195,8 +195,13 @@ async def test_a_wrong_cookie_is_no_token(value):
 
 async def test_every_answer_keeps_out_of_frames_caches_and_other_sites():
     async with running("idle") as front, visitor(front) as client:
-        for target in ("/", "/healthz", "/nothing"):
-            headers = (await client.get(target)).headers
+        answers = [await client.get(target) for target in ("/", "/healthz", "/nothing")]
+        answers += [await client.post("/"), await client.get("/", headers={"Host": "elsewhere.example"})]
+    async with running("idle", access=WITH_TOKEN) as front, visitor(front) as client:
+        answers.append(await client.get("/"))
+        print([answer.status for answer in answers])
+        for answer in answers:
+            headers = answer.headers
             assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
             assert headers["Referrer-Policy"] == "no-referrer"
             assert headers["X-Content-Type-Options"] == "nosniff"

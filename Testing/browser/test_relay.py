@@ -163,8 +163,7 @@ async def test_messages_that_are_too_large_end_the_connection_but_not_the_sessio
             assert len(await socket.receive_bytes()) == 9_000
 
 
-async def test_a_page_that_does_not_read_holds_up_the_sender():
-    """A session that sends 64 MB to a page that reads nothing has to wait; the front keeps little of it."""
+async def test_a_page_that_does_not_read_holds_up_no_other_and_misses_nothing():
     async with running() as front, visitor(front) as client:
         await enter(client)
         async with client.ws_connect("/ws", max_msg_size=0) as slow, client.ws_connect("/ws") as other:

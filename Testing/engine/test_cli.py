@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from AttentionUNetSegmentationLib import __version__
 from AttentionUNetSegmentationLib.command.cli import main
 from AttentionUNetSegmentationLib.formats.files import write_volume
 from AttentionUNetSegmentationLib.volume import Volume
@@ -233,7 +234,7 @@ def test_the_installed_command_answers():
     if not command.exists():
         pytest.skip("the package is not installed in this environment")
     result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("attention-unet 0.")
+    assert result.stdout.strip() == f"attention-unet {__version__}"
 
 
 ESCAPE = "\x1b[31m"

@@ -157,7 +157,7 @@ def test_a_device_without_room_for_the_weights_is_left_for_the_cpu(monkeypatch):
     assert result.how == Attempt("cpu", None)
 
 
-def test_a_backend_that_cannot_run_in_slabs_is_never_asked_to(monkeypatch):
+def test_a_backend_that_cannot_run_in_slabs_is_never_asked_to():
     assert not any(attempt.in_slabs for attempt in plan((16, 16, 16), "cpu", WIDTHS)[0])
     with pytest.raises(ValueError, match="only U-Nets can run in slabs"):
         TorchBackend(constant).run(np.zeros((16, 16, 16), np.float32), Monitor(), in_slabs=True)
@@ -172,6 +172,7 @@ def test_slabs_and_one_go_give_the_same_figures(tile):
     result = predict(image, backend_of(network), "cpu", WIDTHS, Monitor(), tile=tile, slabs=True)
     assert result.how == Attempt("cpu", tile, in_slabs=True)
     np.testing.assert_allclose(result.logits, expected.logits, atol=1e-5 * np.abs(expected.logits).max())
+    assert result.attention.keys() == expected.attention.keys() != set()
     for name, alpha in result.attention.items():
         np.testing.assert_allclose(alpha, expected.attention[name], atol=1e-5)
 
@@ -225,8 +226,9 @@ def test_progress_rises_to_the_end_and_cancel_stops_between_stages():
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(1.0)
     assert len(set(seen)) > 20
+    asked = []
     with pytest.raises(Cancelled):
-        predict(image, backend_of(network), "cpu", WIDTHS, Monitor(lambda f, s: None, lambda: len(seen) > 0))
+        predict(image, backend_of(network), "cpu", WIDTHS, Monitor(None, lambda: len(asked) > 20 or asked.append(1)))
 
 
 @pytest.mark.slow

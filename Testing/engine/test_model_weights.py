@@ -71,10 +71,10 @@ def header_of(entries: dict, body: int = 64) -> bytes:
     "content",
     [
         b"",
-        b"\xff" * 100,
+        header_of({"__metadata__": {"text": "a" * 2_000_000}}),
         header_of({"a": {"dtype": "F32", "shape": [17], "data_offsets": [0, 68]}}),
         header_of({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 64]}}),
-        header_of({"a": {"dtype": "F32", "shape": [4], "data_offsets": [-16, 0]}}),
+        header_of({"a": {"dtype": "F32", "shape": [4], "data_offsets": [-32, -16]}}),
         header_of({"a": {"dtype": "O", "shape": [4], "data_offsets": [0, 16]}}),
         header_of({str(n): {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]} for n in range(3)}),
         header_of({"a": 1}),
@@ -158,7 +158,7 @@ def shared(state):
         lambda state: state | {"mix.bias": Reserving(bytearray, 10**12)},
         lambda state: state | {"mix.bias": Reserving(torch.FloatTensor, 10**12)},
         lambda state: state | {"mix.bias": Reserving(torch.FloatStorage, 10**12)},
-        lambda state: state | {"mix.bias": "a" * 2_000_000},
+        lambda state: state | {"a" * 2_000_000: torch.zeros(1)},
     ],
     ids=["expanded", "shared", "bytearray", "tensor", "storage", "text"],
 )

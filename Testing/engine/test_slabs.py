@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from openvino import InferRequest
 
 from AttentionUNetSegmentationLib.inference import openvino_backend, slabs
 from AttentionUNetSegmentationLib.inference.network import AttentionSubGate, AttentionUNet, UNet
@@ -83,7 +84,9 @@ def test_a_slab_sees_exactly_its_halo(backend, monkeypatch):
     assert 4 < (expected > 1e-5).sum() < 32
 
 
-def test_openvino_stops_in_the_middle_of_a_request():
+def test_openvino_stops_in_the_middle_of_a_request(monkeypatch):
+    cancelled, cancel_request = [], InferRequest.cancel
+    monkeypatch.setattr(InferRequest, "cancel", lambda self: (cancelled.append(self), cancel_request(self)))
     backend = BACKENDS["openvino"](AttentionUNet(widths=(16, 32)).eval())
     asked = []
 
@@ -94,6 +97,7 @@ def test_openvino_stops_in_the_middle_of_a_request():
     with pytest.raises(Cancelled):
         backend.run(np.zeros((64, 160, 160), np.float32), Monitor(None, cancel))
     small = np.zeros((16, 16, 16), np.float32)
+    assert len(cancelled) == 1
     assert np.isfinite(backend.run(small, Monitor())[0]).all()  # what was cancelled can run again
 
 

@@ -27,39 +27,44 @@ def test_slabs_change_nothing(slab_work, layout):
 
 
 @pytest.mark.parametrize(
-    "convolution",
+    ("convolution", "is_cut"),
     [
-        nn.Conv3d(2, 3, 3, padding=1),
-        nn.Conv3d(2, 3, 3),
-        nn.Conv3d(2, 3, (5, 1, 3), padding=(2, 0, 1), bias=False),
-        nn.Conv3d(2, 4, 1, groups=2),
-        nn.Conv3d(2, 3, 2, stride=2),
-        nn.Conv3d(2, 3, 3, padding=2, dilation=2),
-        nn.Conv3d(2, 3, 3, padding="same"),
+        (nn.Conv3d(2, 3, 3, padding=1), True),
+        (nn.Conv3d(2, 3, 3), True),
+        (nn.Conv3d(2, 3, (5, 1, 3), padding=(2, 0, 1), bias=False), True),
+        (nn.Conv3d(2, 4, 1, groups=2), True),
+        (nn.Conv3d(2, 3, 2, stride=2), False),
+        (nn.Conv3d(2, 3, 3, padding=2, dilation=2), False),
+        (nn.Conv3d(2, 3, 3, padding="same"), False),
     ],
 )
-def test_slabs_of_any_convolution_equal_the_whole(convolution):
-    x = torch.randn(2, 2, 11, 6, 7)
+def test_slabs_of_any_convolution_equal_the_whole(convolution, is_cut):
+    x, reports = torch.randn(2, 2, 11, 6, 7), []
     expected = convolution(x)
-    result, _ = run(convolution, x, slab_work=1.0)
+    result, _ = run(convolution, x, 1.0, reports.append)
+    assert (len(reports) > 8) == is_cut
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(16, 12, 14), (24, 6, 7), (8, 12, 14), (12, 12, 14)])
+@pytest.mark.parametrize(
+    ("size", "is_cut"), [((16, 12, 14), True), ((24, 6, 7), True), ((8, 12, 14), True), ((12, 12, 14), False)]
+)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-def test_slabs_of_an_interpolation_equal_the_whole(size, layout):
-    x = torch.randn(2, 3, 8, 6, 7).to(memory_format=layout)
+def test_slabs_of_an_interpolation_equal_the_whole(size, is_cut, layout):
+    x, reports = torch.randn(2, 3, 8, 6, 7).to(memory_format=layout), []
 
     def network(x):
         return torch.nn.functional.interpolate(x, size=size, mode="trilinear", align_corners=False)
 
-    result, _ = run(network, x, slab_work=1.0)
+    result, _ = run(network, x, 1.0, reports.append)
+    assert (len(reports) > 4) == is_cut
     torch.testing.assert_close(result, network(x), rtol=1e-5, atol=1e-5)
 
 
 def test_slabs_of_a_concatenation_equal_the_whole():
-    parts = [torch.randn(2, channels, 8, 6, 7) for channels in (1, 3)]
-    result, _ = run(lambda x: torch.cat(x, dim=1), parts, slab_work=1.0)
+    parts, reports = [torch.randn(2, channels, 8, 6, 7) for channels in (1, 3)], []
+    result, _ = run(lambda x: torch.cat(x, dim=1), parts, 1.0, reports.append)
+    assert len(reports) > 4
     torch.testing.assert_close(result, torch.cat(parts, dim=1), rtol=0, atol=0)
 
 

@@ -243,10 +243,10 @@ def test_uploads_that_cannot_be_used_are_refused_in_a_sentence(serve, visit):
     page = visit(server.address)
     page.wait_for_ct()
     refused = {
-        "notes.nii.gz": "",
-        "detached.nhdr": "",
-        "ct.exe": "",
-        "bomb.zip": "",
+        "notes.nii.gz": "is not a readable NIfTI file",
+        "detached.nhdr": "convert them to a single file",
+        "ct.exe": "cannot be uploaded",
+        "bomb.zip": "would lie outside of it",
         "big.nrrd": "1 M",  # the limit
     }
     for name, said in refused.items():

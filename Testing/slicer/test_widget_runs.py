@@ -138,5 +138,6 @@ def test_the_run_goes_on_while_another_module_is_shown(slicer, widget, add_ct, p
 
 
 def test_free_memory(widget, done):
+    widget.logic._cache._model = object()
     widget.ui.freeMemoryButton.click()
     assert widget.logic._cache._model is None and "dropped" in widget.ui.statusLabel.text

@@ -112,7 +112,7 @@ def test_the_command_prints_what_it_did(options, tmp_path, capsys):
         ({"organs": ["liver"]}, "organs must be some of pancreas, spleen, kidney, got liver"),
         ({"patches": 0}, "patches must be at least 1, got 0"),
         ({"shape_kji": (16, 32, 30)}, "multiples of 16"),
-        ({"subjects": ["z"]}, "z"),
+        ({"subjects": ["z"]}, r"unknown: \['z'\]"),
         ({"shape_kji": (16, 16, 16), "patches": 1, "first_seed": 5}, "take more patches"),
     ],
 )

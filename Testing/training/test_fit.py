@@ -113,7 +113,7 @@ def test_later_configs_and_options_win(dataset, tmp_path):
         (["--model.organs", "[liver]"], "labels none of the network's organs: it has pancreas, spleen, kidney"),
         (["--model.init_from", "nowhere.ckpt"], "error: nowhere.ckpt does not exist"),
         (["--model.active_organs", "[liver]"], "error: active_organs must be some of"),
-        (["--ckpt_path", "nowhere.ckpt"], "error: "),
+        (["--ckpt_path", "nowhere.ckpt"], "error: Checkpoint file not found: nowhere.ckpt"),
         (
             ["--ckpt_path", "empty.ckpt"],
             "error: empty.ckpt is not a checkpoint of attention-unet-train fit: it was not written by",

@@ -86,7 +86,7 @@ def test_the_exported_model_finds_what_validation_found(tuned, model, dataset, t
     content = torch.load(tuned / "best.ckpt", weights_only=True)
     task = SegmentationTask(**{key: content["hyper_parameters"][key] for key in ("organs", "network")}).eval()
     task.load_state_dict(content["state_dict"])
-    task.log, task._counts = lambda *_, **__: None, torch.zeros(4, 3)
+    task.log = lambda *_, **__: None
     case = PreparedDataset.open(dataset).cases[0]
     image = np.asarray(case.image(), np.float32)
     labels = torch.from_numpy(case.labels().astype(np.int64))[None, None]

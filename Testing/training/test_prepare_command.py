@@ -294,7 +294,11 @@ def test_quiet_prints_nothing(tmp_path, capsys):
 
 
 def test_results_can_be_read_by_others(tmp_path):
-    assert run(made.write_csv(tmp_path, 1), tmp_path / "out") == 0
+    before = os.umask(0o022)
+    try:
+        assert run(made.write_csv(tmp_path, 1), tmp_path / "out") == 0
+    finally:
+        os.umask(before)
     folder = tmp_path / "out" / "cases" / "ct0"
     assert folder.stat().st_mode & 0o055 == 0o055
     assert (tmp_path / "out" / "dataset.json").stat().st_mode & 0o044 == 0o044

@@ -129,9 +129,14 @@ def test_damaged_cases_are_told(tmp_path, change, message):
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         PreparedDataset.open(tmp_path)
+
+
+def test_a_case_that_is_listed_twice_is_told(tmp_path):
+    write_dataset(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
     content["cases"] *= 2
     (tmp_path / "dataset.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"listed twice|must|got"):
+    with pytest.raises(ValueError, match="listed twice"):
         PreparedDataset.open(tmp_path)
 
 

@@ -67,8 +67,7 @@ def test_filters_keep_constants():
 def test_thick_slices_average_pairs_of_fine_slices():
     ramp = torch.arange(8.0).view(8, 1, 1)
     thick = apply_separable(ramp, (thick_slice_matrix(8, 2.0, 0.5, nearest=True), None, None)).flatten()
-    assert thick.unique().numel() <= 5
-    assert torch.allclose(thick, ramp.flatten(), atol=1.01)
+    assert thick.tolist() == [0.0, 1.5, 1.5, 3.5, 3.5, 5.5, 5.5, 7.0]
     with_one = apply_separable(ramp, (thick_slice_matrix(8, 1.0, 0.5, nearest=False), None, None))
     assert torch.allclose(with_one, ramp, atol=0.51)
 

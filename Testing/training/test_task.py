@@ -263,7 +263,6 @@ def test_validation_of_any_size_pads_like_the_engine():
     module = task().eval()
     module.log = lambda *_, **__: None
     image, target = torch.randn(1, 1, 5, 6, 7), torch.zeros(1, 1, 5, 6, 7, dtype=torch.long)
-    module._counts = torch.zeros(4, 3)
     found = module.validation_step((image, target), 0)["prediction"]
     padded = torch.from_numpy(pad_to_multiple(image[0, 0].numpy(), 16))[None, None]
     assert torch.equal(found, module(padded)[0].argmax(dim=1, keepdim=True)[..., :5, :6, :7])
@@ -273,8 +272,9 @@ def test_where_memory_is_short_validation_runs_in_tiles_and_counts_alike(monkeyp
     module, (image, target) = task().eval(), batch()
     module.log = lambda *_, **__: None
     image, target = (x.repeat_interleave(4, dim=4) for x in (image, target))  # 8 x 8 x 32
+    counted, seen = [], []
+    monkeypatch.setattr(module._dice, "add", lambda *arguments: counted.append(arguments))
     whole = module.validation_step((image, target), 0)
-    seen = []
     forward = module.forward
     monkeypatch.setattr(module, "forward", lambda x: seen.append(tuple(x.shape[2:])) or forward(x))
     monkeypatch.setattr(
@@ -283,7 +283,7 @@ def test_where_memory_is_short_validation_runs_in_tiles_and_counts_alike(monkeyp
     tiled = module.validation_step((image, target), 0)
     assert set(seen) == {(16, 16, 16)}
     assert tiled["prediction"].shape == target.shape
-    assert tiled["attention"] == {}
+    assert tiled["attention"] == {} and len(counted) == 2
     assert (tiled["prediction"] == whole["prediction"]).float().mean() > 0.9
 
 
@@ -333,7 +333,6 @@ def test_monai_networks_take_part(name):
     logits, attention = module.eval()(image)
     assert logits.shape == (1, 4, 32, 16, 16)
     assert attention == {}
-    module._counts = torch.zeros(4, 3)
     odd = torch.randn(1, 1, 17, 16, 9)
     assert module.validation_step((odd, torch.zeros_like(odd).long()), 0)["prediction"].shape == odd.shape
 

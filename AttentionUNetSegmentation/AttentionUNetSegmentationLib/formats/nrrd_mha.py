@@ -296,7 +296,7 @@ def read_itk(path: Path) -> Volume:
     reader = sitk.ImageFileReader()
     # any other reader would pass over what is checked here, and that of HDF5 opens other files
     reader.SetImageIO("MetaImageIO" if header.is_metaimage else "NrrdImageIO")
-    reader.SetFileName(str(path.absolute()))  # so that no data file is looked for in the working folder
+    reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
         if min(reader.GetSpacing()) <= 0:

@@ -63,7 +63,9 @@ class OrgansTest(SelfTest):
         assert found is not None and np.abs(np.subtract(found, world)).max() < 2.0
         assert pancreas.volume_ml is not None and abs(pancreas.volume_ml - 4 / 3 * np.pi * 18**3 / 1000) < 2.5
         assert segmentationNode.GetTransformNodeID() == transformNode.GetID()
-        for name, node in maps_of(segmentationNode).items():
+        maps = maps_of(segmentationNode)
+        assert len(maps) == 6
+        for name, node in maps.items():
             alpha = slicer.util.arrayFromVolume(node).astype(float)
             ijk = (np.argwhere(alpha >= 0) * alpha.reshape(-1, 1)).sum(axis=0)[::-1] / alpha.sum()
             assert np.abs(grid_of_node(node).ras_of(ijk) - centre).max() < 2.0, name

@@ -1,6 +1,8 @@
 """`@parameterNodeWrapper`: typed fields in a real vtkMRMLScriptedModuleNode, bound to widgets."""
 
+import gc
 import types
+import weakref
 from typing import Annotated
 
 import pytest
@@ -161,8 +163,10 @@ def test_a_node_that_comes_after_its_reference_is_missed_by_wrappers_that_are_th
     assert parameters.volume is volume
 
 
-def test_a_wrapper_that_nobody_holds_stops_observing(parameters, wrapper):
-    wrapper(parameters.parameterNode)
+def test_a_wrapper_that_nobody_holds_goes(parameters, wrapper):
+    left = weakref.ref(wrapper(parameters.parameterNode))
+    gc.collect()
+    assert left() is None
     parameters.opacity = 0.25  # an observer that lives on fails
 
 
