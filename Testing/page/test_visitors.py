@@ -59,7 +59,8 @@ def test_other_addresses_need_the_token(serve, visit):
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGKILL"])
 def test_when_the_server_ends_so_do_its_sessions(signal_name, serve, visit):
     server = serve()
-    page = use(visit, server.address)
+    page = visit(server.address)
+    page.wait_for_ct()  # pictures may come before the page is built, which says that the connection was lost
     (child,) = server.children()
     server.process.send_signal(getattr(signal, signal_name))
     server.process.wait(15)
