@@ -113,7 +113,6 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
         self._sceneTimer = qt.QTimer()  # one refresh for many nodes added or removed in a row
         self._sceneTimer.setSingleShot(True)
-        self._sceneTimer.setInterval(30)  # ms; at 0 it would run between the nodes of a scene that loads, and not after
         self._sceneTimer.connect("timeout()", self._onSceneChanged)
         self._connect()
         self._showRunning(False)
@@ -294,17 +293,18 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
             self._clear()  # nothing else would let go of it before the module is opened again
 
     def _scheduleSceneChanged(self, caller=None, event=None) -> None:
-        self._sceneTimer.start()
+        self._sceneTimer.start(30)  # ms; at 0 it would run between the nodes of a scene that loads, and not after
 
     def _onSceneChanged(self) -> None:
-        if self._parameterNode is None or slicer.mrmlScene.IsClosing():
-            return
-        self.inputPanel.preselect()
-        if self._parameterNode.outputSegmentation is not self._shownSegmentation:
-            self._refreshResult()
-        else:
-            self.attentionPanel.follow_scene(self._shownSegmentation)
-        self._checkCanSegment()
+        if slicer.mrmlScene.IsBatchProcessing():  # a scene is being loaded or closed
+            self._scheduleSceneChanged()
+        elif self._parameterNode is not None:
+            self.inputPanel.preselect()
+            if self._parameterNode.outputSegmentation is not self._shownSegmentation:
+                self._refreshResult()
+            else:
+                self.attentionPanel.follow_scene(self._shownSegmentation)
+            self._checkCanSegment()
 
 
 class AttentionUNetSegmentationLogic(ScriptedLoadableModuleLogic):

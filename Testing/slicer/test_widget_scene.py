@@ -92,6 +92,15 @@ def test_the_ct_of_a_loaded_scene_is_chosen(slicer, widget, add_ct, tmp_path, wa
     assert widget._parameterNode.inputVolume.GetName() == "CT" and widget.ui.segmentButton.enabled
 
 
+def test_what_comes_within_a_batch_is_looked_at_after_it(slicer, widget, add_ct, wait):
+    slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)
+    ct = add_ct()
+    slicer_host.process_events(0.1)
+    assert widget._parameterNode.inputVolume is None
+    slicer.mrmlScene.EndState(slicer.mrmlScene.BatchProcessState)
+    wait(lambda: widget._parameterNode.inputVolume is ct)
+
+
 def test_loading_a_scene_keeps_the_result_if_the_choices_come_before_it(slicer, module, add_ct, network, tmp_path):
     ct = add_ct()
     widget = slicer_host.enter("AttentionUNetSegmentation")  # its parameter node stands between CT and result
