@@ -71,6 +71,7 @@ def header_of(entries: dict, body: int = 64) -> bytes:
     "content",
     [
         b"",
+        b"\xff" * 100,
         header_of({"__metadata__": {"text": "a" * 2_000_000}}),
         header_of({"a": {"dtype": "F32", "shape": [17], "data_offsets": [0, 68]}}),
         header_of({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 64]}}),
@@ -80,7 +81,7 @@ def header_of(entries: dict, body: int = 64) -> bytes:
         header_of({"a": 1}),
         header_of([1, 2]),
     ],
-    ids=["empty", "length", "beyond", "larger", "negative", "type", "overlap", "no entry", "list"],
+    ids=["empty", "length", "long header", "beyond", "larger", "negative", "type", "overlap", "no entry", "list"],
 )
 def test_damaged_safetensors_are_refused(saved, content):
     (saved / WEIGHTS_FILE).write_bytes(content)
@@ -158,9 +159,10 @@ def shared(state):
         lambda state: state | {"mix.bias": Reserving(bytearray, 10**12)},
         lambda state: state | {"mix.bias": Reserving(torch.FloatTensor, 10**12)},
         lambda state: state | {"mix.bias": Reserving(torch.FloatStorage, 10**12)},
+        lambda state: state | {"mix.bias": "a" * 2_000_000},
         lambda state: state | {"a" * 2_000_000: torch.zeros(1)},
     ],
-    ids=["expanded", "shared", "bytearray", "tensor", "storage", "text"],
+    ids=["expanded", "shared", "bytearray", "tensor", "storage", "text", "long name"],
 )
 def test_weights_that_would_take_more_memory_than_their_file_are_refused(saved, content):
     replace_by_torch(saved, content(phantoms.model().network.state_dict()))
