@@ -45,7 +45,7 @@ def trained(network: UNet) -> UNet:
 
 
 def in_slabs_of(thickness, backend, image, monkeypatch):
-    monkeypatch.setattr(slabs.run_in_slabs, "__defaults__", (thickness,))
+    monkeypatch.setattr(slabs, "SLAB_SLICES", thickness)
     return backend.run(image, Monitor(), in_slabs=True)
 
 
