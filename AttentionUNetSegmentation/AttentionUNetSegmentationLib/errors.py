@@ -5,7 +5,14 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+OUT_OF_MEMORY = (  # as the system, PyTorch, OpenVINO, C++ and cuDNN say it
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "failed to allocate",
+    "bad_alloc",
+    "cudnn_status_alloc_failed",
+)
 
 
 def printable(text: object) -> str:

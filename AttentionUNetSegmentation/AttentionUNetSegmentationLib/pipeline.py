@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import platform
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +55,8 @@ class Options:
     tile: int | None = None
 
     def __post_init__(self) -> None:
-        if self.tile is not None and self.tile < 16:
-            raise ValueError(f"a tile must be at least 16 voxels long, got {self.tile}")
+        if self.tile is not None and (self.tile < 16 or self.tile % 16):
+            raise ValueError(f"a tile's edge must be a multiple of 16 voxels, got {self.tile}")
 
 
 def segment(
@@ -197,7 +197,7 @@ def _provenance(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            prediction.backend: importlib.metadata.version(prediction.backend),
+            prediction.backend: str(sys.modules[prediction.backend].__version__),
             "numpy": np.__version__,
             "SimpleITK": sitk.Version.VersionString(),
         },

@@ -1,4 +1,5 @@
 import time
+import weakref
 from collections import OrderedDict
 
 import numpy as np
@@ -112,11 +113,33 @@ def test_a_gpu_gets_its_memory_back_after_a_run(monkeypatch, device, freed):
     assert backend.freed is freed
 
 
+@pytest.mark.parametrize("error", [Cancelled(), RuntimeError("size mismatch")])
+def test_a_gpu_gets_its_memory_back_after_a_run_that_ends_early(monkeypatch, error):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
+
+    class Holding(Failing):
+        def run(self, image, monitor, in_slabs=False):
+            features = np.zeros(8)  # as a network's stages hold them
+            self.features = weakref.ref(features)
+            return super().run(image, monitor, in_slabs), features
+
+        def free(self):
+            self.left = self.features()
+
+    backend = Holding("cuda", [error])
+    with pytest.raises(type(error)):
+        predict(np.zeros((16, 16, 16), np.float32), lambda device: backend, "cuda", WIDTHS, Monitor())
+    assert backend.left is None
+
+
 @pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("DefaultCPUAllocator: not enough memory"),
+        RuntimeError("Check 'ptr' failed at cpu_memory.cpp:257: Failed to allocate 117440512 bytes"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         MemoryError(),
     ],
 )
@@ -143,6 +166,32 @@ def test_out_of_memory_falls_back_step_by_step_and_says_so(error, monkeypatch):
         "went on with tiles of 160 voxels in slabs on CUDA GPU",
         "tiles of 160 voxels in slabs on CUDA GPU: out of memory; went on with one pass in slabs on CPU",
     ]
+
+
+def test_memory_that_does_not_suffice_for_the_last_way_is_told_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
+    failing = Failing("cpu", [RuntimeError("Exception from infer_request.cpp:259: Failed to allocate 1 byte")] * 3)
+    with pytest.raises(RuntimeError) as raised:
+        predict(np.zeros((16, 16, 192), np.float32), lambda device: failing, "cpu", WIDTHS, Monitor(), slabs=True)
+    assert str(raised.value) == "not enough memory: tiles of 160 voxels in slabs on CPU ran out of it"
+    assert [shape[2] for shape, _ in failing.shapes] == [192, 160]  # no tile that would be the whole again
+
+
+def test_a_device_that_lacks_an_operation_is_left_at_once(monkeypatch):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 40)
+    errors = [NotImplementedError("The operator 'aten::max_pool3d' is not implemented for the MPS device")]
+    image = np.zeros((16, 16, 256), np.float32)
+    result = predict(image, lambda device: Failing(device, errors), "mps", WIDTHS, Monitor(), slabs=True)
+    assert result.how == Attempt("cpu", None, in_slabs=True)
+    assert result.reports == [
+        "one pass on Apple GPU: the device lacks an operation; went on with one pass in slabs on CPU"
+    ]
+
+
+def test_tiles_as_large_as_the_volume_are_one_pass():
+    image = np.zeros((16, 32, 48), np.float32)
+    result = predict(image, backend_of(constant), "cpu", WIDTHS, Monitor(), tile=48)
+    assert result.how == Attempt("cpu", None)
 
 
 def test_a_device_without_room_for_the_weights_is_left_for_the_cpu(monkeypatch):
@@ -189,26 +238,32 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
     monkeypatch.setattr(inference, "free_bytes", lambda device: one_pass)  # only 80 % of it may be planned for
     attempts, reports = plan(shape, "cuda", widths, slabs=True)
     assert attempts[0] == Attempt("cuda", None, in_slabs=True)
-    assert "one pass on CUDA GPU needs about" in reports[0]
+    assert "one pass on CUDA GPU takes about" in reports[0]
     assert reports[0].endswith("went on with one pass in slabs on CUDA GPU")
     smallest = memory.forward_bytes(widths, (160, 160, 160), in_slabs=True)
     monkeypatch.setattr(inference, "free_bytes", lambda device: smallest / 0.8)
     attempts, reports = plan(shape, "cpu", widths, slabs=True)
     assert attempts == [Attempt("cpu", 160, in_slabs=True)]
     ways = ["one pass in slabs on CPU", "tiles of 192 voxels in slabs on CPU"]
-    assert [report.split(" needs")[0] for report in reports] == ways
-    monkeypatch.setattr(inference, "free_bytes", lambda device: 1 << 20)
-    with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on CPU needs about"):
+    assert [report.split(" takes")[0] for report in reports] == ways
+    monkeypatch.setattr(inference, "free_bytes", lambda device: smallest)
+    expected = r"not enough memory: tiles of 160 voxels in slabs on CPU takes about 1.8 GB, 1.4 of 1.8 GB free may be"
+    with pytest.raises(RuntimeError, match=expected):
         plan(shape, "cpu", widths, slabs=True)
 
 
-def test_tiles_do_not_help_where_the_scores_of_the_whole_do_not_fit(monkeypatch):
-    monkeypatch.setattr(inference, "free_bytes", lambda device: 3 << 30)
-    plan((160, 208, 256), "cpu", WIDTHS, slabs=True)
-    with pytest.raises(RuntimeError, match="not enough memory: tiles of 160 voxels in slabs on CPU needs about 3.8 GB"):
-        plan((1008, 208, 256), "cpu", WIDTHS, slabs=True)
-    with pytest.raises(RuntimeError, match="tiles of 160 voxels in slabs on CPU needs about 3.0 GB"):
-        plan((160, 208, 256), "cpu", WIDTHS, slabs=True, num_classes=20)  # as many scores as organs
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_nothing_helps_where_the_scores_of_the_whole_do_not_fit_into_the_computer(monkeypatch, device):
+    monkeypatch.setattr(inference, "free_bytes", lambda device: 3 << 30 if device == "cpu" else 1 << 40)
+    plan((160, 208, 256), device, WIDTHS, slabs=True)
+    with pytest.raises(RuntimeError) as raised:
+        plan((1008, 208, 256), device, WIDTHS, slabs=True)
+    assert str(raised.value) == (
+        "not enough memory: the scores of a volume of this size take about 3.8 GB, 2.6 of 3.2 GB free may be used; "
+        "choose a smaller part of it"
+    )
+    with pytest.raises(RuntimeError, match=r"this size take about 3\.0 GB"):
+        plan((160, 208, 256), device, WIDTHS, slabs=True, num_classes=20)  # as many scores as organs
 
 
 def test_slabs_need_about_half_of_the_memory():

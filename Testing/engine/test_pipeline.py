@@ -122,10 +122,17 @@ def test_attention_maps_lie_where_the_organ_is_at_every_scale(name):
         np.testing.assert_allclose(mean, centre, atol=0.5, err_msg=gate)
 
 
+@pytest.mark.parametrize("edge", [0, 15, 175])
+def test_a_tiles_edge_is_a_multiple_of_16(edge):
+    with pytest.raises(ValueError, match=f"a tile's edge must be a multiple of 16 voxels, got {edge}"):
+        Options(tile=edge)
+
+
 def test_tiles_and_one_pass_agree():
     volume, _, _ = phantom(GRIDS["straight"])
     whole, tiled = run(volume), run(volume, tile=32)
     assert tiled.provenance["passes"] == "tiles of 32 voxels"
+    assert tiled.provenance["versions"]["torch"] == str(torch.__version__)
     assert phantoms.dice(whole.labels == 1, tiled.labels == 1) > 0.999
     for gate, attention in whole.attention.items():
         np.testing.assert_allclose(tiled.attention[gate].voxels, attention.voxels, atol=1e-5)

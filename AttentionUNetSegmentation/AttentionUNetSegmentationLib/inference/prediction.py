@@ -7,6 +7,7 @@ an estimate, before anything is computed.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from .tiles import Blend, Tiling
 
 TILE_EDGES = (192, 160)  # voxels; smaller tiles see too little of the body to give the result of one pass
 MEMORY_SHARE = 0.8  # of the free memory may be planned for
+LACKS_OPERATION = "the device lacks an operation"
 
 
 @dataclass(frozen=True)
@@ -104,23 +106,34 @@ def predict(
     if tile is not None and tile < min(TILE_EDGES) and max(padded.shape) > tile:
         reports.append(f"tiles of {tile} voxels see little of the body: results are worse than with {min(TILE_EDGES)}")
     backend: Backend | None = None
-    for attempt, fallback in zip(attempts, [*attempts[1:], None], strict=True):
+    while True:
+        attempt = attempts.pop(0)
         try:
             if backend is None or backend.device != attempt.device:
                 backend = None  # frees the other device before this one is filled
                 backend = make_backend(attempt.device)
             logits, attention = _run(padded, backend, attempt, divisor, monitor)
-            if attempt.device != "cpu":
-                backend.free()  # what PyTorch keeps of a GPU counts as taken in the next run, and for all others
+            _free_gpu_of(backend)
             return _cropped(logits, attention, padded.shape, shape, attempt, backend.name, reports)
         except (RuntimeError, MemoryError) as error:
             reason = _reason_to_fall_back(error, attempt.device)
-            if fallback is None or not reason:
+            if reason == LACKS_OPERATION:
+                attempts = [other for other in attempts if other.device != attempt.device]
+            if not reason or not attempts:
+                traceback.clear_frames(error.__traceback__)  # they hold what the network has computed so far
+                _free_gpu_of(backend)
+                if is_out_of_memory(error):
+                    raise RuntimeError(f"not enough memory: {attempt} ran out of it") from error
                 raise
-        reports.append(f"{attempt}: {reason}; went on with {fallback}")
+        reports.append(f"{attempt}: {reason}; went on with {attempts[0]}")
         if backend is not None:
             backend.free()
-    raise RuntimeError("no way to run the network was planned")
+
+
+def _free_gpu_of(backend: Backend | None) -> None:
+    """What PyTorch keeps of a GPU counts as taken in the next run, and for all others."""
+    if backend is not None and backend.device != "cpu":
+        backend.free()
 
 
 def _cropped(
@@ -152,31 +165,38 @@ def plan(
     """The ways to try, in order, and what is to be reported of those that the estimate rules out.
 
     Raises:
-        RuntimeError: If the smallest way on the CPU would not fit either.
+        RuntimeError: If the smallest way on the CPU would not fit either, or what follows the network's run.
     """
-    wanted = [way for name in dict.fromkeys((device, "cpu")) for way in _ways(name, tile, slabs)]
-    free = {name: free_bytes(name) for name in {attempt.device for attempt in wanted}}
+    if tile is not None and tile >= max(shape):
+        tile = None
+    wanted = [way for name in dict.fromkeys((device, "cpu")) for way in _ways(name, max(shape), tile, slabs)]
+    free = {name: free_bytes(name) for name in {"cpu", *(attempt.device for attempt in wanted)}}
+    if (scores := scores_bytes(shape, num_classes)) > MEMORY_SHARE * free["cpu"]:  # they leave the GPU for the clean-up
+        raise RuntimeError(
+            f"not enough memory: the scores of a volume of this size take {_against(scores, free['cpu'])}; "
+            "choose a smaller part of it"
+        )
     attempts, ruled_out = [], []
     for attempt in wanted:
         edge = attempt.tile or max(shape)
         needed = forward_bytes(widths, [min(size, edge) for size in shape], attempt.in_slabs)
-        if attempt.device == "cpu":
-            needed = max(needed, scores_bytes(shape, num_classes))
         if needed <= MEMORY_SHARE * free[attempt.device]:
             attempts.append(attempt)
         elif not attempts:
-            ruled_out.append(
-                f"{attempt} needs about {needed / 1e9:.1f} GB, {free[attempt.device] / 1e9:.1f} GB are free"
-            )
+            ruled_out.append(f"{attempt} takes {_against(needed, free[attempt.device])}")
     if not attempts:
         raise RuntimeError(f"not enough memory: {ruled_out[-1]}")
     return attempts, [f"{step}; went on with {attempts[0]}" for step in ruled_out]
 
 
-def _ways(device: str, tile: int | None, slabs: bool) -> list[Attempt]:
+def _against(needed: int, free: int) -> str:
+    return f"about {needed / 1e9:.1f} GB, {MEMORY_SHARE * free / 1e9:.1f} of {free / 1e9:.1f} GB free may be used"
+
+
+def _ways(device: str, longest: int, tile: int | None, slabs: bool) -> list[Attempt]:
     """What may be tried on a device, from the most memory to the least; a CPU gains nothing by leaving slabs out."""
     first = [False, True] if slabs and device != "cpu" else [slabs]
-    edges = TILE_EDGES if tile is None else [edge for edge in TILE_EDGES if edge < tile]
+    edges = [edge for edge in TILE_EDGES if edge < (tile or longest)]
     return [Attempt(device, tile, in_slabs) for in_slabs in first] + [Attempt(device, edge, slabs) for edge in edges]
 
 
@@ -189,7 +209,7 @@ def pad_to_multiple(image: np.ndarray, divisor: int) -> np.ndarray:
 def _run(
     padded: np.ndarray, backend: Backend, attempt: Attempt, divisor: int, monitor: Monitor
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    if attempt.tile is None or max(padded.shape) <= attempt.tile:
+    if attempt.tile is None:
         return backend.run(padded, monitor, attempt.in_slabs)
     tiling = Tiling.of_at_most(padded.shape, attempt.tile, divisor)
     starts = tiling.starts()
@@ -238,5 +258,5 @@ def _reason_to_fall_back(error: BaseException, device: str) -> str:
     if is_out_of_memory(error):
         return "out of memory"
     if device != "cpu" and isinstance(error, NotImplementedError):
-        return "the device lacks an operation"
+        return LACKS_OPERATION
     return ""

@@ -26,7 +26,7 @@ LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # PyTorch's name for it
 
 
 class TorchBackend:
-    """PyTorch: float32 in channels-last layout on a CPU, half precision on CUDA, float32 on Apple GPUs.
+    """PyTorch: float32 in channels-last layout on a CPU, the same in half precision on CUDA, float32 on Apple GPUs.
 
     Args:
         network: A module (copied, its batch norms folded into the convolutions) or any other ``Predictor``.
@@ -38,11 +38,13 @@ class TorchBackend:
     def __init__(self, network: Predictor, device: str = "cpu") -> None:
         self.device = device
         self._meta: nn.Module | None = None
+        # on Apple GPUs PyTorch has read weights of the other layout as if they had this one
+        self._layout = torch.contiguous_format if device == "mps" else torch.channels_last_3d
         if isinstance(network, nn.Module):
             network = fold_batch_norm(network)
             self._meta = copy.deepcopy(network).to("meta")
             # torch documents memory_format, but its type hints leave it out
-            network = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            network = network.to(device, memory_format=self._layout)  # type: ignore[call-overload]
         self._network = network
 
     def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = False) -> Output:
@@ -52,7 +54,7 @@ class TorchBackend:
             ValueError: If slabs are wanted of a predictor that is no network of ``network.py``.
         """
         x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None]
-        x = x.to(self.device, memory_format=torch.channels_last_3d)
+        x = x.to(self.device, memory_format=self._layout)
         if in_slabs:
             if not isinstance(self._network, UNet):
                 raise ValueError(f"only U-Nets can run in slabs, got {type(self._network).__name__}")
