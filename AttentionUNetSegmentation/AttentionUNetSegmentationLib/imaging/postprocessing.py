@@ -127,6 +127,7 @@ def labels_on_input_grid(
 ) -> np.ndarray:
     """Interpolate the classes' margins linearly to the input's grid and take the class with the highest.
 
+    On slices thicker than the network's this asks what lies in their middle: averaged margins shrink round organs.
     Organs are interpolated inside their bounding boxes only, slab by slab, so memory stays bounded.
 
     Args:
@@ -143,8 +144,7 @@ def labels_on_input_grid(
     found = nonzero_box((scores[1:] > scores[0]).any(axis=0))
     if found is None:
         return labels
-    seen = math.ceil(max(target.spacing_mm) / min(network_grid.spacing_mm)) + 2  # voxels, where thick slices average
-    around = grown(found, seen, network_grid.shape_kji)
+    around = grown(found, 1, network_grid.shape_kji)
     network_grid = network_grid.crop_to(around)
     margins = _class_margins(scores[:, *around], monitor)
     boxes = {
@@ -161,12 +161,12 @@ def labels_on_input_grid(
     slabs = list(_slabs(union))
     for n, slab in enumerate(slabs):
         monitor.update(n / len(slabs))
-        best = _interpolated(margins[0], network_grid, target, slab)
+        best = resample(margins[0], network_grid, target.crop_to(slab), antialias=False)
         for channel, box in boxes.items():
             part = _intersection(box, slab)
             if part is None:
                 continue
-            score = _interpolated(margins[channel], network_grid, target, part)
+            score = resample(margins[channel], network_grid, target.crop_to(part), antialias=False)
             inner = tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part, slab, strict=True))
             better = score > best[inner]
             best[inner][better] = score[better]
@@ -200,7 +200,7 @@ def probability_maps(
         if box is not None:
             for slab in _slabs(box):
                 monitor.check()
-                voxels[slab] = _interpolated(probabilities[channel], network_grid, target, slab)
+                voxels[slab] = resample(probabilities[channel], network_grid, target.crop_to(slab))
         maps[spec.name] = Volume(voxels, target.ijk_to_ras, name=f"probability of {spec.name}")
     return maps
 
@@ -221,10 +221,6 @@ def attention_volumes(
         matrix[:3, 3] = network_grid.ras_of((f - 1) / 2)
         volumes[name] = Volume(alpha.astype(np.float32, copy=False), matrix, name=f"attention {name}")
     return volumes
-
-
-def _interpolated(channel: np.ndarray, network_grid: Grid, target: Grid, part: Box) -> np.ndarray:
-    return resample(channel, network_grid, target.crop_to(part))
 
 
 def _box_on(channel: np.ndarray, source: Grid, target: Grid, threshold: float) -> Box | None:
