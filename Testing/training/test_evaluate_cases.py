@@ -17,6 +17,7 @@ from attention_unet_training.evaluation.timing import forward_time
 from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.records import IGNORED, REFERENCE_FILE
 from attention_unet_training.task.provenance import bases_of_model
+from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.models.loading import Model, save_model
 from AttentionUNetSegmentationLib.models.provenance import Provenance
@@ -251,7 +252,7 @@ def test_models_with_a_plus_between_them_are_one_system(tmp_path):
         model_column(f"{paths[0]}+{tmp_path / 'nothing.ckpt'}", CPU, {0})
 
 
-@pytest.mark.parametrize("way", ["ensemble", "average", "base model", "patient"])
+@pytest.mark.parametrize("way", ["ensemble", "average", "base model", "base checkpoint", "patient"])
 def test_what_a_network_has_seen_by_detours_is_known(tmp_path, way):
     folder = evaluation_cases.write_dataset(tmp_path / "data", 3)
     cases, _ = cases_of_dataset(folder)
@@ -269,11 +270,17 @@ def test_what_a_network_has_seen_by_detours_is_known(tmp_path, way):
         source, seen = str(tmp_path / "mean.ckpt"), [first, second]
     elif way == "base model":
         spec = dataclasses.replace(
-            phantoms.spec(), provenance=Provenance(training_cases=(first,), dataset=data["dataset_name"])
+            phantoms.spec(),
+            provenance=Provenance(training_cases=(first,), validation_cases=(third,), dataset=data["dataset_name"]),
         )
         bases = bases_of_model(spec)
         write_checkpoint(paths[1], tiny_network(), task={"bases": bases}, training_ids=[second], **data)
-        seen = [first, second]
+        seen = [first, second, third]
+    elif way == "base checkpoint":
+        write_checkpoint(paths[0], tiny_network(), training_ids=[first], validation_ids=[third], **data)
+        bases = read_starting_weights(paths[0]).bases
+        write_checkpoint(paths[1], tiny_network(), task={"bases": bases}, training_ids=[second], **data)
+        seen = [first, second, third]
     else:
         cases = [dataclasses.replace(case, same_patient=(second, third)) for case in cases]
         seen = [second, third]

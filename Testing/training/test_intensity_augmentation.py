@@ -34,6 +34,18 @@ def test_intensities_stay_in_the_clipping_range_and_change(images):
     assert torch.equal(IntensityAugmentation(0.0, RULE)(images, 0), images)
 
 
+def test_patches_stay_where_their_labels_are():
+    """The centre of what is bright stays: a lower resolution taken from one corner of each voxel would move it."""
+    images = torch.zeros(16, 1, 24, 24, 24) - 2
+    images[..., 6:18, 6:18, 6:18] = 2
+    bright = (IntensityAugmentation(1.0, RULE)(images, 0) + 2).double()
+    where = torch.arange(24, dtype=torch.float64) - 11.5
+    for axis in range(3):
+        along = bright.sum(dim=[1, *(2 + other for other in range(3) if other != axis)])
+        centres = (along * where).sum(dim=1) / along.sum(dim=1)
+        assert abs(centres.mean()) < 0.1
+
+
 def test_patches_keep_their_anatomy(images):
     """A bright cube stays brighter than what is around it, in every change and all together."""
     images = torch.full_like(images, -0.5)

@@ -18,6 +18,7 @@ class BaseModel:
         training_cases: Names of the cases it was trained on, if it says so.
         synthetic: Whether it has seen synthetic CT only.
         dataset: Name of the data set of a model, if it says so.
+        validation_cases: Names of the cases that chose it, if it says so.
     """
 
     name: str
@@ -27,6 +28,7 @@ class BaseModel:
     training_cases: tuple[str, ...] = ()
     synthetic: bool = False
     dataset: str = ""
+    validation_cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

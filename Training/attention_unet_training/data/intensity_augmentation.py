@@ -36,7 +36,8 @@ class IntensityAugmentation:
             RandHistogramShift(CONTROL_POINTS, prob=probability),
             RandAdjustContrast(prob=probability, gamma=GAMMA),
             RandGaussianSmooth(BLUR_VOX, BLUR_VOX, BLUR_VOX, prob=probability),
-            RandSimulateLowResolution(prob=probability, zoom_range=ZOOM),
+            # MONAI's own way down, "nearest", takes each voxel's first corner, which shifts the image on its labels
+            RandSimulateLowResolution(prob=probability, downsample_mode="area", zoom_range=ZOOM),
             RandGaussianNoise(prob=probability, std=NOISE_HU / rule.std_hu),  # last: it is not in the anatomy
         )
 

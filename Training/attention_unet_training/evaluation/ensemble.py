@@ -84,12 +84,16 @@ def _together(specs: Sequence[ModelSpec]) -> Provenance | None:
     if not made:
         return None
     first, *others = made
-    bases = [BaseModel("another of the mean", dataset=other.dataset, training_cases=_seen(other)) for other in others]
+    bases = [
+        BaseModel(
+            "another of the mean",
+            dataset=other.dataset,
+            training_cases=other.training_cases,
+            validation_cases=other.validation_cases,
+        )
+        for other in others
+    ]
     return dataclasses.replace(first, bases=(*first.bases, *bases, *(base for other in others for base in other.bases)))
-
-
-def _seen(made: Provenance) -> tuple[str, ...]:
-    return (*made.training_cases, *made.validation_cases)
 
 
 def takes_scaled_volumes(source: str) -> bool:

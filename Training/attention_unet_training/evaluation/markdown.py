@@ -86,10 +86,9 @@ def _is_bold(evaluation: Evaluation, title: str, organ: str, metric: Metric) -> 
     sign = 1 if metric.higher_is_better else -1
     others = [column.title for column in evaluation.columns[1:]]
     if title in others:
-        compared = evaluation.compared(title, organ, metric.key)
-        return compared.significant and sign * compared.difference > 0
+        return evaluation.compared(title, organ, metric.key).direction == sign
     rivals = [evaluation.compared(other, organ, metric.key) for other in others]
-    return bool(rivals) and all(entry.significant and sign * entry.difference < 0 for entry in rivals)
+    return bool(rivals) and all(entry.direction == -sign for entry in rivals)
 
 
 def _caption(evaluation: Evaluation, published: Sequence[PublishedSystem]) -> list[str]:
@@ -134,9 +133,9 @@ def _about_tests(evaluation: Evaluation) -> list[str]:
     first = _escaped(evaluation.columns[0].title)
     tests = sum(not math.isnan(entry[3].p) for entry in evaluation.comparisons)
     lines = [
-        f"Bold: better than {first} with p < {SIGNIFICANT} ({first}: better than all others), two-sided Wilcoxon "
-        f"signed-rank test over pairs of cases, corrected by Holm's method for {_count(tests, 'test')}: all of this "
-        "table's."
+        f"Bold: better than {first} in mean and ranks, with p < {SIGNIFICANT} ({first}: than all others), two-sided "
+        f"Wilcoxon signed-rank test over pairs of cases, corrected by Holm's method for {_count(tests, 'test')}: all "
+        "of this table's."
     ]
     refusals = dict.fromkeys(entry[3].refusal for entry in evaluation.comparisons if entry[3].refusal)
     return [*lines, *(f"Comparisons not tested: {refusal}." for refusal in refusals)]
@@ -184,7 +183,7 @@ def _intervals(evaluation: Evaluation) -> list[str]:
                 rows.append([f"{_escaped(organ.capitalize())} {metric.heading}", *cells])
     if len(rows) == 1:
         return []
-    how = f"percentile bootstrap over patients, {RESAMPLES:,} resamples"
+    how = f"expanded percentile bootstrap over patients, {RESAMPLES:,} resamples"
     return [f"95 % confidence intervals of the means ({how}):\n\n{_grid(rows)}"]
 
 

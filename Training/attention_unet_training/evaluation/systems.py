@@ -152,7 +152,7 @@ class NetworkSystem:
         seen = {*made.training_cases, *made.validation_cases} if made.dataset == case.dataset else set()
         for base in made.bases:
             if case.dataset in (base.dataset, base.training_data):
-                seen.update(base.training_cases)
+                seen.update((*base.training_cases, *base.validation_cases))
         return not seen.isdisjoint((case.id, *case.same_patient))
 
     @property

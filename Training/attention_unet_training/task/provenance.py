@@ -38,6 +38,7 @@ def bases_of_model(spec: ModelSpec) -> list[dict[str, Any]]:
         made.training_cases if made else (),
         made.synthetic if made else NO_REAL_CT in spec.training_data,
         made.dataset if made else "",
+        made.validation_cases if made else (),
     )
     return _plain(base, *(made.bases if made else ()))
 
@@ -57,7 +58,13 @@ def bases_of_checkpoint(path: Path, content: Mapping[str, Any]) -> list[dict[str
     model, data = content.get("hyper_parameters", {}), content.get("datamodule_hyper_parameters", {})
     made = recorded(model, data, content.get("global_step", 0))
     base = BaseModel(
-        checkpoint_name(path), f"step {made.steps}", sha256_of(path), made.dataset, made.training_cases, made.synthetic
+        checkpoint_name(path),
+        f"step {made.steps}",
+        sha256_of(path),
+        made.dataset,
+        made.training_cases,
+        made.synthetic,
+        validation_cases=made.validation_cases,
     )
     return _plain(base, *made.bases)
 
@@ -95,4 +102,5 @@ def recorded(model: Mapping[str, Any], data: Mapping[str, Any], steps: int) -> P
 
 
 def _plain(*bases: BaseModel) -> list[dict[str, Any]]:
-    return [asdict(base) | {"training_cases": list(base.training_cases)} for base in bases]
+    lists = ("training_cases", "validation_cases")
+    return [asdict(base) | {name: list(getattr(base, name)) for name in lists} for base in bases]
