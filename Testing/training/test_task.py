@@ -44,7 +44,7 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return target + torch.randn(2, 1, 8, 8, 8, generator=generator), target
 
 
-def step(module: SegmentationTask, data, epoch: int = 0) -> torch.Tensor:
+def step(module: SegmentationTask, data, epoch: int = 0, starts_epoch: bool = True) -> torch.Tensor:
     """One training step as the trainer does it, with the module's own hooks."""
     module.log = lambda *_, **__: None
     module._trainer = SimpleNamespace(
@@ -53,7 +53,8 @@ def step(module: SegmentationTask, data, epoch: int = 0) -> torch.Tensor:
     module._fabric = None
     optimizer = module.configure_optimizers()["optimizer"]
     module.train()
-    module.on_train_epoch_start()
+    if starts_epoch:
+        module.on_train_epoch_start()
     loss = module.training_step(data, 0)
     loss.backward()
     module.on_before_optimizer_step(optimizer)
@@ -222,8 +223,9 @@ def test_frozen_batch_norm_keeps_its_statistics():
         assert bool(changed) == changes
 
 
-def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_the_next_one_does():
-    module = task(batch_norm={"mode": "frozen"}, optimisation=FAST)
+@pytest.mark.parametrize("mode", ["frozen", "train"])
+def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_the_next_one_does(mode):
+    module = task(batch_norm={"mode": mode}, optimisation=FAST)
     image, target = batch()
     broken = image.clone()
     broken[0, 0, 3, 3, 3] = float("nan")
@@ -232,7 +234,11 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_the_next_one_do
         assert step(module, (broken, target)).isnan()
     assert moved(before, state(module)) == set()
     step(module, (image, target))
-    assert moved(before, state(module)) == {"encoder", "decoder", "heads", "mix", "gates"}
+    after = state(module)
+    assert moved(before, after) == {"encoder", "decoder", "heads", "mix", "gates"}
+    with pytest.warns(UserWarning, match="step 7 was left out"):
+        step(module, (broken, target), starts_epoch=False)
+    assert moved(after, state(module)) == set()
 
 
 @pytest.mark.filterwarnings("ignore:step 7 was left out")

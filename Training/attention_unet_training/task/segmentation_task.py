@@ -119,6 +119,7 @@ class SegmentationTask(pl.LightningModule):
         self._dice, self._loss_and_samples = DiceByPerson((ANYBODY,), len(self.organs)), torch.zeros(2)
         self.dice_by_person: dict[str, dict[str, float]] = {}
         self._steps_lost = 0
+        self._statistics: list[Tensor] = []  # of batch norms, after the latest step that was taken
 
     def _check_organs(self, active_organs: Sequence[str] | None) -> None:
         classes, weights = len(self.organs) + 1, self._loss_options.class_weights
@@ -178,6 +179,7 @@ class SegmentationTask(pl.LightningModule):
             int(np.random.SeedSequence([seed, self.current_epoch, self.global_rank]).generate_state(1)[0])
         )
         self.network.train()
+        self._keep_statistics()
         hold_batch_norm([self.network] if self._batch_norm.mode == "frozen" else self._frozen_now())
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -209,6 +211,7 @@ class SegmentationTask(pl.LightningModule):
         norms = torch.stack([weights.grad.norm() for weights in self.parameters() if weights.grad is not None])
         if bool(norms.isfinite().all()):  # asked once: a GPU is waited for
             self._steps_lost = 0
+            self._keep_statistics()
             return
         self._steps_lost += 1
         if self._steps_lost == MAX_STEPS_LOST:
@@ -218,6 +221,11 @@ class SegmentationTask(pl.LightningModule):
             )
         rank_zero_warn(f"step {self.global_step} was left out: its gradient is not finite")
         drop_gradients([self])
+        for statistics, kept in zip(self.network.buffers(), self._statistics, strict=True):
+            statistics.copy_(kept)  # batch norms have seen what made the gradient so
+
+    def _keep_statistics(self) -> None:
+        self._statistics = [statistics.clone() for statistics in self.network.buffers()]
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of the last epoch."""
