@@ -32,6 +32,12 @@ def test_midline_follows_the_patient_not_the_field_of_view(x_mm, spine):
     assert midline_of(patient(x_mm, spine)) == pytest.approx(x_mm, abs=3.0)
 
 
+@pytest.mark.parametrize("sagging_mm", [-45, 45])
+def test_the_spine_tells_the_midline_of_a_body_that_lies_on_its_side(sagging_mm):
+    assert midline_of(patient(sagging_mm=sagging_mm)) == pytest.approx(0, abs=4)
+    assert midline_of(patient(sagging_mm=sagging_mm, spine=False)) == pytest.approx(sagging_mm / 2, abs=4)
+
+
 def test_dense_organs_do_not_pull_the_midline():
     whole = patient(0.0)
     network_input = part(whole, (slice(None), slice(None), slice(column_of(whole, -50), column_of(whole, 55))))

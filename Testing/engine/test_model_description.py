@@ -30,6 +30,7 @@ def test_texts_of_a_model_cannot_steer_a_terminal_or_forge_a_line(saved):
 
 
 LABEL = {"name": "spleen", "value": 1, "code": "78961009", "meaning": "Spleen", "color_rgb": [1, 2, 3]}
+SIDE = {"name": "left spleen", "value": 2, "modifier_code": "7771000", "modifier_meaning": "Left"}
 
 
 @pytest.mark.parametrize(
@@ -46,12 +47,13 @@ LABEL = {"name": "spleen", "value": 1, "code": "78961009", "meaning": "Spleen", 
         ({"labels": [LABEL | {"place": "up"}]}, r"place must be one of .*'left'.*, got 'up'"),
         ({"labels": [LABEL | {"plausible_ml": [600, 40]}]}, r"plausible_ml must rise, got \[600.0, 40.0\]"),
         ({"labels": [LABEL | {"name": "x" * 300}]}, "a label's name may have 60 letters, got 300"),
+        ({"labels": [LABEL | {"sides": {"right": SIDE | {"name": "../x"}, "left": SIDE}}]}, "usable as a file name"),
         ({"format_version": 2}, "format_version must be 1, got 2"),
         ({"name": "../evil"}, "name must consist of"),
         ({"licence": " "}, "licence must not be empty"),
         ({"architecture": {"type": "UNet", "widths": [2] * 9}}, "widths needs two to eight numbers in 1..4096"),
         ({"architecture": {"type": "UNet", "widths": [2, 10**12]}}, "widths needs two to eight numbers in 1..4096"),
-        ({"licence": "x" * 2_000_000}, "has more than 1048576 bytes"),
+        ({"licence": "x" * 20_000_000}, "has more than 16777216 bytes"),
         ({"architecture": {"type": "ResNet"}}, "architecture.type must be one of AttentionUNet, UNet, got 'ResNet'"),
         ({"architecture": {"type": "UNet", "depth": 3}}, "model.architecture has unknown keys: depth"),
         ({"intensity": {"clip_hu": [300, -200], "mean_hu": 0, "std_hu": 1}}, "clip_hu must rise"),

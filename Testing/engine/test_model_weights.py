@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -123,6 +124,14 @@ def test_foreign_weights_never_run_code(saved, content, monkeypatch):
     with pytest.raises(ModelError, match=r"weights\.pt is not a file of plain weights"):
         load_model(saved)
     assert not (saved / "executed").exists()
+
+
+def test_weights_of_more_classes_than_labels(saved):
+    labels = json.loads((saved / "model.json").read_text())["labels"]
+    edit(saved, labels=labels[:-1])
+    expected = f"weights.safetensors is of {len(labels) + 1} classes with background, model.json of {len(labels)}"
+    with pytest.raises(ModelError, match=re.escape(expected)):
+        load_model(saved)
 
 
 def test_weights_of_another_network(saved):

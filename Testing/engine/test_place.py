@@ -184,6 +184,22 @@ def test_an_abdomen_with_lungs_above_is_in_the_field():
     assert field_of_view_warnings(patient(grid=low)[1]) == []
 
 
+@pytest.mark.parametrize("foam_hu", [-900, -800])
+@pytest.mark.parametrize("what", ["table", "table below a gap", "cushions and blanket"])
+def test_foam_outside_the_body_is_no_lung(what, foam_hu):
+    grid = phantoms.grid((60, 110, 140), (3, 3, 3), np.diag([-1.0, -1, 1]))
+    _, volume = patient(grid=grid)
+    j, i = np.meshgrid(*map(np.arange, grid.shape_kji[1:]), indexing="ij")
+    right, front, _ = np.moveaxis(grid.ras_of(np.stack([i, j, np.zeros_like(i)], axis=-1)), -1, 0)
+    below_mm = -front - (107 if "gap" in what else 95)
+    foam, shell = below_mm > 0, (below_mm > 0) & ((below_mm < 6) | (below_mm > 46) | (abs(right) > 195))
+    if "cushions" in what:
+        foam, shell = (abs(right) < 180) & (abs(front) < 135), np.zeros_like(foam)
+    air = volume.voxels[0] < -500
+    hu = np.where(air & shell, 100, np.where(air & foam, foam_hu, volume.voxels)).astype(np.float32)
+    assert field_of_view_warnings(Volume(hu, grid.ijk_to_ras)) == []
+
+
 @pytest.mark.parametrize(
     ("tissues", "message"),
     [

@@ -115,8 +115,11 @@ def field_of_view_warnings(volume: Volume, check: Check = lambda: None) -> list[
     width_mm = max(np.ptp(np.flatnonzero(plane.any(axis=0))) + 1 for plane in body[used]) * VIEW_SPACING_MM
     if width_mm < NARROW_BODY_MM:
         warnings.append(f"the body is at most {width_mm:.0f} mm wide; this may be a head, a limb or a cut-out")
-    lung = _lungs(hu)
-    chest = lung[used].sum(axis=(1, 2)) > LUNG_SLICE_SHARE * (body | lung)[used].sum(axis=(1, 2))
+    opaque = sitk.GetImageFromArray((hu > BODY_ABOVE_HU).astype(np.uint8))
+    walls = sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(opaque, [1, 1, 0])) > 0  # without a table's shells
+    trunk = numbered_components(walls) == 1
+    lung = _enclosed(_lungs(hu), trunk)  # a table's foam has the density of lung
+    chest = lung[used].sum(axis=(1, 2)) > LUNG_SLICE_SHARE * (trunk | lung)[used].sum(axis=(1, 2))
     if chest.any():
         below = ~chest[: int(np.median(np.flatnonzero(chest)))]  # the neck, above, is no abdomen either
         abdomen_mm = np.count_nonzero(below) * VIEW_SPACING_MM
@@ -174,6 +177,14 @@ def _beside_midline(view: View, mask: np.ndarray, label: LabelSpec, whole: bool)
 def _lungs(hu: np.ndarray) -> np.ndarray:
     lung = sitk.GetImageFromArray(((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).astype(np.uint8))
     return sitk.GetArrayFromImage(sitk.BinaryMorphologicalOpening(lung, [LUNG_RADIUS_VOX] * 3)) > 0
+
+
+def _enclosed(part: np.ndarray, walls: np.ndarray) -> np.ndarray:
+    """What of a part has walls in front and behind, on the left and on the right."""
+    for axis in (1, 2):
+        before, after = (np.logical_or.accumulate(side, axis=axis) for side in (walls, np.flip(walls, axis)))
+        part = part & before & np.flip(after, axis)
+    return part
 
 
 def _above_lung(view: View, part: np.ndarray) -> list[str]:

@@ -72,6 +72,13 @@ class IntensitySpec:
             raise ValueError(f"intensity.std_hu must be positive, got {self.std_hu}")
 
 
+def _check_name(name: str) -> None:
+    if not name.strip(" .") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
+        raise ValueError(f"a label's name must be usable as a file name, got {name!r}")
+    if len(name) > MAX_NAME:
+        raise ValueError(f"a label's name may have {MAX_NAME} letters, got {len(name)}")
+
+
 @dataclass(frozen=True)
 class SideSpec:
     """One side of a paired organ after the split into right and left."""
@@ -80,6 +87,9 @@ class SideSpec:
     value: int
     modifier_code: str
     modifier_meaning: str
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -127,10 +137,7 @@ class LabelSpec:
     caution: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name.strip(" .") or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():
-            raise ValueError(f"a label's name must be usable as a file name, got {self.name!r}")
-        if len(self.name) > MAX_NAME:
-            raise ValueError(f"a label's name may have {MAX_NAME} letters, got {len(self.name)}")
+        _check_name(self.name)
         if min(self.color_rgb) < 0 or max(self.color_rgb) > 255:
             raise ValueError(f"label {self.name!r}: color_rgb must lie in 0..255, got {list(self.color_rgb)}")
         for name in ("plausible_ml", "trained_hu"):

@@ -107,6 +107,9 @@ def load_model(name_or_path: Path | str) -> Model[UNet]:
     spec = read_spec(folder)
     path = folder / spec.weights.file
     weights = _checked_weights(path, spec.weights.sha256)
+    scores = weights.get("mix.bias")
+    if scores is not None and scores.ndim == 1 and len(scores) != spec.num_classes:
+        raise ModelError(f"{path} is of {len(scores)} classes with background, {SPEC_FILE} of {spec.num_classes}")
     expected = weight_shapes(spec.architecture, spec.num_classes)
     different = {n: x.shape for n, x in weights.items()}.items() ^ expected.items()
     if different:

@@ -21,7 +21,7 @@ from .description import SPEC_FILE, ModelError, ModelSpec
 
 PACKAGED_MODELS = Path(__file__).parent
 MODEL_FOLDER_VARIABLE = "ATTENTION_UNET_MODELS"
-MAX_SPEC_BYTES = 1 << 20
+MAX_SPEC_BYTES = 16 << 20  # names of tens of thousands of cases of training
 MAX_RATIO = 20  # weights hardly become smaller in a zip; one that unpacks to more is refused
 # What zipfile raises for damaged, encrypted and unsupported zips.
 _ZIP_ERRORS: tuple[type[Exception], ...] = (
