@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -184,6 +185,19 @@ class Volume:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel spacing along i, j, k in mm."""
         return self.grid.spacing_mm
+
+    @cached_property
+    def scanned_box(self) -> Box:
+        """All but planes of one single value at the faces, with which software fills a grid up."""
+        box = []
+        for axis, size in enumerate(self.voxels.shape):
+            planes = np.moveaxis(self.voxels, axis, 0)
+            first = next((n for n in range(size) if planes[n].min() != planes[n].max()), None)
+            if first is None:
+                return triple(slice(0, size) for size in self.voxels.shape)
+            last = next(n for n in reversed(range(size)) if planes[n].min() != planes[n].max())
+            box.append(slice(first, last + 1))
+        return triple(box)
 
 
 @dataclass(frozen=True)

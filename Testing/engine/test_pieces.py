@@ -13,12 +13,14 @@ SPECS = [dataclasses.replace(label, plausible_ml=(20.0, 200.0)) for label in pha
 ORGANS = [organ for label in phantoms.LABELS for organ in label.organs(split=True)]
 
 
-def run(boxes, **changes) -> tuple[np.ndarray, list[str]]:
-    """What is left of boxes (value, (k, j, i), (depth, height, width)), and the notes."""
+def run(boxes, scanned=np.s_[:, :, :], **changes) -> tuple[np.ndarray, list[str]]:
+    """What is left of boxes (value, (k, j, i), (depth, height, width)), and notes; padding where nothing is scanned."""
     labels = np.zeros(GRID.shape_kji, np.uint8)
     for value, start, size in boxes:
         labels[tuple(slice(first, first + length) for first, length in zip(start, size, strict=True))] = value
-    volume = Volume(np.zeros(GRID.shape_kji, np.int16), GRID.ijk_to_ras, **changes)
+    voxels = np.full(GRID.shape_kji, -2000, np.int16)
+    voxels[scanned] = np.indices(GRID.shape_kji).sum(axis=0)[scanned]
+    volume = Volume(voxels, GRID.ijk_to_ras, **changes)
     result = Segmentation(labels, GRID.ijk_to_ras, ORGANS)
     return result.labels, list(drop_pieces(result, SPECS, volume, Monitor()).values())
 
@@ -75,6 +77,14 @@ def test_the_edge_of_a_straightened_scan_is_an_edge():
     labels, notes = run(boxes, valid_region=valid)
     assert np.count_nonzero(labels) == 8000
     assert notes == ["spleen: 0.5 ml at the edge of the field are not shown, too little for an organ"]
+
+
+@pytest.mark.parametrize("scanned", [np.s_[10:], np.s_[:14], np.s_[:, 10:], np.s_[:, :14], np.s_[:, :, 10:14]])
+def test_padding_begins_where_the_field_ends(scanned):
+    piece = [(1, (10, 10, 10), (4, 4, 4))]
+    assert run(piece)[1] == ["pancreas: 0.5 ml are not shown, too little for an organ"]
+    (note,) = run(piece, scanned)[1]
+    assert "0.5 ml at the edge of the field" in note
 
 
 def test_flipped_and_permuted_labels_lose_the_same():

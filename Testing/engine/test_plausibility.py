@@ -103,6 +103,29 @@ def test_an_organ_is_cut_by_the_scan_or_by_the_region_of_interest(organ, edges):
     )
 
 
+@pytest.mark.parametrize("padding_hu", [-2000, -1024, 0])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_scan_ends_where_padding_begins(axis, padding_hu):
+    volume = abdomen()
+    labels = np.zeros(GRID.shape_kji, np.uint8)
+    labels[20:30, 40:60, 40:60] = 2
+    voxels = volume.voxels.copy()
+    planes, values = np.moveaxis(voxels, axis, 0), np.moveaxis(labels, axis, 0)
+    planes[: (25, 50, 50)[axis]], values[: (25, 50, 50)[axis]] = padding_hu, 0
+    volume = Volume(voxels, GRID.ijk_to_ras)
+    organs = [organ for label in phantoms.LABELS for organ in label.organs(split=True)]
+    result = Segmentation(labels, GRID.ijk_to_ras, organs)
+    result.organ_measures = measure_organs(result, volume)
+    said = [text for text in result_warnings(result, phantoms.spec(phantoms.LABELS), volume) if "spleen" in text]
+    assert said == ["spleen: reaches the edge of the field of view, so its volume is incomplete"]
+
+
+def test_padding_makes_no_scan_taller():
+    voxels = abdomen().voxels.copy()
+    voxels[:10], voxels[22:] = -1024, -2000
+    assert any("the scan covers only 36 mm" in text for text in input_warnings(Volume(voxels, GRID.ijk_to_ras)))
+
+
 def test_a_low_region_of_interest_is_not_called_a_short_scan():
     volume = abdomen()
     part = dataclasses.replace(volume, voxels=volume.voxels[25:40], cut_faces=((0, 0), (0, -1)))
@@ -111,7 +134,8 @@ def test_a_low_region_of_interest_is_not_called_a_short_scan():
 
 def warnings_about(labels: np.ndarray, hu: np.ndarray, hidden=(), **changes) -> list[str]:
     specs = [dataclasses.replace(label, **changes) for label in phantoms.LABELS]
-    volume = Volume(hu.astype(np.int16), GRID.ijk_to_ras)
+    uneven = hu + np.indices(GRID.shape_kji).sum(axis=0) % 2  # planes of one value are no scan
+    volume = Volume(uneven.astype(np.int16), GRID.ijk_to_ras)
     split = 5 not in labels
     result = Segmentation(labels, GRID.ijk_to_ras, [organ for label in specs for organ in label.organs(split)])
     result.organ_measures = measure_organs(result, volume)

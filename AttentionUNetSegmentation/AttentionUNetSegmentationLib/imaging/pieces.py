@@ -65,10 +65,9 @@ def _edge(volume: Volume, box: Box) -> np.ndarray:
     """Which voxels of a box lie at the edge of what was scanned or of the region of interest; boolean (K, J, I)."""
     grid = volume.grid.crop_to(box)
     edge = np.zeros(grid.shape_kji, dtype=bool)
-    for axis, (part, size) in enumerate(zip(box, volume.voxels.shape, strict=True)):
-        faces = np.moveaxis(edge, axis, 0)
-        faces[0] |= part.start == 0
-        faces[-1] |= part.stop == size
+    for axis, (part, scanned) in enumerate(zip(box, volume.scanned_box, strict=True)):
+        planes = np.arange(part.start, part.stop)
+        np.moveaxis(edge, axis, 0)[(planes <= scanned.start) | (planes >= scanned.stop - 1)] = True
     if volume.valid_region is not None:
         edge |= ~volume.valid_region.contains(grid, margin_vox=-0.5)
     return edge

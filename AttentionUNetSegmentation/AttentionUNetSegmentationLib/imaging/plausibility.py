@@ -93,7 +93,8 @@ def _geometry_warnings(volume: Volume) -> list[str]:
             f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
         )
     upwards = int(np.abs(volume.grid.directions[2]).argmax())  # the axis along the body; a tilted box would be higher
-    height_mm = round(volume.voxels.shape[2 - upwards] * volume.spacing_mm[upwards])
+    along = volume.scanned_box[2 - upwards]
+    height_mm = round((along.stop - along.start) * volume.spacing_mm[upwards])
     if height_mm < MIN_HEIGHT_MM:
         what = "region of interest" if volume.cut_faces else "scan"
         warnings.append(f"the {what} covers only {height_mm} mm from top to bottom; organs are seen in part")
@@ -102,7 +103,9 @@ def _geometry_warnings(volume: Volume) -> list[str]:
 
 def edges_touched(labels: np.ndarray, values: list[int], volume: Volume) -> list[str]:
     """What ends where an organ reaches the volume's edge: the field of view, the region of interest, or both."""
-    faces = {(axis, end): labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)}
+    box = volume.scanned_box
+    ends = {(axis, end): box[axis].stop - 1 if end else box[axis].start for axis in range(3) for end in (0, -1)}
+    faces = {where: labels.take(plane, axis=where[0]) for where, plane in ends.items()}
     cut = [face for where, face in faces.items() if where in volume.cut_faces]
     scanned = [face for where, face in faces.items() if where not in volume.cut_faces]
     if volume.valid_region is not None:
