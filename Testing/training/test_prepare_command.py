@@ -14,6 +14,7 @@ from attention_unet_training.preparation.prepared import PreparedDataset
 from attention_unet_training.preparation.workers import run_parallel
 from AttentionUNetSegmentationLib.imaging.preprocessing import preprocess
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
+from AttentionUNetSegmentationLib.volume import Volume
 from support import phantoms
 from support import prepare_phantoms as made
 
@@ -149,10 +150,10 @@ def test_an_interrupted_overwrite_leaves_no_dataset_of_two_kinds_of_classes(tmp_
     other = ("--organs", "spleen,pancreas")
     align = case_preparation.align
 
-    def interrupted(labels, ct):
+    def interrupted(labels, ct, agreed):
         if ct.name == "ct1.nii.gz":
             raise KeyboardInterrupt
-        return align(labels, ct)
+        return align(labels, ct, agreed)
 
     monkeypatch.setattr(case_preparation, "align", interrupted)
     assert run(source, tmp_path / "out", *other, "--overwrite") == 130
@@ -203,10 +204,10 @@ def test_an_unforeseen_error_costs_its_case_only(tmp_path, monkeypatch, caplog):
     source = made.write_csv(tmp_path, 2)
     align = case_preparation.align
 
-    def broken(labels, ct):
+    def broken(labels, ct, agreed):
         if ct.name == "ct1.nii.gz":
             raise ZeroDivisionError("oops")
-        return align(labels, ct)
+        return align(labels, ct, agreed)
 
     monkeypatch.setattr(case_preparation, "align", broken)
     assert run(source, tmp_path / "out") == 0
@@ -316,3 +317,41 @@ def test_options_are_part_of_the_fingerprint(tmp_path):
         marks.add(case_preparation.fingerprint(changed))
     assert len(marks) == 4
     assert case_preparation.fingerprint(dataclasses.replace(task, overwrite=True)) in marks
+
+
+def _flip_labels(folder, number):
+    labels = made.abdomen(number)[1]
+    made.save(
+        Volume(np.ascontiguousarray(labels.voxels[:, :, ::-1]), labels.ijk_to_ras), folder / f"labels{number}.nii.gz"
+    )
+
+
+def test_one_case_that_fits_flipped_keeps_its_geometry_as_the_others_do(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 3)
+    _flip_labels(tmp_path, 1)
+    for expected in ("(there already: 0)", "(there already: 3)"):
+        assert run(source, tmp_path / "out") == 0
+        output = capsys.readouterr().out
+        assert expected in output
+        assert "note: ct1: labels taken as most of this source's lie, not flipped (fit 0." in output
+    for n, case in enumerate(PreparedDataset.open(tmp_path / "out").cases):
+        wanted = made.abdomen(n)[1].voxels[:, :, :: -1 if n == 1 else 1]
+        np.testing.assert_array_equal(case.reference().voxels > 0, wanted > 0)
+
+
+def test_labels_that_lie_flipped_in_most_cases_are_turned_in_all(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 3)
+    _flip_labels(tmp_path, 0)
+    _flip_labels(tmp_path, 1)
+    dot = made.abdomen(2)[1]
+    dot.voxels[:] = 0
+    dot.voxels[9:12, 9:12, 9:12] = 1  # too small to tell how it lies
+    made.save(dot, tmp_path / "labels2.nii.gz")
+    assert run(source, tmp_path / "out", "--organs", "pancreas", "--workers", "2") == 0
+    output = capsys.readouterr().out
+    assert "note: ct0: labels flipped left-right: they do not fit the CT where their geometry puts them" in output
+    assert "note: ct2: labels taken as most of this source's lie, flipped left-right (too small to check)" in output
+    references = [case.reference().voxels for case in PreparedDataset.open(tmp_path / "out").cases]
+    for n in (0, 1):
+        np.testing.assert_array_equal(references[n] > 0, made.abdomen(n)[1].voxels == 1)
+    np.testing.assert_array_equal(references[2], dot.voxels[:, :, ::-1])

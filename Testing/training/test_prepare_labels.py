@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_unet_training.preparation.alignment import align, on_same_places, turn_name
+from attention_unet_training.preparation.agreement import disagreeing
+from attention_unet_training.preparation.alignment import NOT_TURNED, Lie, align, on_same_places, turn_name
 from attention_unet_training.preparation.case import resample_classes
 from attention_unet_training.preparation.label_fit import AS_IS, TURNS, Turn, fits
 from attention_unet_training.preparation.label_reading import read_classes
@@ -240,6 +241,51 @@ def test_labels_that_content_cannot_judge_keep_their_geometry_with_a_note():
     assert "too small to check" in align(Volume(dot, ct.ijk_to_ras), even).notes[0]
     with pytest.raises(ValueError, match="too small to tell"):
         align(Volume(dot, ELSEWHERE), even)
+
+
+FLIPPED, OTHER = "flipped up-down", "flipped left-right"
+
+
+@pytest.mark.parametrize(
+    ("turns", "sure", "expected"),
+    [
+        ([NOT_TURNED] * 3, "yyy", {}),
+        ([NOT_TURNED, NOT_TURNED, FLIPPED], "yyy", {2: NOT_TURNED}),  # one organ that fits elsewhere by chance
+        ([FLIPPED, FLIPPED, NOT_TURNED], "yyy", {2: FLIPPED}),
+        ([FLIPPED, FLIPPED, NOT_TURNED, NOT_TURNED], "yynn", {2: FLIPPED, 3: FLIPPED}),  # too small to be asked
+        ([FLIPPED, FLIPPED, OTHER, OTHER], "yyyy", dict.fromkeys(range(4), NOT_TURNED)),
+        ([FLIPPED, OTHER, ""], "yyn", dict.fromkeys(range(3), NOT_TURNED)),
+        ([FLIPPED], "y", {0: NOT_TURNED}),  # nobody agrees
+        ([NOT_TURNED, ""], "yn", {1: NOT_TURNED}),
+        ([], "", {}),
+    ],
+)
+def test_labels_lie_as_most_of_their_source_or_as_their_geometry_says(turns, sure, expected):
+    lies = {n: Lie(True, turn, word == "y") for n, (turn, word) in enumerate(zip(turns, sure, strict=True))}
+    assert disagreeing(lies) == expected
+
+
+def test_labels_without_a_place_lie_as_most_of_their_source_or_as_content_says():
+    placed, found = Lie(True, NOT_TURNED, True), Lie(False, FLIPPED, True)
+    assert disagreeing(dict(enumerate([found, found, Lie(False, "", False), placed, placed]))) == {2: FLIPPED}
+    assert disagreeing(dict(enumerate([found, Lie(False, OTHER, True), Lie(False, "", False), placed]))) == {}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_labels_are_turned_as_agreed_whatever_content_says(turn, elsewhere):
+    ct, labels = made.abdomen(grid=phantoms.grid((24, 44, 44), (1.5, 1.5, 1.5)))
+    agreed = turn_name(turn, ct.grid)
+    aligned = align(Volume(labels.voxels, ELSEWHERE if elsewhere else ct.ijk_to_ras), ct, agreed)
+    np.testing.assert_array_equal(aligned.classes, turn.applied(labels.voxels))
+    assert aligned.lie == Lie(not elsewhere, agreed, False)
+    assert f"labels taken as most of this source's lie, {agreed} (fit " in aligned.notes[0]
+
+
+def test_labels_that_cannot_be_turned_as_agreed_are_refused():
+    ct, labels = made.abdomen()
+    with pytest.raises(ValueError, match="lie as most of their source's do, with x and y exchanged: their CT has ano"):
+        align(labels, ct, "with x and y exchanged")
 
 
 def test_overlapping_masks_are_told(tmp_path):

@@ -1,8 +1,8 @@
 """Labels -> the CT's own voxels, by geometry and content; labels that cannot be placed for sure are refused.
 
 The files' geometry comes first: labels that lie on the CT's voxels, in whatever order of axes, are put there. Content
-then has the last word, because label files are known to lie flipped against their CT (TCIA Pancreas-CT), or with x and
-y exchanged.
+then judges, because label files are known to lie flipped against their CT (TCIA Pancreas-CT), or with x and y
+exchanged. One small or cropped organ may fit elsewhere by chance: agreement.py asks the source's other cases.
 """
 
 from __future__ import annotations
@@ -13,14 +13,30 @@ import numpy as np
 
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
-from .label_fit import AS_IS, Turn, fits
+from .label_fit import AS_IS, TURNS, Turn, fits
 
 SAME_PLACE_VOX = 0.25  # by which a label voxel may lie beside the CT's
 # Of the CTs at hand, one organ in its place had a fit (label_fit.py) of 0.14 to 0.48, its flips mostly below 0.02 and
 # at most 0.41 of the right one; labels moved at random, whose place is no flip at all, mostly below 0.08, at most 0.22.
 GOOD_FIT = 0.08  # from which a turn can be believed
 LEAD, LEAD_FACTOR = 0.05, 1.5  # by which a turn has to fit better than any other, to be called better
+NOT_TURNED = "not flipped"
 AXIS_ENDS = ("left-right", "front-back", "up-down")  # along R, A, S
+
+
+@dataclass(frozen=True)
+class Lie:
+    """How labels lie on their CT.
+
+    Attributes:
+        placed: Whether their geometry puts them on the CT's voxels.
+        turn: How they are turned against that, or against the order of the file, as ``turn_name``; "" if it is open.
+        sure: Whether content says so.
+    """
+
+    placed: bool
+    turn: str
+    sure: bool
 
 
 @dataclass(frozen=True)
@@ -29,24 +45,38 @@ class AlignedLabels:
 
     Attributes:
         classes: (K, J, I) uint8 class numbers on the CT's grid.
+        lie: How they lie.
         notes: What was done, one sentence each.
     """
 
     classes: np.ndarray
-    notes: tuple[str, ...]
+    lie: Lie
+    notes: tuple[str, ...] = ()
 
 
-def align(labels: Volume, ct: Volume) -> AlignedLabels:
+class OpenLieError(ValueError):
+    """It stays open how labels lie; ``lie`` says what is known."""
+
+    def __init__(self, message: str, placed: bool) -> None:
+        super().__init__(message)
+        self.lie = Lie(placed, "", False)
+
+
+def align(labels: Volume, ct: Volume, agreed: str = "") -> AlignedLabels:
     """Place labels on a CT.
 
     Args:
         labels: Class numbers, on the file's own grid.
         ct: The CT in HU.
+        agreed: The turn on which the source's cases agree, as ``turn_name``; content is not asked then.
 
     Raises:
-        ValueError: If the labels have other voxels than the CT, or it stays open how they lie.
+        OpenLieError: If it stays open how they lie.
+        ValueError: If the labels have other voxels than the CT.
     """
     placed = on_same_places(labels, ct.grid)
+    if agreed:
+        return _as_agreed(labels.voxels if placed is None else placed, ct, Lie(placed is not None, agreed, False))
     if placed is not None:
         return _checked(placed, ct)
     if ct.voxels.shape not in (labels.voxels.shape, labels.voxels.swapaxes(1, 2).shape):
@@ -83,30 +113,33 @@ def turn_name(turn: Turn, grid: Grid) -> str:
     patient_axes = [int(np.abs(grid.directions[:, 2 - axis]).argmax()) for axis in turn.flip]
     flipped = " and ".join(AXIS_ENDS[axis] for axis in sorted(patient_axes))
     parts = ["with x and y exchanged"] * turn.transposed + [f"flipped {flipped}"] * bool(flipped)
-    return " and ".join(parts) or "not flipped"
+    return " and ".join(parts) or NOT_TURNED
 
 
 def _checked(placed: np.ndarray, ct: Volume) -> AlignedLabels:
     """Labels whose geometry is right: content may only overrule it clearly."""
     found = fits(placed, ct)
     if not found:
-        return AlignedLabels(_tidy(placed), ("the labelled organs are too small to check that they fit the CT",))
+        note = "the labelled organs are too small to check that they fit the CT"
+        return AlignedLabels(_tidy(placed), Lie(True, NOT_TURNED, False), (note,))
     best, second = _ranked(found)
     own = found[AS_IS]
     if not _clearly_better(found[best], own):
         weak = f"the labels fit the CT weakly ({own:.2f}), though no turn of them fits clearly better"
-        return AlignedLabels(_tidy(placed), () if own >= GOOD_FIT else (weak,))
+        sure = own >= GOOD_FIT
+        return AlignedLabels(_tidy(placed), Lie(True, NOT_TURNED, sure), () if sure else (weak,))
     name = turn_name(best, ct.grid)
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
-        raise ValueError(
+        raise OpenLieError(
             f"the labels do not fit the CT where their geometry puts them (fit {own:.2f}), and no turn clearly fits: "
-            f"{name} {found[best]:.2f}, next {found[second]:.2f}"
+            f"{name} {found[best]:.2f}, next {found[second]:.2f}",
+            placed=True,
         )
     note = (
         f"labels {name}: they do not fit the CT where their geometry puts them (fit {own:.2f}), but do this way "
         f"({found[best]:.2f}, next best {found[second]:.2f})"
     )
-    return AlignedLabels(_tidy(best.applied(placed)), (note,))
+    return AlignedLabels(_tidy(best.applied(placed)), Lie(True, name, True), (note,))
 
 
 def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
@@ -114,14 +147,27 @@ def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
     apart = f"the labels' geometry places them up to {_distance_mm(labels.grid, ct.grid):.1f} mm off the CT"
     found = fits(labels.voxels, ct)
     if not found:
-        raise ValueError(f"geometry mismatch: {apart}, and the labelled organs are too small to tell how they lie")
+        reason = f"geometry mismatch: {apart}, and the labelled organs are too small to tell how they lie"
+        raise OpenLieError(reason, placed=False)
     best, second = _ranked(found)
     name = turn_name(best, ct.grid)
     overlaps = f"fit {found[best]:.2f}, next best turn {found[second]:.2f}"
     if found[best] < GOOD_FIT or not _clearly_better(found[best], found[second]):
-        raise ValueError(f"geometry mismatch: {apart}, and content does not tell how they lie ({name}: {overlaps})")
-    how = f"voxel by voxel, {name}"
-    return AlignedLabels(_tidy(best.applied(labels.voxels)), (f"{apart}; taken {how}, by content ({overlaps})",))
+        reason = f"geometry mismatch: {apart}, and content does not tell how they lie ({name}: {overlaps})"
+        raise OpenLieError(reason, placed=False)
+    note = f"{apart}; taken voxel by voxel, {name}, by content ({overlaps})"
+    return AlignedLabels(_tidy(best.applied(labels.voxels)), Lie(False, name, True), (note,))
+
+
+def _as_agreed(array: np.ndarray, ct: Volume, lie: Lie) -> AlignedLabels:
+    """Labels turned as most of their source's."""
+    turn = next(turn for turn in TURNS if turn_name(turn, ct.grid) == lie.turn)
+    turned = turn.applied(array)
+    if turned.shape != ct.voxels.shape:
+        raise ValueError(f"the labels cannot lie as most of their source's do, {lie.turn}: their CT has another shape")
+    found = fits(turned, ct)
+    own = f"fit {found[AS_IS]:.2f}, best turn of that {max(found.values()):.2f}" if found else "too small to check"
+    return AlignedLabels(_tidy(turned), lie, (f"labels taken as most of this source's lie, {lie.turn} ({own})",))
 
 
 def _clearly_better(fit: float, other: float) -> bool:

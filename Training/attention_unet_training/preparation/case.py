@@ -22,7 +22,7 @@ from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
-from .alignment import align
+from .alignment import Lie, OpenLieError, align
 from .case_folder import CASE_FILE, CaseFile, case_draft, find_finished
 from .label_reading import read_classes
 from .patients import DicomPatient, dicom_patient, hashed, patient_of
@@ -67,12 +67,13 @@ class CaseOptions:
 
 @dataclass(frozen=True)
 class CaseTask:
-    """What one worker process gets."""
+    """What one worker process gets; ``agreed``: how the source's labels lie, see ``align``."""
 
     case: SourceCase
     options: CaseOptions
     dataset: Path
     overwrite: bool = False
+    agreed: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class CasePreparation:
         file: Its description; None if it is left out.
         reason: Why it is left out.
         reused: Whether it was there from an earlier run.
+        lie: How its labels lie on the CT; None if that was not asked.
         persons: Hashes of the patient whom the DICOM headers name, and of the source's; "" for nobody. Never written.
     """
 
@@ -91,6 +93,7 @@ class CasePreparation:
     file: CaseFile | None = None
     reason: str = ""
     reused: bool = False
+    lie: Lie | None = None
     persons: tuple[str, str] = ("", "")
 
 
@@ -99,17 +102,19 @@ def prepare_case(task: CaseTask) -> CasePreparation:
     case = task.case
     try:
         mark = fingerprint(task)
-        finished = None if task.overwrite else find_finished(task.dataset, case.id, mark)
+        finished = None if task.overwrite or task.agreed else find_finished(task.dataset, case.id, mark)
         named = dicom_patient(case.image)
         persons = (named.mark, hashed(case.patient) if case.patient else "")
         if finished is not None:
-            return CasePreparation(case.id, finished, reused=True, persons=persons)
-        return CasePreparation(case.id, _prepare(task, mark, named), persons=persons)
+            return CasePreparation(case.id, finished, reused=True, lie=finished.lie, persons=persons)
+        file = _prepare(task, mark, named)
+        return CasePreparation(case.id, file, lie=file.lie, persons=persons)
     except Exception as error:
         known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError)
         logger.log(logging.DEBUG if known else logging.ERROR, "case %s failed", case.id, exc_info=True)
         message = one_sentence(error)
-        return CasePreparation(case.id, reason=message if known else f"{type(error).__name__}: {message}")
+        lie = error.lie if isinstance(error, OpenLieError) else None
+        return CasePreparation(case.id, reason=message if known else f"{type(error).__name__}: {message}", lie=lie)
 
 
 def fingerprint(task: CaseTask) -> str:
@@ -160,7 +165,7 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
     patient, patient_from = patient_of(case, named)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     absent = _absent(labels.voxels, options)
-    aligned = align(labels, ct)
+    aligned = align(labels, ct, task.agreed)
     prepared = preprocess(ct, options.spacing_mm, options.intensity)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
     image = prepared.image.astype(np.float16)
@@ -183,7 +188,7 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
         part=case.part,
     )
     hashes = (hashlib.sha256(image.tobytes()).hexdigest(), _voxel_hash(ct))
-    file = CaseFile(mark, hashes, record)
+    file = CaseFile(mark, hashes, aligned.lie, record)
     with case_draft(task.dataset, case.id) as scratch:
         np.save(scratch / IMAGE_FILE, image)
         np.save(scratch / LABELS_FILE, classes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from AttentionUNetSegmentationLib.atomic import move_into_place, scratch_folder
 
+from .alignment import Lie
 from .records import CASES_FOLDER, IMAGE_FILE, LABELS_FILE, REFERENCE_FILE, CaseRecord, read_record
 
 CASE_FILE = "case.json"
@@ -21,11 +22,13 @@ class CaseFile:
     Attributes:
         fingerprint: Hash of what it was made from.
         image_hashes: Of its image, and of the CT's own voxels in the patient's order of axes.
+        lie: How its labels lie on the CT.
         record: What ``dataset.json`` says about it.
     """
 
     fingerprint: str
     image_hashes: tuple[str, ...]
+    lie: Lie
     record: CaseRecord
 
 

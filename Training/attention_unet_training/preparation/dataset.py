@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from AttentionUNetSegmentationLib.atomic import SCRATCH
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
+from .agreement import disagreeing
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .copies import stands_for_nobody, with_shared_patients, without_copies
 from .layouts import csv_table
@@ -146,12 +148,21 @@ def _run_cases(
     progress: Callable[[CasePreparation], None],
 ) -> list[CasePreparation]:
     """How each case ended, in the source's order."""
-    tasks = [CaseTask(case, shared, folder, options.overwrite) for case in source.cases]
+    tasks = {n: CaseTask(case, shared, folder, options.overwrite) for n, case in enumerate(source.cases)}
     outcomes: list[CasePreparation] = [CasePreparation(case.id, reason="not done") for case in source.cases]
-    for index, result in run_parallel(prepare_case, tasks, options.workers):
-        killed = CasePreparation(source.cases[index].id, reason="its process was killed (not enough memory?)")
-        outcomes[index] = result or killed
-        progress(outcomes[index])
+
+    def run(chosen: dict[int, CaseTask]) -> Iterator[CasePreparation]:
+        numbers = list(chosen)
+        for index, result in run_parallel(prepare_case, list(chosen.values()), options.workers):
+            case = numbers[index]
+            killed = CasePreparation(source.cases[case].id, reason="its process was killed (not enough memory?)")
+            outcomes[case] = result or killed
+            yield outcomes[case]
+
+    for outcome in run(tasks):
+        progress(outcome)
+    again = disagreeing({n: outcome.lie for n, outcome in enumerate(outcomes) if outcome.lie})
+    list(run({n: dataclasses.replace(tasks[n], agreed=turn) for n, turn in again.items()}))
     return outcomes
 
 
