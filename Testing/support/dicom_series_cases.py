@@ -132,6 +132,22 @@ def choice_cases() -> list[DicomCase]:
     pet = tagged(range(30), series="1.2.4", modality="PT")
     others = [tagged(range(10), series="1.2.9"), pet, tagged(range(28), series="1.2.5", kind=scout)]
     screenshots = tagged(range(30), series="1.8")
+    larger, as_large = tagged(range(30), series="1.1", kind="DERIVED\\SECONDARY\\MIP"), tagged(series="1.1")
+    rather = (
+        r"2 CT stacks in the folder; took the largest that is no projection, map or picture, 24 images \(series 1.2"
+    )
+
+    def not_hu(keyword: str, value: object) -> Callable[[pydicom.Dataset], None]:
+        def change(dataset: pydicom.Dataset) -> None:
+            if dataset.SeriesInstanceUID == "1.1":
+                setattr(dataset, keyword, value)
+
+        return change
+
+    def picture(dataset: pydicom.Dataset) -> None:
+        if dataset.SeriesInstanceUID == "1.1":
+            del dataset.RescaleSlope, dataset.RescaleIntercept
+
     return [
         series("two CT series, a PET and a scout", first, *others, note=chosen(2, 24) + r" \(series 1.2.3\)"),
         series("MR", tagged(modality="MR"), truths=(), refusal="no CT series .found: 24 MR images"),
@@ -140,6 +156,33 @@ def choice_cases() -> list[DicomCase]:
         series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=(), refusal="CTs of 2 patients"),
         series("two names of a patient", first, change=_named, note="2 patient names but one ID"),
         series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
+        series("a larger projection", larger, first, truths=[first], note=rather),
+        series("only a projection", larger, truths=[Part(range(30))]),
+        series("a map", as_large, first, truths=[first], change=not_hu("RescaleType", "Z_EFF"), note=chosen(2, 24)),
+        series(
+            "a larger map",
+            tagged(range(30), series="1.1"),
+            first,
+            truths=[first],
+            change=not_hu("RescaleType", "MGML"),
+            note=rather,
+        ),
+        series("values without rescaling", as_large, first, truths=[first], change=picture, note=chosen(2, 24)),
+        series(
+            "a picture in colour",
+            as_large,
+            first,
+            truths=[first],
+            change=not_hu("PhotometricInterpretation", "RGB"),
+            note=chosen(2, 24) + r" \(series 1.2.3\)",
+        ),
+        series(
+            "a derived series as large",
+            tagged(series="1.1", kind="DERIVED\\SECONDARY\\AXIAL", patient="P1"),
+            first,
+            truths=[first],
+            note=chosen(2, 24) + r" \(series 1.2.3\)",
+        ),
         series("every file twice", first, first, note=COPIES + r" \(24\)"),
         series("one SOP instance UID for all slices", first, change=_one_uid),
         series("one slice sent twice, under a new UID", first, tagged([5], instance="2"), note=COPIES + r" \(1\)"),

@@ -6,6 +6,7 @@ An image is a file, or a frame of a multi-frame file (enhanced CT), of which fun
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SAME_DIRECTION = 1e-3  # largest difference of direction cosines within one stack
+HU_TYPES = {"", "HU", "HU_MOD", "US"}  # US, unspecified, is what ITK writes for any CT
+PROJECTIONS = {"MIP", "MINIP", "PROJECTION", "MAXIMUM", "MINIMUM"}  # of many slices at once
 SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 TIME = ("TemporalPositionIndex", "TemporalPositionIdentifier")
@@ -41,7 +44,8 @@ class Slice:
     description: str  # of the series
     patient: str
     name: str  # of the patient
-    is_scout: bool
+    kind: frozenset[str]  # words of the image type: ORIGINAL, PRIMARY, AXIAL, LOCALIZER, MIP, ...
+    is_grey: bool
     is_placed: bool  # whether position, orientation and pixel spacing are in the header
     position: np.ndarray  # (3,) of the first voxel's centre, LPS, mm
     axes: np.ndarray  # (2, 3) LPS directions along a row (i) and along a column (j)
@@ -57,6 +61,16 @@ class Slice:
     def normal(self) -> np.ndarray:
         """Unit vector across the slice."""
         return np.cross(*self.axes)
+
+    @property
+    def is_scout(self) -> bool:
+        """Whether it is there for planning only."""
+        return "LOCALIZER" in self.kind
+
+    @property
+    def flaws(self) -> tuple[bool, ...]:
+        """Why it is no slice in HU, the worst first; any sorts behind none."""
+        return (not self.is_grey, self.units not in HU_TYPES, not self.rescale, bool(self.kind & PROJECTIONS))
 
     def belongs_with(self, other: Slice) -> bool:
         """Whether two images can be slices of one volume."""
@@ -201,7 +215,8 @@ def _slice(path: Path, number: int, header: _Header, count: int) -> Slice:
         description=header.text("SeriesDescription"),
         patient=header.text("PatientID", "PatientName"),
         name=header.text("PatientName").casefold(),
-        is_scout="LOCALIZER" in header.text("FrameType", "ImageType").upper(),
+        kind=frozenset(re.findall(r"[A-Z0-9]+", header.text("FrameType", "ImageType").upper())),
+        is_grey=header.text("PhotometricInterpretation").startswith("MONOCHROME"),
         is_placed=bool(is_placed) and (count == 1 or len(header.places) > 1),
         position=position,
         axes=axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9),

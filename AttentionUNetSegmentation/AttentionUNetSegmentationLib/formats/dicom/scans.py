@@ -1,4 +1,4 @@
-"""Images of a folder -> those of one scan: of the largest CT series, in one phase, without copies."""
+"""Images of a folder -> those of one scan: of the largest CT series in HU, in one phase, without copies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ PHASE_OVERLAP = 0.5  # of the shorter one's range, by which scans have to overla
 def choose_scan(slices: list[Slice], notes: list[str]) -> list[Slice]:
     """The images of the largest CT in the order of their places; ``notes`` get what is to be said of the choice.
 
+    Projections, maps of other quantities and pictures are taken only where there are no slices in HU.
+
     Raises:
         ValueError: If there is no CT, or it is not clear which images form one.
     """
@@ -40,12 +42,14 @@ def choose_scan(slices: list[Slice], notes: list[str]) -> list[Slice]:
         if (stack := next((stack for stack in stacks if stack[0].belongs_with(entry)), None)) is None:
             stacks.append(stack := [])
         stack.append(entry)
-    largest = min(stacks, key=lambda stack: (-_place_count(stack), stack[0].series))
+    largest = min(stacks, key=_rank)
     phases = _phases(largest)
     scan = min(phases, key=lambda phase: (-_place_count(phase), phase[0].marks, phase[0].content))
     if (total := len(stacks) - 1 + len(phases)) > 1:
         described = f" ({scan[0].description})" if scan[0].description else ""
-        notes.append(f"{total} CT stacks in the folder; took the largest, {len(scan)} images{described}")
+        beaten = max(map(_place_count, stacks)) > _place_count(largest)
+        which = "the largest that is no projection, map or picture" if beaten else "the largest"
+        notes.append(f"{total} CT stacks in the folder; took {which}, {len(scan)} images{described}")
     return sorted(scan, key=lambda entry: float(entry.position @ scan[0].normal))
 
 
@@ -67,20 +71,24 @@ def describe_series(slices: list[Slice], scan: list[Slice]) -> list[dict[str, An
             "description": images[0].description,
             "images": len(images),
             "used": (is_used := any(entry.path in used for entry in images)),
-            "reason": "" if is_used else _why_unused(images, bool(scan)),
+            "reason": "" if is_used else _why_unused(images, scan),
         }
         for uid, images in series.items()
     ]
 
 
-def _why_unused(images: list[Slice], has_scan: bool) -> str:
+def _why_unused(images: list[Slice], scan: list[Slice]) -> str:
     if all(entry.modality != "CT" for entry in images):
         return f"of modality {images[0].modality or 'unknown'}, not CT"
     if all(entry.is_scout for entry in images):
         return "a scout"
     if not any(entry.is_placed for entry in images):
         return "images lack position, orientation or pixel spacing"
-    return "another CT series of the folder is larger" if has_scan else "its case failed"
+    if not scan:
+        return "its case failed"
+    if max(entry.flaws for entry in images) > max(entry.flaws for entry in scan):
+        return "a projection, a map or a picture"
+    return "another CT series of the folder is larger"
 
 
 def _ct_images(slices: list[Slice]) -> list[Slice]:
@@ -109,6 +117,12 @@ def _without_copies(images: list[Slice]) -> list[Slice]:
     digests = {entry.path: b"" for entry in images}
     digests |= {path: pixel_digest(path) for path in {entry.path for entry in images if counts[key(entry)] > 1}}
     return list({(key(entry), digests[entry.path]): entry for entry in reversed(images)}.values())[::-1]
+
+
+def _rank(stack: list[Slice]) -> tuple[Any, ...]:
+    """What stacks are sorted by, the best first."""
+    is_original = stack[0].kind >= {"ORIGINAL", "PRIMARY"}
+    return max(entry.flaws for entry in stack), -_place_count(stack), not is_original, stack[0].series
 
 
 def _place_count(stack: list[Slice]) -> int:

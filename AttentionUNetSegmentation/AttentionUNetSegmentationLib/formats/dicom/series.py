@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import printable
 from ...volume import Volume
-from .headers import Slice, files_below, is_dicom_file, read_slices
+from .headers import HU_TYPES, Slice, files_below, is_dicom_file, read_slices
 from .pixels import decode
 from .scans import choose_scan, describe_series
 
@@ -22,7 +22,6 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_HOLE_SLICES = 2.1  # a hole of one missing slice is bridged ...
 MAX_HOLE_MM = 5.0  # ... and of several thin ones up to this
 REGULAR_TOLERANCE = 0.05  # of the slice spacing, by which a slice may lie beside its even place
-HU_TYPES = {"", "HU", "HU_MOD", "US"}  # US, unspecified, is what ITK writes for any CT
 MAX_JUMP_HU = 300  # from slice to slice; where it is an intercept's, it is 1000 or so
 STRAY_MM = 1.0  # slices further than this from a straight stack are refused
 
