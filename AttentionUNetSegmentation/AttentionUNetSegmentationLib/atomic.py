@@ -6,10 +6,11 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SCRATCH = ".writing-"  # what the name of a folder begins with in which files are prepared, beside where they go
+KEPT = "not-put-back-"  # what the name of a folder begins with that keeps what could not be put back
 BACKUP = ".replaced"  # within it: what the files replace, until all are in place
 
 
@@ -46,7 +47,7 @@ def move_into_place(scratch: Path, folder: Path, replaced: Iterable[str] = (), l
     """Move everything in a scratch folder to where it belongs, in exchange for what is there.
 
     If something cannot be moved (a file that is open in another program, a folder in the way of a file), or the
-    process is interrupted, everything is put back.
+    process is interrupted, everything is put back; what cannot be is kept in a folder that the error names.
 
     Args:
         scratch: Of ``scratch_folder``.
@@ -70,12 +71,19 @@ def move_into_place(scratch: Path, folder: Path, replaced: Iterable[str] = (), l
         for name in new:
             moved.append(name)
             os.replace(scratch / name, folder / name)
-    except BaseException:
+    except BaseException as error:
         for name in moved:
             if not (scratch / name).exists():  # it was moved: not a folder that was in the way
-                os.replace(folder / name, scratch / name)
+                with suppress(OSError):
+                    os.replace(folder / name, scratch / name)
         for path in sorted(backup.iterdir(), key=lambda path: path.name == last):
-            os.replace(path, folder / path.name)
+            with suppress(OSError):
+                if not (folder / path.name).exists():
+                    os.replace(path, folder / path.name)
+        if left := sorted(path.name for path in backup.iterdir()):
+            kept = folder / f"{KEPT}{scratch.name.removeprefix(SCRATCH)}"
+            backup.rename(kept)  # as the scratch folder is deleted
+            raise OSError(f"{kept} keeps what could not be put back in its place: {', '.join(left)}") from error
         raise
 
 

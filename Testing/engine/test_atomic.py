@@ -83,6 +83,28 @@ def test_what_cannot_be_moved_is_put_back(tmp_path, monkeypatch, moves):
     assert tree(tmp_path) == before
 
 
+def test_what_cannot_be_put_back_is_kept_and_named(tmp_path, monkeypatch):
+    """Another program has opened a new file before the next one cannot be moved."""
+    fill(tmp_path, {"a": "old a", "b": "old b", "c": "old c"})
+    replace = os.replace
+
+    def locked(old, new):
+        if str(new).endswith("b") and ".writing-" in str(old) and ".replaced" not in str(old):
+            raise PermissionError("b is locked")
+        if str(old) == str(tmp_path / "a") and (tmp_path / "a").read_text() == "new a":
+            raise PermissionError("a is locked")
+        replace(old, new)
+
+    monkeypatch.setattr(atomic.os, "replace", locked)
+    with scratch_folder(tmp_path) as scratch:
+        fill(scratch, {"a": "new a", "b": "new b", "c": "new c"})
+        with pytest.raises(OSError, match=r"not-put-back-\w+ keeps what could not be put back in its place: a$"):
+            move_into_place(scratch, tmp_path, last="b")
+    found = tree(tmp_path)
+    assert sorted(found.values()) == ["new a", "old a", "old b", "old c"]
+    assert (found["a"], found["b"], found["c"]) == ("new a", "old b", "old c")
+
+
 def test_a_folder_in_the_way_of_a_file_is_left_alone(tmp_path):
     fill(tmp_path, {"a": "old", "b/kept": "kept"})
     with scratch_folder(tmp_path) as scratch:

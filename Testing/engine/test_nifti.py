@@ -14,7 +14,14 @@ from AttentionUNetSegmentationLib.formats.files import read_volume
 from support import phantoms
 
 SHAPE = (4, 5, 6)
-CODES = [*itertools.product(range(3), repeat=2), (2, 4), (4, 2)]  # none, scanner coordinates, others
+CODES = [
+    *itertools.product(range(3), repeat=2),
+    (2, 4),
+    (4, 2),
+    (0, 9),
+    (6, 0),
+    (9, 9),
+]  # none, scanner, others, unknown
 PLACES = {
     "mirrored": (np.diag([3.0, 3, 3]), np.diag([-3.0, 3, 3]), (10, 20, 30), (-60, 20, 30)),
     "mirrored in place": (np.diag([3.0, 3, 3]), np.diag([-3.0, 3, 3]), (0, 0, 0), (0, 0, 0)),

@@ -96,6 +96,12 @@ def test_metaimage_voxels_may_be_compressed_as_gzip(tmp_path):
         ("mhd", rb"ElementDataFile = .*", b"ElementDataFile = LIST\na.raw", "voxels in several files or none"),
         ("mha", rb"ElementSpacing", b"DistanceUnits = cm\nElementSpacing", "gives lengths in cm; convert it to mm"),
         ("nrrd", rb"space: .*\n", b'space: LPS\nspace units: "cm" "mm" "mm"\n', "gives lengths in cm"),
+        (
+            "mha",
+            rb"TransformMatrix = .*",
+            b"TransformMatrix = 2 0 0 0 2 0 0 0 2",
+            "axes whose directions are not of len",
+        ),
         ("mha", rb"ElementSpacing", b"ElementToIntensityFunctionSlope = 2\nElementSpacing", "are not HU until"),
     ],
 )
@@ -103,6 +109,22 @@ def test_headers_that_itk_would_not_heed_are_refused(ending, old, new, message, 
     path = with_another_header(tmp_path / f"ct.{ending}", old, new)
     with pytest.raises(ValueError, match=message):
         read_volume(path)
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_nrrd_may_have_an_axis_of_one_entry(place, tmp_path):
+    path = tmp_path / "ct.nrrd"
+    write_volume(volume(GRIDS["LPS"]), path)
+    content = path.read_bytes()
+    for key, entry in ((b"sizes", b"1"), (b"space directions", b"none"), (b"kinds", b"list")):
+        (line,) = re.findall(key + rb": (.*)\n", content)
+        entries = line.split()
+        entries.insert(place, entry)
+        content = content.replace(key + b": " + line, key + b": " + b" ".join(entries))
+    path.write_bytes(content.replace(b"dimension: 3", b"dimension: 4"))
+    read = read_volume(path)
+    np.testing.assert_array_equal(read.voxels, volume(GRIDS["LPS"]).voxels)
+    np.testing.assert_allclose(read.ijk_to_ras, GRIDS["LPS"].ijk_to_ras, atol=1e-4)
 
 
 def test_a_nrrd_space_without_anatomical_directions_is_said(tmp_path):

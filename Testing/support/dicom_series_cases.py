@@ -61,6 +61,20 @@ def _compressed(folder: Path, how: str, kind: str = "MONOCHROME2") -> None:
         dataset.save_as(path)
 
 
+def _of_a_private_class(folder: Path) -> None:
+    _compressed(folder, "JPEG2000")
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.113619.4.30"
+        dataset.save_as(path)
+
+
+def _cut_off(folder: Path) -> None:
+    _compressed(folder, "JPEG2000")
+    path = sorted(folder.iterdir())[3]
+    path.write_bytes(path.read_bytes()[:-100])
+
+
 def _without_preamble(folder: Path) -> None:
     Part().write(folder)
     for path in folder.iterdir():
@@ -110,6 +124,7 @@ def geometry_cases() -> list[DicomCase]:
             truths=(),
             refusal="7.2 mm off a straight stack",
         ),
+        series("thin slices, their heights rounded to 0.1 mm", Part((np.round(np.arange(60) * 0.625, 1) / 2).tolist())),
         series("direction cosines of length 1.004", Part(), change=set_to(ImageOrientationPatient=long_cosines)),
         series(
             "direction cosines that differ by 0.000002",
@@ -334,6 +349,8 @@ def file_cases() -> list[DicomCase]:
         DicomCase("sequences nested 500 deep", _nested, (Part().truth(),), note=rf"1 {left_out} \(121_1.2.3_1.dcm"),
         series("inverted grey values", Part(), change=_inverted),
         DicomCase("compressed images: JPEG", partial(_compressed, how="JPEG"), (Part().truth(),)),
+        DicomCase("compressed images of a private class", _of_a_private_class, (Part().truth(),)),
+        DicomCase("a compressed image that is cut off", _cut_off, (), refusal="121_1.2.3_1.dcm .*it may be cut off"),
         DicomCase("compressed images: JPEG2000", partial(_compressed, how="JPEG2000"), (Part().truth(),)),
         DicomCase(
             "compressed images, inverted grey values", inverted, (Part().truth(),), refusal="MONOCHROME1, are not"

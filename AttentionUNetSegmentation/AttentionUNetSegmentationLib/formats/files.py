@@ -225,16 +225,23 @@ def _write(image: sitk.Image, path: Path) -> None:
     except RuntimeError as error:
         reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
         raise OSError(f"{path} cannot be written: {reason}") from error
-    if path.name.lower().endswith(NIFTI_ENDINGS):
-        _check_written(path, image)
+    _check_written(path, image)
 
 
 def _check_written(path: Path, image: sitk.Image) -> None:
-    """Make sure that a NIfTI file is complete: its writer in ITK says nothing when the disk is full.
+    """Make sure that a file is complete: ITK's writers say little or nothing when the disk is full.
 
     Raises:
         OSError: If not.
     """
+    if not path.name.lower().endswith(NIFTI_ENDINGS):
+        try:
+            if not (header := nrrd_mha.read_header(path)).fields:
+                raise ValueError("it has no header")
+            header.check()
+        except ValueError as error:
+            raise OSError(f"{path} cannot be written completely (is the disk full?): {error}") from error
+        return
     expected = NIFTI_HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
     opened = gzip.open if path.name.lower().endswith(".gz") else Path.open
     try:

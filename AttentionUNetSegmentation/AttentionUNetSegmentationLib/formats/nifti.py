@@ -95,9 +95,12 @@ def _read_header(stream: Stream) -> Nifti1Header:
         raise gzip.BadGzipFile("it is compressed twice; unpack it once")
     kind = Nifti2Header if start in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else Nifti1Header  # 540, its length
     header = kind(start + stream.read(kind.sizeof_hdr - 4), check=False)
-    lengths = header["pixdim"][:4].copy()  # of which the check would make 1 mm if there are none
+    # the check would make 1 mm of lengths that are missing, and 0 of codes that nibabel does not know
+    said = {key: header[key].copy() for key in ("pixdim", "qform_code", "sform_code")}
     header.check_fix(logger=logger)
-    header["pixdim"][:4] = lengths
+    header["pixdim"][1:4] = said.pop("pixdim")[1:4]
+    for key, code in said.items():
+        header[key] = code
     return header
 
 

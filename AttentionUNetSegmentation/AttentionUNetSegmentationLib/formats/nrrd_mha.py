@@ -30,6 +30,7 @@ NRRD_SPACES = ("left-posterior-superior", "right-anterior-superior", "left-anter
 UNITS = ("spaceunits", "units", "DistanceUnits")
 MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "?", "none")
 AS_STORED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
+MAX_STRETCH = 0.01
 CHUNK_BYTES = 1 << 20
 READ_BEYOND_BYTES = 1 << 20  # of what follows the voxels in a compressed file, up to its checksum
 GZIP_MAGIC = b"\x1f\x8b"
@@ -308,8 +309,11 @@ def read_itk(path: Path) -> Volume:
         if len(size) < 3 or any(length != 1 for length in size[3:]):
             shown = " x ".join(map(str, size))
             raise ValueError(f"{path} is {len(size)}-dimensional ({shown}); one 3D volume is needed")
-        if list(size) != header.lengths:  # what was checked is not what would be read
+        if [n for n in size if n > 1] != [n for n in header.lengths if n > 1]:  # not what was checked
             raise ValueError(f"{path} has {' x '.join(map(str, size))} voxels for its reader; its header is damaged")
+        axes = np.array(reader.GetDirection()).reshape(len(size), len(size))
+        if np.abs(np.linalg.norm(axes, axis=0) - 1).max() > MAX_STRETCH:  # ITK would stretch the voxels by it
+            raise ValueError(f"{path} has axes whose directions are not of length 1, beside a voxel spacing")
         reader.SetExtractSize((*size[:3], *(0 for _ in size[3:])))
         image = reader.Execute()
     except RuntimeError as error:

@@ -59,13 +59,12 @@ def decode(scan: Sequence[Slice]) -> np.ndarray:
                     left_to_gdcm[bare_path] = numbers[0]
                 else:
                     planes |= zip(numbers, _decoded(dataset, [scan[n] for n in numbers]), strict=True)
-        if left_to_gdcm:
-            _run_gdcm(Path(scratch))
+        said = _run_gdcm(Path(scratch)) if left_to_gdcm else ""
         for bare_path, n in left_to_gdcm.items():
             with damage_named(scan[n].path):
                 if not bare_path.with_suffix(".npy").exists():
-                    raise ValueError("its compressed pixels are damaged")
-                planes[n] = np.load(bare_path.with_suffix(".npy")).reshape(scan[n].size[::-1])
+                    raise ValueError(f"its compressed pixels are damaged, or cannot be decoded: {said}")
+                planes[n] = _narrowed(np.load(bare_path.with_suffix(".npy")).reshape(scan[n].size[::-1]))
     return np.stack([planes[n] for n in range(len(scan))])
 
 
@@ -73,6 +72,8 @@ def _checked(path: Path, shape: tuple[int, int]) -> FileDataset:
     from pydicom import uid
 
     dataset = _up_to_pixels(path)
+    if "PixelData" not in dataset:
+        raise ValueError("it has no pixels; it may be cut off")
     kind = str(dataset.PhotometricInterpretation)
     if not kind.startswith("MONOCHROME"):
         raise ValueError(f"it is a colour image, {kind}; a CT in HU is needed")
@@ -119,25 +120,32 @@ def _up_to_pixels(path: Path) -> FileDataset:
 
 def _bare(dataset: FileDataset) -> Dataset:
     """The image alone: at sequences nested deeply GDCM would end the process."""
-    from pydicom import Dataset
+    from pydicom import Dataset, uid
 
     bare = Dataset()
     bare.file_meta = dataset.file_meta
     for element in dataset:
         if element.tag in IDENTITY or element.tag.group == IMAGE_PIXEL_GROUP or element.tag == PIXEL_DATA:
             bare[element.tag] = element
+    bare.SOPClassUID = bare.file_meta.MediaStorageSOPClassUID = uid.CTImageStorage  # GDCM reads no private ones
     return bare
 
 
-def _run_gdcm(folder: Path) -> None:
-    """Decode the files of a folder to .npy beside them, up to one that fails.
+def _run_gdcm(folder: Path) -> str:
+    """Decode the files of a folder to .npy beside them, up to one that fails; what was said last of that.
 
     It happens in a process of its own, which damaged pixels may end.
     """
-    subprocess.run([sys.executable, "-P", "-c", GDCM, str(folder)], capture_output=True, check=False)
+    command = [sys.executable, "-P", "-c", GDCM, str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, errors="replace")
+    return (done.stderr.split() and done.stderr.strip().splitlines()[-1]) or f"exit status {done.returncode}"
 
 
 def _rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    hu = stored * slope + intercept
-    is_int16 = slope.is_integer() and intercept.is_integer() and np.abs(hu).max(initial=0) < 2**15
+    return _narrowed(stored * slope + intercept)
+
+
+def _narrowed(hu: np.ndarray) -> np.ndarray:
+    """The same numbers, in two bytes each if they are whole and not too large, else in four."""
+    is_int16 = np.abs(hu).max(initial=0) < 2**15 and (hu.dtype.kind in "iu" or bool((hu == np.rint(hu)).all()))
     return hu.astype(np.int16 if is_int16 else np.float32)

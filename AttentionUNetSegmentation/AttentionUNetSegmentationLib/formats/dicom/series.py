@@ -21,7 +21,9 @@ DICOM_ENDINGS = (".dcm", ".ima")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 MAX_HOLE_SLICES = 2.1  # a hole of one missing slice is bridged ...
 MAX_HOLE_MM = 5.0  # ... and of several thin ones up to this
-REGULAR_TOLERANCE = 0.05  # of the slice spacing, by which a slice may lie beside its even place
+REGULAR_TOLERANCE = 0.05  # of the slice spacing, by which a slice may lie beside its even place, ...
+ROUNDED_MM = 0.1  # ... or by this, as headers are rounded to it, ...
+MAX_REGULAR_TOLERANCE = 0.2  # ... but not by more of the spacing
 MAX_JUMP_HU = 300  # from slice to slice; where it is an intercept's, it is 1000 or so
 STRAY_MM = 1.0  # slices further than this from a straight stack are refused
 
@@ -95,7 +97,9 @@ def is_even(scan: list[Slice]) -> bool:
     """Whether the slices lie at even heights, so that they are voxels as they are."""
     heights = _heights(scan)
     even = np.linspace(heights[0], heights[-1], len(heights))
-    return bool(np.abs(heights - even).max() <= REGULAR_TOLERANCE * np.median(np.diff(heights)))
+    gap = float(np.median(np.diff(heights)))
+    tolerance = min(max(REGULAR_TOLERANCE * gap, ROUNDED_MM), MAX_REGULAR_TOLERANCE * gap)
+    return bool(np.abs(heights - even).max() <= tolerance)
 
 
 def stack_matrix(scan: list[Slice], count: int) -> np.ndarray:
