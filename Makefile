@@ -86,7 +86,8 @@ model-figures: $(STAMP)  ## Measure the bundled model for MODEL_CARD.md: make mo
 	@test -n "$(MAPS)" || { echo "Say where the label maps of the people held out are: MAPS=folder" >&2; exit 1; }
 	rm -rf $(CARD) && mkdir -p $(CARD)
 	$(BIN)/attention-unet-train validate --config abdomen_ct.yaml --data.atlas $(MAPS) --data.patches.validation_patches 50 \
-		--model.init_from $(MODEL) | tee $(CARD)/people.md
+		--model.init_from $(MODEL) > $(CARD)/people.md
+	cat $(CARD)/people.md
 	$(BIN)/attention-unet-train evaluate --model $(MODEL) --time-runs 0 $(ORGANS) --organ kidney=3,4 \
 		--ct $(DATA)/ct_abdomen_3mm/ct.nii.gz --labels $(DATA)/ct_abdomen_3mm/labels.nii.gz \
 		--data-name "real CT, 3 mm, no contrast; reference: TotalSegmentator v1" \

@@ -83,6 +83,21 @@ def test_a_cohort_that_is_killed_goes_on_where_it_was(tmp_path, command):
     assert not list((tmp_path / "out").rglob(f"{SCRATCH}*"))
 
 
+def test_tables_that_are_older_than_some_cases_are_said_to_be(tmp_path, command, monkeypatch, capsys):
+    assert main([*command, "--quiet"]) == 0
+    ended_cases = cohort._ended_cases
+
+    def interrupted(*arguments):
+        yield next(ended_cases(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cohort, "_ended_cases", interrupted)
+    assert main([*command, "--quiet"]) == 130
+    assert "of an earlier run" not in capsys.readouterr().err
+    assert main([*command, "--quiet", "--no-split"]) == 130
+    assert "tables and the report are of an earlier run, older than some cases" in capsys.readouterr().err
+
+
 def test_a_full_disk_ends_the_cohort(tmp_path, command, monkeypatch, capsys):
     (tmp_path / "in" / "a_broken.nrrd").write_text("hello")
     monkeypatch.setattr(cohort, "disk_usage", lambda _: namedtuple("Usage", "free")(5 << 20))

@@ -81,6 +81,22 @@ def test_a_damaged_dicom_file_is_a_case_that_will_say_so(tmp_path):
     assert names(tmp_path / "in") == ["p"]
 
 
+def test_a_file_that_only_begins_like_dicom_hides_nothing_below_it(tmp_path):
+    for number in "123":
+        write_series(tmp_path / "in" / number, study=f"1.{number}", series=f"1.{number}.1")
+    (tmp_path / "in" / "index.bin").write_bytes(b"\x08\x00any binary file")
+    assert names(tmp_path / "in") == ["1", "2", "3"]
+
+
+def test_an_image_above_several_studies_is_refused(tmp_path):
+    for number in "123":
+        write_series(tmp_path / "in" / number, study=f"1.{number}", series=f"1.{number}.1")
+    stray = sorted((tmp_path / "in" / "1").iterdir())[0]
+    stray.rename(tmp_path / "in" / "stray")
+    with pytest.raises(ValueError, match="in/stray lies above folders of 2 other studies: move it into a folder of"):
+        names(tmp_path / "in")
+
+
 def test_what_lies_below_dicom_images_belongs_to_them(tmp_path):
     write_series(tmp_path / "in" / "p")
     write_series(tmp_path / "in" / "p" / "more", series="1.2.4")
@@ -214,3 +230,10 @@ def test_what_is_neither_folder_nor_table_is_refused(tmp_path):
     for name, sentence in (("ct.nii.gz", "neither a folder nor a table"), ("missing", "does not exist")):
         with pytest.raises(ValueError, match=sentence):
             find_cohort(tmp_path / name, tmp_path / "out")
+
+
+@pytest.mark.parametrize("column", ["Case", " case"])
+def test_a_column_that_is_nearly_called_right_is_refused(column, tmp_path):
+    (tmp_path / "cases.csv").write_text(f"source,{column}\na.nii.gz,A\n")
+    with pytest.raises(ValueError, match=f'cases.csv has a column "{column}": call it "case"'):
+        names(tmp_path / "cases.csv")

@@ -155,6 +155,31 @@ def test_the_ledger_tells_how_each_case_ended(ray_here, cohort, settings):
     assert not list((cohort / "out" / "tables").iterdir())
 
 
+def test_a_report_that_lost_a_number_is_a_failed_case_that_names_it(ray_here, cohort, settings):
+    ended = run(cohort, settings)
+    path = cohort / "out" / "cases" / "a" / "report.json"
+    report = json.loads(path.read_text())
+    del report["provenance"]["seconds"]
+    path.write_text(json.dumps(report))
+    ledger = Ledger(cohort / "out")
+    for entry in ended.values():
+        ledger.enter(entry)
+    ledger.close()
+    assert ledger.counts == {"done": 1, "failed": 1}
+    (record, _) = ledger.records()
+    assert record["error"] == (
+        f"{path} was changed since it was written (KeyError: 'seconds'): delete it, and run again"
+    )
+
+
+def test_no_computer_left_ends_the_cohort(settings, monkeypatch):
+    monkeypatch.setattr(driver, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(driver.ray, "wait", lambda *_, **__: ([], []))
+    monkeypatch.setattr(driver.ray, "nodes", lambda: [{"Alive": False}, {"Alive": False}])
+    with pytest.raises(RuntimeError, match="Ray has ended on all computers, so no worker can start"):
+        Driver(settings)._next_answer()
+
+
 def test_a_result_that_cannot_be_seen_from_here_is_no_result(ray_here, cohort, settings):
     ended = run(cohort, settings)
     ledger = Ledger(cohort / "out")

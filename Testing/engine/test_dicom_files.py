@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 from AttentionUNetSegmentationLib.command.cases import files_of_input
+from AttentionUNetSegmentationLib.formats.dicom import series
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from support.phantom_files import compress, scan, write_slices
 
@@ -86,6 +87,22 @@ def test_linked_folders_are_read_once_and_loops_end(folder, tmp_path):
     np.testing.assert_array_equal(read.voxels, scan().voxels)
     assert read.notes == ()
     assert len(files_of_input(tmp_path / "links")) == len(scan().voxels)
+
+
+def test_a_file_that_could_not_be_read_this_time_is_no_damaged_one(tmp_path, monkeypatch):
+    """Without it the CT would be short, and count as done when the file can be read again."""
+    write_slices(tmp_path / "dicom", scan())
+    last = sorted((tmp_path / "dicom").iterdir())[-1]
+    read = series.read_slices
+
+    def refused(path):
+        if path == last:
+            raise ValueError(f"{path} cannot be read ([Errno 13] Permission denied)") from PermissionError(13, "denied")
+        return read(path)
+
+    monkeypatch.setattr(series, "read_slices", refused)
+    with pytest.raises(ValueError, match=rf"{last.name} cannot be read .*Permission denied"):
+        read_volume(tmp_path / "dicom")
 
 
 def test_links_that_lead_nowhere_are_said(folder):

@@ -141,6 +141,27 @@ def test_a_second_signal_does_not_disturb_the_tidying_up(second, handle_signal, 
     assert {name: (out / name).read_bytes() for name in tree(out)} == before
 
 
+def test_a_signal_that_a_library_swallows_ends_the_batch_all_the_same(
+    handle_signal, tiny_model, tmp_path, monkeypatch, capsys
+):
+    """While a compiled module is imported, it comes out as an ImportError."""
+    handle_signal(signal.SIGTERM, signal.SIG_DFL)
+    begun = []
+
+    def importing(case, *_):
+        begun.append(case.name)
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    monkeypatch.setattr(batch, "run_case", importing)
+    sources = [ct(tmp_path / f"{name}.nii.gz") for name in "ab"]
+    assert segment(tiny_model, *sources, "--output-dir", tmp_path / "out", "--quiet") == 128 + signal.SIGTERM
+    assert begun == ["a"]
+    assert capsys.readouterr().err == "cancelled; nothing of the running case was written\n"
+
+
 def test_an_ignored_signal_stays_ignored(handle_signal):
     """``nohup`` relies on it."""
     if not hasattr(signal, "SIGHUP"):
@@ -206,6 +227,15 @@ def test_a_run_that_was_killed_while_it_moved_files_is_repeated(tiny_model, tmp_
     assert "which no complete run wrote" in capsys.readouterr().err
     assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 0
     assert set(FILES) < set(tree(out))
+
+
+def test_what_a_killed_run_was_about_to_replace_does_not_stay_beside_the_next_result(tiny_model, tmp_path):
+    source, out = ct(tmp_path / "ct.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    scratch = killed_while_moving(out)
+    (scratch / "report.json").rename(scratch / BACKUP / "report.json")
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet", "--no-attention") == 0
+    assert not [name for name in tree(out) if name.startswith("attention_")]
 
 
 def test_what_a_killed_run_left_is_neither_an_input_nor_a_case(tiny_model, tmp_path):

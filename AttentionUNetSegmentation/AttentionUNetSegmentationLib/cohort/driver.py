@@ -6,6 +6,7 @@ that is lost, costs the case that ran there an attempt; another worker takes it 
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ..errors import one_sentence, printable, sentence_on
 from .worker import Outcome, Settings, Worker
 
 MAX_ATTEMPTS = 3
+SILENT_SECONDS = 60.0  # after which it is asked whether any computer is left to start workers on
 MAX_FAILED_STARTS = 3  # in a row, of workers that die before they have loaded the model
 
 
@@ -95,10 +97,15 @@ class Driver:
 
     def _next_answer(self) -> Any:
         """The next answer of any worker; asked for again and again, so that Ctrl-C is noticed."""
+        asked = time.monotonic()
         while True:
             answered, _ = ray.wait([*self._starting, *self._running], num_returns=1, timeout=1)
             if answered:
                 return answered[0]
+            if not self._running and time.monotonic() - asked > SILENT_SECONDS:
+                if not any(node["Alive"] for node in ray.nodes()):
+                    raise RuntimeError("Ray has ended on all computers, so no worker can start")
+                asked = time.monotonic()
 
     def _started(self, answer: Any) -> list[Any]:
         worker = self._starting.pop(answer)

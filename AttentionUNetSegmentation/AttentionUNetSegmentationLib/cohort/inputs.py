@@ -7,12 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..command.cases import Case, case_name, no_results, volumes_in
-from ..formats.dicom.headers import files_below, is_dicom_file, study_of
+from ..formats.dicom.headers import files_below, has_preamble, is_dicom_file, study_of
+from ..formats.dicom.series import DICOM_ENDINGS
 
 CASES = "cases"  # the folder, within the output, of the cases' own folders
+COLUMNS = ("source", "case")
 TABLE_ENDINGS = (".csv", ".parquet")
 
 
@@ -55,31 +57,50 @@ def find_cohort(source: Path, output_dir: Path, dicom: bool = False) -> list[Cas
 
 
 def _inputs_below(root: Path) -> Iterator[Path]:
-    studies: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    first: dict[Path, _Image] = {}  # folder -> its first DICOM image
     for folder, found in groupby(files_below(root), key=lambda path: path.parent):
         files = list(found)
         if any(part.startswith(".") for part in folder.relative_to(root).parts):
             continue
         yield from volumes_in(folder)
-        if (study := _study_in(no_results(folder, [path.name for path in files]))) is not None:
-            studies[folder.parent, study].append(folder)
-    dicom_folders = {folder for folders in studies.values() for folder in folders}
-    below = Counter(place for folder in dicom_folders for place in folder.parents)
+        if image := _first_image(no_results(folder, [path.name for path in files])):
+            first[folder] = image
+    above = {place for folder in first for place in folder.parents}
+    first = {folder: image for folder, image in first.items() if image.is_sure or folder not in above}
+    if root in first and len(others := {image.study for image in first.values()} - {first[root].study}) > 1:
+        stray = first[root].path  # all of them would be read as one case
+        raise ValueError(f"{stray} lies above folders of {len(others)} other studies: move it into a folder of its own")
+    studies: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for folder, image in first.items():
+        studies[folder.parent, image.study].append(folder)
+    below = Counter(place for folder in first for place in folder.parents)
     for (parent, study), folders in studies.items():
-        if not dicom_folders.isdisjoint((parent, *parent.parents)):
+        if not first.keys().isdisjoint((parent, *parent.parents)):
             continue  # what lies above is read with all that is below
         is_study = study and len(folders) > 1 and below[parent] == len(folders)
         yield from [parent] if is_study else folders
 
 
-def _study_in(files: Iterable[Path]) -> str | None:
-    """Which study the first DICOM image among files is of, empty if it cannot be told; None without any."""
+class _Image(NamedTuple):
+    """A DICOM image, the study it is of (empty if that cannot be told), and whether it is one for sure."""
+
+    path: Path
+    study: str
+    is_sure: bool
+
+
+def _first_image(files: Iterable[Path]) -> _Image | None:
+    """The first DICOM image among files; one without preamble, name or study may be any file that begins like one."""
     for path in files:
+        study, is_sure = "", True
         try:
-            if path.exists() and path.name.upper() != "DICOMDIR" and is_dicom_file(path):
-                return study_of(path)
+            if not path.exists() or path.name.upper() == "DICOMDIR" or not is_dicom_file(path):
+                continue
+            is_sure = has_preamble(path) or path.suffix.lower() in DICOM_ENDINGS
+            study = study_of(path)
         except (OSError, ValueError):
-            return ""  # the case says what is wrong with it
+            pass  # the case says what is wrong with it
+        return _Image(path, study, is_sure or bool(study))
     return None
 
 
@@ -98,7 +119,9 @@ def _without_ending(name: PurePosixPath, path: Path) -> str:
 def _inputs_of_table(table: Path) -> Iterator[tuple[str, Path, str]]:
     for number, row in enumerate(_read_table(table), start=1):
         where = f"{table}, row {number}"
-        source, given = (_text(row.get(column), f"{where}, column {column}") for column in ("source", "case"))
+        if near := [name for name in row if name not in COLUMNS and str(name).strip().lower() in COLUMNS]:
+            raise ValueError(f'{table} has a column "{near[0]}": call it "{near[0].strip().lower()}"')
+        source, given = (_text(row.get(column), f"{where}, column {column}") for column in COLUMNS)
         if not source:
             columns = ", ".join(f'"{column}"' for column in row)
             raise ValueError(

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..command.batch import CaseResult, remove_abandoned
+from ..command.cases import REPORT_FILE as CASE_REPORT
 from ..command.cases import read_report
 from ..errors import printable
 from .driver import Ended
 from .record import Record
 from .report_page import REPORT_FILE, SHEETS
+from .tables import check_report
 from .worker import Outcome
 
 LEDGER_FILE = "ledger.jsonl"
@@ -76,7 +78,12 @@ class Ledger:
         """
         if ended.outcome.result.succeeded and not read_report(ended.case.folder):
             error = f"{ended.case.folder} has no report, as seen from here: do workers write to the same disk?"
-            ended = replace(ended, outcome=Outcome(CaseResult(ended.case, error=error)))
+            ended = _failed(ended, error)
+        try:
+            check_report(_record(ended))
+        except ValueError as error:
+            path = ended.case.folder / CASE_REPORT
+            ended = _failed(ended, f"{path} was changed since it was written ({error}): delete it, and run again")
         result = ended.outcome.result
         status = result.as_json()["status"]
         self._ended[ended.case.name] = ended
@@ -101,6 +108,10 @@ class Ledger:
         """The cases that have ended, by name; reports are read from disk, one at a time."""
         for _, ended in sorted(self._ended.items()):
             yield _record(ended)
+
+
+def _failed(ended: Ended, error: str) -> Ended:
+    return replace(ended, outcome=Outcome(CaseResult(ended.case, error=error)))
 
 
 def _record(ended: Ended) -> Record:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import move_into_place, scratch_folder
 from ..errors import printable
+from .findings import attention_shares, organ_findings
 from .record import Record
 
 if TYPE_CHECKING:
@@ -80,6 +81,22 @@ def write_tables(records: Iterable[Record], folder: Path) -> None:
         _write(scratch / "cases", cases, CASES)
         _write(scratch / "series", series, SERIES)
         move_into_place(scratch, folder)
+
+
+def check_report(record: Record) -> None:
+    """Make sure that a case's report says what tables and report page need.
+
+    Raises:
+        ValueError: If not, as somebody has changed it; the message says what is amiss.
+    """
+    try:
+        _case_row(record)
+        if record["report"]:
+            list(_organ_rows(record, record["report"]))
+        organ_findings([record])
+        attention_shares([record])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _case_row(record: Record) -> dict[str, Any]:

@@ -144,13 +144,14 @@ def run_case(
     is_new = not case.folder.exists()
     case.folder.mkdir(parents=True, exist_ok=True)
     try:
+        unfinished = unfinished_results(case.folder, case.input_id)
         with scratch_folder(case.folder) as scratch:
             report = write_result(
                 scratch, volume, segmentation, model.spec, fingerprint, reading, case.source if case.dicom else None
             )
             if not overwrite:
                 check_nothing_is_lost(case)  # another run may have come first
-            move_into_place(scratch, case.folder, files_of_result(case.folder), REPORT_FILE)
+            move_into_place(scratch, case.folder, {*files_of_result(case.folder), *unfinished}, REPORT_FILE)
         remove_abandoned(case.folder)
     except BaseException:
         if is_new and not any(case.folder.iterdir()):

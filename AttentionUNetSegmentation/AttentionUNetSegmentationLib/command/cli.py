@@ -23,6 +23,7 @@ from .run_options import add_run_options, options_of
 from .view import add_view
 
 logger = logging.getLogger("attention_unet")
+_signals: list[int] = []  # that ended this run: libraries turn the exception into one of theirs while they are imported
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         with suppress(OSError):  # the terminal may be gone
             print(parsed.cancelled, file=sys.stderr)
-        return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
+        return 128 + (interruption.args or _signals or [signal.SIGINT])[0]
     except (ModelError, ValueError, OSError, RuntimeError, MemoryError) as error:
         logger.debug("the command failed", exc_info=True)
         print(f"error: {one_sentence(error)}", file=sys.stderr)
@@ -57,10 +58,12 @@ def ending_in_order() -> Iterator[None]:
     earlier: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def interrupt(number: int, _frame: object) -> None:
+        _signals.append(number)
         for other in earlier:
             signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
 
+    _signals.clear()
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
@@ -174,6 +177,8 @@ def _segment(parsed: argparse.Namespace) -> int:
     try:
         with console.progress_bar(len(cases), show=not (parsed.quiet or parsed.json)) as begin:
             for outcome in run_cases(cases, model, options, parsed.overwrite, begin):
+                if outcome.error and _signals:
+                    raise KeyboardInterrupt(*_signals)
                 outcomes.append(outcome)
                 if outcome.error:
                     print(f"error: {outcome.error}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -50,7 +51,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--address", default="", metavar="HOST:PORT", help='a running Ray cluster; "auto" for this computer\'s'
     )
-    add_run_options(parser)
+    add_run_options(parser, devices="auto, cpu, cuda, mps")
     parser.set_defaults(run=_cohort, cancelled="cancelled; run the same command again to resume")
 
 
@@ -75,11 +76,17 @@ def _cohort(parsed: argparse.Namespace) -> int:
         check_highdicom()
     cases = find_cohort(source, output, parsed.dicom)
     with closing(Ledger(output)) as ledger, showing(len(cases), parsed.quiet) as show:
-        for ended in _ended_cases(parsed, cases):
-            ledger.enter(ended)
-            show(ended)
-        if ledger.counts.total() < len(cases):
-            raise OSError(f"the disk of {output} is full: make room, then run the same command again")
+        try:
+            for ended in _ended_cases(parsed, cases):
+                ledger.enter(ended)
+                show(ended)
+            if ledger.counts.total() < len(cases):
+                raise OSError(f"the disk of {output} is full: make room, then run the same command again")
+        except BaseException:
+            if (output / TABLES).exists() and ledger.counts["done"]:
+                tables = printable(parsed.output_dir / TABLES)
+                print(f"{tables} and the report are of an earlier run, older than some cases", file=sys.stderr)
+            raise
         write_tables(ledger.records(), output / TABLES)
         write_report(ledger.records(), output, printable(source.resolve().name))
     failed = ledger.counts["failed"]

@@ -60,7 +60,7 @@ def showing(total: int, quiet: bool) -> Iterator[Callable[[Ended], None]]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-    is_live = console.is_terminal and not quiet
+    is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
     last_line = time.monotonic()
     pace = Pace(total, last_line)
     columns = BarColumn(), TextColumn("{task.description}", markup=False)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "abdomen-ct"
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def add_run_options(parser: argparse.ArgumentParser, devices: str = "auto, cpu, cuda, cuda:1, mps") -> None:
     """Enter the options."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or path of a model (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help=f"{devices} (default: %(default)s)")
     parser.add_argument("--backend", default="auto", choices=("auto", "torch", "openvino"))
     parser.add_argument("--no-attention", action="store_true", help="do not write attention maps")
     parser.add_argument("--probabilities", action="store_true", help="write a probability map per organ")

@@ -88,8 +88,18 @@ def is_dicom_file(path: Path) -> bool:
         OSError: If it cannot be opened.
     """
     with path.open("rb") as stream:
-        start = stream.read(132)
-    return start[128:] == b"DICM" or start[:2] in (b"\x02\x00", b"\x08\x00")
+        start = stream.read(2)
+    return has_preamble(path) or start in (b"\x02\x00", b"\x08\x00")
+
+
+def has_preamble(path: Path) -> bool:
+    """Whether a file carries the DICOM signature.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def files_below(folder: Path) -> Iterator[Path]:

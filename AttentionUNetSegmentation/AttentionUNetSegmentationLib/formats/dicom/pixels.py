@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -138,7 +139,8 @@ def _run_gdcm(folder: Path) -> str:
     """
     command = [sys.executable, "-P", "-c", GDCM, str(folder)]
     done = subprocess.run(command, capture_output=True, check=False, text=True, errors="replace")
-    return (done.stderr.split() and done.stderr.strip().splitlines()[-1]) or f"exit status {done.returncode}"
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return re.sub(r"^.*\(0x\w+\): ", "", lines[-1])
 
 
 def _rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:

@@ -72,7 +72,10 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         try:
             slices += read_slices(path)
         except ValueError as error:
-            if isinstance(error.__cause__, OSError) or _should_be_image(path):
+            is_gone = isinstance(error.__cause__, FileNotFoundError)
+            if isinstance(error.__cause__, OSError) and not is_gone:  # it may be a slice, and readable later
+                raise
+            if is_gone or _should_be_image(path):
                 unreadable.append(printable(path.relative_to(folder)))
     shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
