@@ -109,8 +109,8 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         self.inputPanel = InputPanel(self.ui, lambda: self._parameterNode)
         self.modelPanel = ModelPanel(self.ui, lambda: self._parameterNode, guarded)
         self.progressPanel = ProgressPanel(self.ui)
-        self.organPanel = OrganPanel(self.ui, guarded, lambda: self.parent.isEntered, self.progressPanel.show_warnings)
         self.attentionPanel = AttentionPanel(self.ui, lambda: self._parameterNode)
+        self.organPanel = OrganPanel(self.ui, lambda: self.parent.isEntered, self.progressPanel, self.attentionPanel)
         self._sceneTimer = qt.QTimer()  # one refresh for many nodes added or removed in a row
         self._sceneTimer.setSingleShot(True)
         self._sceneTimer.connect("timeout()", self._onSceneChanged)
@@ -273,8 +273,8 @@ class AttentionUNetSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservati
         """Fill the panel from the output segmentation alone."""
         parameters = self._parameterNode
         node = self._shownSegmentation = parameters.outputSegmentation if parameters is not None else None
-        self.organPanel.refresh(node)
         self.attentionPanel.refresh(node)
+        self.organPanel.refresh(node)
         if not self.logic.isRunning:
             self.progressPanel.show_result(node)
         self._checkCanSegment()

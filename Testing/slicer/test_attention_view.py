@@ -96,6 +96,50 @@ def test_a_foreground_that_the_user_took_away_does_not_come_back(slicer, result,
     assert all(foreground is None for foreground, _ in views(slicer).values())
 
 
+def test_none_leaves_a_view_alone_that_another_volume_was_put_into(slicer, result, add_ct):
+    mri, other = add_ct("MRI"), add_ct("other")
+    ct = slicer.util.getNode("CT")
+    slicer.util.setSliceViewerLayers(background=mri, foreground=None, foregroundOpacity=0.0)
+    show(result, "s2-1")  # over its CT
+    slicer.util.setSliceViewerLayers(background=other, foreground=None)  # as loading it does
+    show(result, "none")
+    assert all(composite.GetForegroundOpacity() == 0 for _, composite in views(slicer).values())
+    slicer.util.setSliceViewerLayers(background=ct)
+    show(result, "s2-2")
+    show(result, "none")
+    for foreground, composite in views(slicer).values():
+        assert foreground is None and composite.GetBackgroundVolumeID() == ct.GetID()
+        assert composite.GetForegroundOpacity() == 0
+
+
+def test_a_restored_scene_view_keeps_its_opacity(slicer, result, add_ct):
+    """Slicer's scene views copy opacity and attributes of the time they were made, and leave the layers."""
+    pet = add_ct("PET")
+    slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.3)
+    kept = {}
+    for _, composite in views(slicer).values():
+        kept[composite.GetID()] = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
+        kept[composite.GetID()].CopyContent(composite)
+    show(result, "s2-1")
+    for _, composite in views(slicer).values():
+        composite.CopyContent(kept[composite.GetID()])
+        kept[composite.GetID()].UnRegister(None)
+    show(result, "none")
+    for foreground, composite in views(slicer).values():
+        assert foreground is pet and composite.GetForegroundOpacity() == pytest.approx(0.3)
+
+
+def test_gates_of_different_grids_have_no_mean(slicer, result):
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+
+    gate = maps_of(result)["s2-2"]
+    slicer.util.updateVolumeFromArray(gate, slicer.util.arrayFromVolume(gate)[1:].copy())
+    assert show(result, "mean s2") is None
+    gate.SetAndObserveImageData(None)
+    assert show(result, "mean s2") is None
+    assert show(result, "mean s3") is not None
+
+
 def test_a_scene_that_is_added_to_another_puts_back_what_was_shown_too(slicer, result, add_ct, tmp_path):
     """Node IDs change then: those of the file may be those of other nodes here."""
     pet = add_ct("PET")

@@ -190,6 +190,18 @@ def clone(slicer, node):
     return hierarchy.GetItemDataNode(clone_of(hierarchy, hierarchy.GetItemByDataNode(node)))
 
 
+def test_a_copy_whose_original_is_gone_is_still_a_copy(slicer, logic, add_ct, network):
+    from AttentionUNetSegmentationLib.scene.ownership import RESULT_ROLE, latest_result
+
+    ct = add_ct()
+    node = logic.segment(ct, device="cpu", predictor=network())
+    copy = copy_node(slicer, node)
+    slicer.mrmlScene.RemoveNode(node)
+    copy.SetNodeReferenceID(RESULT_ROLE, None)  # as Slicer leaves it sooner or later
+    assert latest_result(ct) is None
+    assert logic.segment(ct, copy, device="cpu", predictor=network()) is not copy
+
+
 def copy_node(slicer, node):
     """A copy that refers to the CT and the maps, too."""
     copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "copy")

@@ -49,6 +49,38 @@ def test_by_default_only_the_current_frame_is_segmented(slicer, logic, network, 
     assert browser.GetSequenceNode(node) is None
 
 
+def test_the_result_of_another_frame_is_not_replaced(slicer, widget, network, browser_of_two):
+    browser, volume = browser_of_two()
+    first = widget.logic.segment(volume, device="cpu", predictor=network())
+    widget.logic.getParameterNode().outputSegmentation = first
+    assert widget.ui.warningsLabel.text.endswith("organs and maps are of frame 0 only")
+    select(slicer, browser, 1)
+    second = widget.logic.segment(volume, first, device="cpu", predictor=network())
+    assert second is not first
+    assert pancreas(first).centroid_ras_mm == pytest.approx((12, -25, 40), abs=1)
+    assert pancreas(second).centroid_ras_mm == pytest.approx((4, -15, 50), abs=1)
+    widget.logic.getParameterNode().outputSegmentation = second
+    assert "holds the result of frame 0; the result is in a new segmentation" in widget.ui.warningsLabel.text
+    assert "organs and maps are of frame 0.5 only" in widget.ui.warningsLabel.text
+    select(slicer, browser, 0)
+    assert widget.logic.segment(volume, first, device="cpu", predictor=network()) is first
+    assert widget.logic.segment(volume, first, device="cpu", predictor=network(), allFrames=True) is first
+
+
+def test_an_edited_organ_is_not_measured_on_another_frame(slicer, logic, network, browser_of_two):
+    browser, volume = browser_of_two()
+    node = logic.segment(volume, device="cpu", predictor=network())
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(node, "pancreas", volume)
+    array[: array.shape[0] // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, "pancreas", volume)
+    edited = pancreas(node).mean_hu
+    assert edited is not None
+    select(slicer, browser, 1)
+    assert pancreas(node).mean_hu is None
+    select(slicer, browser, 0)
+    assert pancreas(node).mean_hu == edited
+
+
 @pytest.mark.parametrize("current", [0, 1])
 def test_all_frames(slicer, logic, network, browser_of_two, current):
     browser, volume = browser_of_two()

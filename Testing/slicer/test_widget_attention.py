@@ -28,6 +28,23 @@ def test_choosing_a_gate_shows_it(slicer, widget, done):
     assert red.GetForegroundVolumeID() is None and widget.ui.attentionShareLabel.text == ""
 
 
+def test_a_script_that_runs_again_into_the_shown_result_is_shown(slicer, widget, done, wait):
+    from AttentionUNetSegmentationLib.scene.attention_view import share_text
+    from AttentionUNetSegmentationLib.scene.map_volumes import maps_of
+
+    widget.ui.gateSelector.setCurrentIndex(gates(widget).index("s3-1"))
+    before = widget.ui.attentionShareLabel.text
+    ct = slicer.util.getNode("CT ä")
+    array = slicer.util.arrayFromVolume(ct)
+    array[array.max(axis=(1, 2)).argmax() :] = -1000  # all but a part of the organs
+    ct.Modified()
+    assert widget.logic.segment(ct, done, device="cpu", replaceEdited=True) is done
+    done.SetAttribute("AttentionUNet.model", "another")
+    wait(lambda: "model another" in widget.ui.statusLabel.text)
+    assert widget.ui.attentionShareLabel.text != before
+    assert widget.ui.attentionShareLabel.text == share_text(maps_of(done)["s3-1"])
+
+
 def test_the_ct_stays_as_it_is_where_a_gate_passes_nothing(slicer, widget, done):
     from slicer_host import render
 

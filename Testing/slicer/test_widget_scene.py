@@ -115,6 +115,17 @@ def test_loading_a_scene_keeps_the_result_if_the_choices_come_before_it(slicer, 
     widget.logic.stop()
 
 
+def test_what_selectors_say_during_an_import_is_not_taken(slicer, widget, add_ct):
+    first, second = add_ct("first"), add_ct("second")
+    widget.ui.inputSelector.setCurrentNode(first)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    widget.ui.inputSelector.setCurrentNode(second)
+    assert widget.logic.getParameterNode().inputVolume is first
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
+    assert widget.logic.getParameterNode().inputVolume is first
+    assert widget.ui.inputSelector.currentNode() is first
+
+
 def test_importing_a_scene_keeps_the_choices(slicer, widget, done):
     """Slicer's selectors build their lists anew when an import ends, and lose their node before modules hear of it."""
     ct, selectors = widget._parameterNode.inputVolume, (widget.ui.inputSelector, widget.ui.outputSelector)

@@ -17,6 +17,7 @@ from ..scene.attention_view import (
     was_taken_away,
 )
 from ..scene.map_volumes import maps_of
+from ..scene.mrml import written_at
 
 
 class AttentionPanel:
@@ -31,7 +32,7 @@ class AttentionPanel:
         self._ui, self._parameters = ui, parameters
         self._filling = False
         self._shown: tuple | None = None
-        self._views = 0  # that it was shown in
+        self._seen: tuple[int, str] | None = None  # in how many views it was shown, and when that was written
         self._names: list[str] = [NOTHING]
         self._map_node: slicer.vtkMRMLScalarVolumeNode | None = None
         ui.gateSelector.connect("currentIndexChanged(int)", self._on_gate)
@@ -76,13 +77,18 @@ class AttentionPanel:
         node, name = parameters.outputSegmentation, self._ui.gateSelector.currentText
         threshold = (parameters.attentionThreshold.minimum, parameters.attentionThreshold.maximum)
         wanted = (node, name, parameters.attentionOpacity, threshold, parameters.colorMap, parameters.linkViews)
-        views = len(slice_composites())
-        if (wanted == self._shown and views == self._views) or not name:
+        seen = len(slice_composites()), written_at(node)
+        if (wanted == self._shown and seen == self._seen) or not name:
             return
-        self._shown, self._views = wanted, views
+        self._shown, self._seen = wanted, seen
         shown = self._map_node = show(*wanted)
         self._say(explanation(name, shown), share_text(shown))
         self._show_colors(shown)
+
+    def follow_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Show the figures of the run that wrote the shown result last: a script may have run again."""
+        if self._shown is not None and self._shown[0] is node:
+            self.update()
 
     def clear(self) -> None:
         """Forget the nodes of a scene that is being closed."""

@@ -13,6 +13,8 @@ from slicer.util import VTKObservationMixin
 
 from ..scene.mrml import INPUT_ROLE, SURFACE
 from ..scene.organ_table import OrganRow, as_text, in_world, rows, world_centroid, write_csv, write_table_node
+from .attention import AttentionPanel
+from .progress import ProgressPanel, guarded
 
 COLUMNS = ("", "", "Organ", "Volume (ml)", "Mean (HU)")  # colour, visibility, ...
 COLOR, VISIBLE, NAME, VOLUME, MEAN = range(len(COLUMNS))
@@ -32,20 +34,18 @@ class OrganPanel(VTKObservationMixin):
 
     Args:
         ui: The widgets of the .ui file.
-        guarded: Runs a function, and shows its error if it fails.
         is_open: Whether the user sees the panel; while not, changes are left to the next ``refresh``.
-        on_filled: Called with the node when the table was filled; of a sequence, each frame has its own warnings.
+        followers: Panels that are told the node when the table was filled: warnings may be those of another frame now.
     """
 
     def __init__(
         self,
         ui: Any,
-        guarded: Callable[[Callable[[], None]], None],
         is_open: Callable[[], bool],
-        on_filled: Callable[[slicer.vtkMRMLSegmentationNode | None], None],
+        *followers: AttentionPanel | ProgressPanel,
     ) -> None:
         VTKObservationMixin.__init__(self)
-        self._ui, self._is_open, self._on_filled = ui, is_open, on_filled
+        self._ui, self._is_open, self._followers = ui, is_open, followers
         self._timer = qt.QTimer()  # one refresh for many changes in a row
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self._fill_table)
@@ -166,7 +166,8 @@ class OrganPanel(VTKObservationMixin):
         self._ui.show3DButton.blockSignals(True)
         self._ui.show3DButton.setChecked(self._is_shown_in_3d())
         self._ui.show3DButton.blockSignals(False)
-        self._on_filled(self._node)
+        for panel in self._followers:
+            panel.follow_result(self._node)
 
     def _fill(self, index: int, row: OrganRow) -> None:
         texts = row.texts()

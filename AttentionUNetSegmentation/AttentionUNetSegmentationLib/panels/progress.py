@@ -40,6 +40,8 @@ class ProgressPanel:
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
+        self._is_running = False
+        self._line = ""  # how the shown result came about
 
     def say(self, text: str) -> None:
         """Show a text now, even if the event loop does not come to it soon."""
@@ -48,6 +50,7 @@ class ProgressPanel:
 
     def begin(self) -> None:
         """A run was asked for."""
+        self._is_running = True
         self.say(_("Starting"))  # the earlier result's warnings stay as long as its table does
 
     def show_progress(self, fraction: float, step: str) -> None:
@@ -57,6 +60,7 @@ class ProgressPanel:
 
     def show_running(self, is_running: bool) -> None:
         """Whether there is a run that can be cancelled."""
+        self._is_running = is_running
         self._ui.progressBar.setVisible(is_running)
         self._ui.progressBar.setValue(0)
         self._ui.cancelButton.setEnabled(is_running)
@@ -75,10 +79,18 @@ class ProgressPanel:
 
     def show_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """How a result came about, and its warnings; nothing without one."""
-        self._ui.statusLabel.setText(result_line(node))
-        self.show_warnings(node)
+        self._line = result_line(node)
+        self._ui.statusLabel.setText(self._line)
+        self._show_warnings(node)
 
-    def show_warnings(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+    def follow_result(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """The warnings of the shown result, and how it came about if a script has run again."""
+        if not self._is_running and result_line(node) != self._line:
+            self.show_result(node)
+        else:
+            self._show_warnings(node)
+
+    def _show_warnings(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """A result's warnings, one line each, with a sign in front."""
         warnings = [*result_notes(node), *frame_note(node)]
         self._ui.warningsLabel.setText("\n".join(f"{WARNING_SIGN} {text}" for text in warnings))

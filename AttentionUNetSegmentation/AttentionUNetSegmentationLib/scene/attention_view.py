@@ -71,6 +71,8 @@ def show(
         if colors is not None and not are_missing(colors):
             display.SetAndObserveColorNodeID(colors.GetID())
     for composite in slice_composites():
+        if _shows_another_volume(composite):
+            _forget(composite)
         wanted = node is not None and (all_views or composite.GetLayoutName() == RED_VIEW)
         if wanted:
             _put_over_ct(composite, segmentation_node)
@@ -89,8 +91,9 @@ def map_node(
         return maps.get(name)
     parts = [node for gate, node in maps.items() if _is_gate(gate) and _scale(gate) == _scale(name)]
     input_node = segmentation_node.GetNodeReference(INPUT_ROLE) if segmentation_node is not None else None
-    if not parts or input_node is None:
-        return None
+    grids = [grid_of_node(part) for part in parts if part.GetImageData() is not None]
+    if input_node is None or not parts or len(grids) < len(parts) or not all(grid.same_as(grids[0]) for grid in grids):
+        return None  # without voxels, or cropped by the user
     voxels = np.stack([slicer.util.arrayFromVolume(part) for part in parts]).mean(axis=0, dtype=np.float32)
     measures = _mean_measures(parts, voxels)
     entry = map_image(name, Volume(voxels, grid_of_node(parts[0]).ijk_to_ras, name), measures)
@@ -193,13 +196,32 @@ def _put_in_front(
 def _put_back(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
     """Show again what the view showed before the map."""
     composite.SetForegroundVolumeID(composite.GetNodeReferenceID(FOREGROUND_ROLE))
-    composite.SetForegroundOpacity(float(composite.GetAttribute(OPACITY_ATTRIBUTE) or 0))
+    _restore_opacity(composite)
     ct = composite.GetNodeReferenceID(CT_ROLE)
     if ct and composite.GetBackgroundVolumeID() == ct:
         composite.SetBackgroundVolumeID(composite.GetNodeReferenceID(BACKGROUND_ROLE))
+    _forget(composite)
+
+
+def _forget(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """Forget what the view showed before a map: the map is gone, or gave way to what the user or Slicer put there."""
+    if not composite.GetForegroundVolumeID():
+        _restore_opacity(composite)
     for role in (FOREGROUND_ROLE, BACKGROUND_ROLE, CT_ROLE, SHOWN_MAP_ROLE):
         composite.SetNodeReferenceID(role, None)
     composite.RemoveAttribute(OPACITY_ATTRIBUTE)
+
+
+def _restore_opacity(composite: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """Give the foreground its opacity before the map; a scene view that was restored has brought its own."""
+    if opacity := composite.GetAttribute(OPACITY_ATTRIBUTE):
+        composite.SetForegroundOpacity(float(opacity))
+
+
+def _shows_another_volume(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether the view was given a map that is still there, and shows something else, or nothing, in its place."""
+    given = composite.GetNodeReference(SHOWN_MAP_ROLE)
+    return given is not None and composite.GetForegroundVolumeID() != given.GetID()
 
 
 def _shows_its_map(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:

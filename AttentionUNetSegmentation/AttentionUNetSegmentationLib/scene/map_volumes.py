@@ -17,13 +17,12 @@ from vtk.util.numpy_support import numpy_to_vtk
 from ..volume import GateMeasure, Segmentation, Volume
 from .map_colors import are_missing, attention_colors
 from .mrml import MAP_ATTRIBUTE, PREFIX, grid_of_node, matrix_to_vtk, put_under, read_json, write_provenance
-from .ownership import TRANSFORM_ROLE, Fingerprint, hash_of, users_transform
+from .ownership import FRAME_ATTRIBUTE, TRANSFORM_ROLE, Fingerprint, frame_of_result, hash_of, users_transform
 from .sequences import frames_of
 
 MAP_ROLE = PREFIX + "Maps"  # segmentation -> its maps
 MEASURES_ATTRIBUTE = PREFIX + "Figures"  # JSON, fields of GateMeasure, and the lowest and highest coefficient
 WRITTEN_ATTRIBUTE = PREFIX + "Written"  # the fingerprint of what was written
-FRAME_ATTRIBUTE = PREFIX + "Frame"  # index value of the frame that a map is of; "" for a single CT
 PROBABILITY = "probability "  # begins the name of a probability map
 PROBABILITY_COLORS = "vtkMRMLColorTableNodeRainbow"
 LOW_THRESHOLD = 0.1  # below it a map is transparent: it would only darken the CT
@@ -162,7 +161,9 @@ def maps_of(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> dict[st
 
 
 def frame_note(segmentation_node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
-    """One sentence on which frame the maps are of, where the organs are those of every frame."""
+    """One sentence on which frame of a sequence a result is of, or its maps, if its organs are those of all frames."""
+    if segmentation_node is not None and (frame := frame_of_result(segmentation_node)):
+        return [f"organs and maps are of frame {frame} only"]
     frames = {node.GetAttribute(FRAME_ATTRIBUTE) for node in maps_of(segmentation_node).values()} - {None, ""}
     if not frames or frames_of(segmentation_node) is None:
         return []

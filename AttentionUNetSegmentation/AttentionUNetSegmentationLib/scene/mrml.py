@@ -249,6 +249,11 @@ def result_line(node: slicer.vtkMRMLSegmentationNode | None) -> str:
     return f"{float(seconds or 'nan'):.1f} s on {where}, model {model} {version}"
 
 
+def written_at(node: slicer.vtkMRMLSegmentationNode | None) -> str:
+    """When the run was that a result is of, as ISO 8601; "" if it is none."""
+    return (node.GetAttribute(PREFIX + "date") or "") if node is not None else ""
+
+
 def result_notes(node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
     """The warnings that came with a result."""
     return read_json(node, WARNINGS_ATTRIBUTE, []) if node is not None else []

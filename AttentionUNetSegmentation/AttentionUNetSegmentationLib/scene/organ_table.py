@@ -14,8 +14,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..volume import triple
 from .mrml import INPUT_ROLE, LABELMAP, PREFIX, SURFACE, grid_of_node, table_column, transform_between
-from .ownership import has_written_voxels, organ_segments, tag, voxels_of
+from .ownership import frame_of_result, has_written_voxels, organ_segments, tag, voxels_of
 from .segments import CENTROID_TAG, MEAN_HU_TAG, VOLUME_TAG
+from .sequences import frames_of
 
 TABLE_ROLE = PREFIX + "Table"  # segmentation -> its table of organs
 Measures = tuple[float | None, float | None, tuple[float, float, float] | None]
@@ -145,10 +146,13 @@ def _measure_surface(surface: vtk.vtkPolyData) -> Measures:
 
 
 def _mean_hu(node: slicer.vtkMRMLSegmentationNode, ras_mm: np.ndarray) -> float | None:
-    """Mean of the CT at points in the segmentation's frame; None without a CT there."""
+    """Mean of the CT at points in the segmentation's space; None without a CT, or the segmentation's frame of it."""
     volume_node = node.GetNodeReference(INPUT_ROLE)
     if volume_node is None or volume_node.GetImageData() is None:
         return None
+    frame, frames = frame_of_result(node), frames_of(volume_node)
+    if frame and frames is not None and frame != frames.values[frames.current]:
+        return None  # the CT shows another frame
     voxels = slicer.util.arrayFromVolume(volume_node)
     if node.GetParentTransformNode() is not volume_node.GetParentTransformNode():  # one of them was moved
         to_ct = transform_between(node, volume_node)

@@ -20,13 +20,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..volume import Grid, Volume, nonzero_box, triple
 from .mrml import INPUT_ROLE, LABELMAP, PREFIX, crop_volume, matrix_to_numpy
-from .sequences import Frames
+from .sequences import Frames, frames_of
 
 ORGAN_TAG = PREFIX + "Organ"
 WRITTEN_TAG = PREFIX + "Written"  # the fingerprint of what a run wrote
 RESULT_ATTRIBUTE = PREFIX + "Result"  # a random ID; a clone has it, too
 RESULT_ROLE = PREFIX + "Result"  # result -> itself; a copy refers to the original or to nothing
 TRANSFORM_ROLE = PREFIX + "Transform"  # part of a result -> the transform that it was written under, with its CT
+FRAME_ATTRIBUTE = PREFIX + "Frame"  # index value of the frame that a result or map is of; "" for a single CT, or all
 STATUS_TAG = "Segmentation.Status"  # of Slicer's module Segmentations
 
 
@@ -143,8 +144,8 @@ def holds_other_result(
 ) -> bool:
     """Whether a node holds the result of another CT, or of one that is gone, or a copy of a result."""
     volume_of_node = node.GetNodeReference(INPUT_ROLE)
-    if node.GetNodeReferenceID(RESULT_ROLE) not in (None, node.GetID()):
-        return True
+    if node.GetAttribute(RESULT_ATTRIBUTE) and node.GetNodeReferenceID(RESULT_ROLE) != node.GetID():
+        return True  # a copy, of which the original may be gone
     return volume_of_node is not volume_node and (volume_of_node is not None or bool(organ_segments(node)))
 
 
@@ -153,6 +154,12 @@ def latest_result(volume_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRML
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     own = [node for node in nodes if node.GetNodeReference(INPUT_ROLE) is volume_node]
     return next((node for node in reversed(own) if not holds_other_result(node, volume_node)), None)
+
+
+def frame_of_result(node: slicer.vtkMRMLSegmentationNode) -> str:
+    """Index value of the frame that a result is of, if its CT shows frames of a sequence and the others have none."""
+    frames = frames_of(node.GetNodeReference(INPUT_ROLE))
+    return (node.GetAttribute(FRAME_ATTRIBUTE) or "") if frames is not None and not frames.results(node) else ""
 
 
 def users_transform(node: slicer.vtkMRMLTransformableNode, volume_node: slicer.vtkMRMLScalarVolumeNode | None) -> str:

@@ -32,7 +32,15 @@ from .mrml import (
     turn_and_deformation,
     volume_from_node,
 )
-from .ownership import Fingerprint, edited_segments, has_kept_segments, holds_other_result, kept_grids
+from .ownership import (
+    FRAME_ATTRIBUTE,
+    Fingerprint,
+    edited_segments,
+    frame_of_result,
+    has_kept_segments,
+    holds_other_result,
+    kept_grids,
+)
 from .segments import has_surfaces, restored_on_error, write_segments, written_volumes_ml
 from .sequences import Frames, connect, frames_of, keep_frame, result_sequence, write_frame_table
 
@@ -198,10 +206,12 @@ def _write_frames(
     frames = frames_of(volume_node)
     if not inputs.values or frames is None:
         write_segments(results[inputs.current], volume_node, node, has_surfaces(node))
+        node.SetAttribute(FRAME_ATTRIBUTE, inputs.shown)
         if frames is not None and frames.results(node):
             keep_frame(frames.browser.GetSequenceNode(node), node, inputs.shown)
             _write_table(frames, node)
         return
+    node.SetAttribute(FRAME_ATTRIBUTE, "")
     sequence, with_surfaces = result_sequence(frames, node), has_surfaces(node)
     last = inputs.values.index(frames.values[frames.current]) if frames.values[frames.current] in inputs.values else 0
     for n in [*(n for n in range(len(results)) if n != last), last]:
@@ -269,6 +279,8 @@ def _obstacle(node: slicer.vtkMRMLSegmentationNode, request: Request, inputs: In
     frames = frames_of(request.volume_node)
     if request.all_frames and frames is not None and has_kept_segments(node, frames):
         return f"{name!r} has other segments, which would be copied from frame to frame"
+    if not request.all_frames and (frame := frame_of_result(node)) not in ("", inputs.shown):
+        return f"{name!r} holds the result of frame {frame}"
     if frames is not None and frames.results(node) and _shows_another_frame(frames, inputs):
         return f"{name!r} shows another frame now"
     return _misfit(node, request.volume_node)
