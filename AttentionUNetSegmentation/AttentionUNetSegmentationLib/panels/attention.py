@@ -17,7 +17,7 @@ from ..scene.attention_view import (
     was_taken_away,
 )
 from ..scene.map_volumes import maps_of
-from ..scene.mrml import written_at
+from ..scene.mrml import provenance_text
 
 
 class AttentionPanel:
@@ -32,7 +32,7 @@ class AttentionPanel:
         self._ui, self._parameters = ui, parameters
         self._filling = False
         self._shown: tuple | None = None
-        self._seen: tuple[int, str] | None = None  # in how many views it was shown, and when that was written
+        self._seen: tuple[int, str] | None = None  # in how many views it was shown, and of which run
         self._names: list[str] = [NOTHING]
         self._map_node: slicer.vtkMRMLScalarVolumeNode | None = None
         ui.gateSelector.connect("currentIndexChanged(int)", self._on_gate)
@@ -77,7 +77,7 @@ class AttentionPanel:
         node, name = parameters.outputSegmentation, self._ui.gateSelector.currentText
         threshold = (parameters.attentionThreshold.minimum, parameters.attentionThreshold.maximum)
         wanted = (node, name, parameters.attentionOpacity, threshold, parameters.colorMap, parameters.linkViews)
-        seen = len(slice_composites()), written_at(node)
+        seen = len(slice_composites()), provenance_text(node)
         if (wanted == self._shown and seen == self._seen) or not name:
             return
         self._shown, self._seen = wanted, seen

@@ -249,9 +249,9 @@ def result_line(node: slicer.vtkMRMLSegmentationNode | None) -> str:
     return f"{float(seconds or 'nan'):.1f} s on {where}, model {model} {version}"
 
 
-def written_at(node: slicer.vtkMRMLSegmentationNode | None) -> str:
-    """When the run was that a result is of, as ISO 8601; "" if it is none."""
-    return (node.GetAttribute(PREFIX + "date") or "") if node is not None else ""
+def provenance_text(node: slicer.vtkMRMLSegmentationNode | None) -> str:
+    """What tells the run that a result is of from others, as text; "" if it is none of this module."""
+    return (node.GetAttribute(PROVENANCE_ATTRIBUTE) or "") if node is not None else ""
 
 
 def result_notes(node: slicer.vtkMRMLSegmentationNode | None) -> list[str]:
