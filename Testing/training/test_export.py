@@ -50,6 +50,14 @@ def test_a_checkpoint_becomes_a_model_with_its_weights_and_metrics(checkpoint, m
         torch.testing.assert_close(model.network.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+def test_a_network_that_never_finds_some_of_its_organs_is_refused(measured, tmp_path, description):
+    task = {"active_organs": ["pancreas"]}
+    checkpoint = write_checkpoint(tmp_path / "aft.ckpt", tiny_network(), task=task)
+    with pytest.raises(ValueError, match="aft.ckpt never finds spleen, kidney, which active_organs left out: train"):
+        export(checkpoint, tmp_path / "model", description, measured)
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize("key", ["training_data", "licence", "intended_use"])
 def test_what_the_description_lacks_is_named(checkpoint, measured, tmp_path, key):
     incomplete = write_description(tmp_path / "d.json", **{key: None})

@@ -34,8 +34,19 @@ def test_what_is_written(tmp_path):
     source = made.write_csv(tmp_path, 2, patients={0: "Ann", 1: "Ben"})
     assert run(source, tmp_path / "out", "--name", "test data") == 0
     content = json.loads((tmp_path / "out" / "dataset.json").read_text())
-    assert set(content) == {"format", "name", "organs", "spacing_mm", "intensity", "cases", "left_out", "patients"}
+    assert set(content) == {
+        "format",
+        "name",
+        "organs",
+        "spacing_mm",
+        "intensity",
+        "cases",
+        "left_out",
+        "patients",
+        "labelled_by",
+    }
     assert (content["format"], content["name"], content["left_out"]) == (1, "test data", [])
+    assert content["labelled_by"] == ""
     assert content["patients"] == "the table's column patient identifies the patients of 2 images"
     assert content["organs"] == ["pancreas", "spleen", "kidney"]
     assert content["spacing_mm"] == [2, 2, 2]
@@ -355,3 +366,21 @@ def test_labels_that_lie_flipped_in_most_cases_are_turned_in_all(tmp_path, capsy
     for n in (0, 1):
         np.testing.assert_array_equal(references[n] > 0, made.abdomen(n)[1].voxels == 1)
     np.testing.assert_array_equal(references[2], dot.voxels[:, :, ::-1])
+
+
+def test_a_table_says_which_organs_each_case_is_labelled_for(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 2)
+    made.save(made.only(made.abdomen(1)[1], {1: 1}), tmp_path / "labels1.nii.gz")
+    assert run(source, tmp_path / "out") == 0
+    assert "ct1: missing organ: spleen, kidney (if the scan lacks it, --allow-missing keeps" in capsys.readouterr().out
+    rows = source.read_text().splitlines()
+    source.write_text(f"{rows[0]},labelled\n{rows[1]},pancreas; spleen;kidney\n{rows[2]},pancreas\n")
+    assert run(source, tmp_path / "out") == 0
+    cases = PreparedDataset.open(tmp_path / "out").cases
+    assert [case.labelled for case in cases] == [("pancreas", "spleen", "kidney"), ("pancreas",)]
+    assert not [note for note in cases[1].record.notes if "not in this scan" in note]
+    source.write_text(source.read_text().replace(",pancreas\n", ",pancrea\n"))
+    assert run(source, tmp_path / "out") == 1
+    assert (
+        "labels1.nii.gz: labelled names 'pancrea', but organs are pancreas, spleen, kidney" in capsys.readouterr().err
+    )

@@ -21,6 +21,7 @@ from support.shared_data import DATA, reason
 
 pytestmark = pytest.mark.slow
 
+TUMOUR = {"pancreatic tumor": "pancreas"}
 ORGANS = ("pancreas", "spleen", "kidney")
 SAMPLE = Path(__file__).parents[2] / "AttentionUNetSegmentation" / "Resources" / "SampleData"
 SLAB = DATA / "ct_dicom_slab"
@@ -45,6 +46,7 @@ def sample() -> tuple[Volume, Volume]:
         (["spleen", "Pancreas Tumour"], {"spleen": "spleen", "Pancreas Tumour": "pancreas"}),
         (["pancreas tumors", "spleen"], {"pancreas tumors": "pancreas", "spleen": "spleen"}),
         (["pancreas", "Lesions", "metastases"], dict.fromkeys(("pancreas", "Lesions", "metastases"), "pancreas")),
+        (["pancreas", "spleen", "pancreatic tumor"], {"pancreas": "pancreas", "spleen": "spleen"} | TUMOUR),
         (["spleen metastasis", "spleen"], dict.fromkeys(("spleen metastasis", "spleen"), "spleen")),
     ],
 )

@@ -9,11 +9,12 @@ import torch
 from attention_unet_training.cli import main
 from attention_unet_training.commands.pseudo_label import confident_labels
 from attention_unet_training.evaluation.ensemble import Ensemble, load_ensemble
+from attention_unet_training.preparation.prepared import PreparedDataset
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.models.loading import save_model
 from AttentionUNetSegmentationLib.volume import OrganMask, Segmentation, Volume
-from support import phantoms
+from support import phantom_files, phantoms
 from support.training_checkpoints import tiny_network, write_checkpoint
 
 ORGANS = ("pancreas", "spleen")
@@ -97,6 +98,33 @@ def test_a_folder_that_prepare_reads_with_a_picture_of_every_case(ct, models, tm
     assert not (out / "labelsTr" / "scan.nii.gz").exists()
     assert main([*arguments, "--confidence", "0.7"]) == 1
     assert "holds other files, or labels of another model or confidence" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_a_model_labelled_is_no_reference_and_its_patients_are_known(models, tmp_path, capsys):
+    source, data = tmp_path / "dicom", tmp_path / "data"
+    for name, patient in (("scan10", "P77"), ("scan11", "P77"), ("scan12", "P78")):
+        made_scan = phantom_files.scan()
+        made_scan.voxels[0, 0, 0] = int(name[-2:])  # no copies of each other
+        phantom_files.write_slices(source / name, made_scan, series=f"1.2.{name[-2:]}", patient=patient)
+    folders = [str(path) for path in sorted(source.iterdir())]
+    assert (
+        main(["pseudo-label", *folders, "--output", str(tmp_path / "out"), "--model", models[0], "--device", "cpu"])
+        == 0
+    )
+    for path in (tmp_path / "out" / "labelsTr").iterdir():
+        labels = read_volume(path)
+        labels.voxels[2:6, 2:9, 2:9] = 1  # a network that finds nothing labels nothing
+        write_volume(labels, path)
+    options = ["--organs", "pancreas", "--workers", "0", "--split", "1/1"]
+    assert main(["prepare", str(tmp_path / "out"), "--output", str(data), *options]) == 0
+    assert "patients: 2" in capsys.readouterr().out
+    first, second, third = (case.patient for case in PreparedDataset.open(data).cases)
+    assert first == second != third and "P7" not in first
+    assert main(["evaluate", "--dataset", str(data), "--model", models[0], "--output", str(tmp_path / "m.json")]) == 1
+    assert f"{data} was labelled by {models[0]}, not by a person" in capsys.readouterr().err
+    assert main(["evaluate", "--dataset", str(data), "--model", models[0], "--time-runs", "0"]) == 0
+    assert f"(labelled by {models[0]}, not by a person)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

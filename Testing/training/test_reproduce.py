@@ -273,7 +273,8 @@ def test_the_table_says_what_it_was_made_of(made):
     assert "Split ours-120-30 of AMOS 2022: ours, drawn with seed 0, as the paper's ids are not published" in text
     assert "3/7 training/test cases, **incomplete: 120/30 are listed**" in text
     assert "widths:\n    - 4\n" in text  # the settings
-    assert "### AMOS 2022, split ours-120-30, test" in text
+    assert "### AMOS 2022, split ours-120-30, test, the network's grid" in text
+    assert "table1_unet: learnt from 2 cases; 1 others chose its epoch" in text
     assert "|  | U-Net | Attention U-Net | U-Net (120/30), published |" in text
     assert "Attention U-Net minus U-Net, case by case:" in text
     assert "95 % confidence intervals of the means" in text

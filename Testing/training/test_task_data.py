@@ -270,7 +270,7 @@ def test_a_wrong_folder_and_an_anisotropic_dataset_are_refused(tmp_path):
         data(folder)
 
 
-@pytest.mark.parametrize("side", ["left kidney", "kidney_R"])
+@pytest.mark.parametrize("side", ["left kidney", "kidney_R", "KidneyLeft", "kidneyL", "rightkidney"])
 @pytest.mark.parametrize(("axes", "probability"), [((1,), 0.5), ((1, 2), 0.0)])
 def test_patients_are_not_mirrored_where_left_and_right_are_told_apart(tmp_path, side, axes, probability):
     organs = ("pancreas", "spleen", side)
@@ -280,6 +280,16 @@ def test_patients_are_not_mirrored_where_left_and_right_are_told_apart(tmp_path,
         data.setup("fit")
     augmentation = Augmentation(flip_axes=axes, flip_probability=probability)
     CasesData(folder, organs=organs, augmentation=augmentation, validation_cases=1).setup("fit")
+
+
+@pytest.mark.parametrize("pair", [("rkid", "lkid"), ("LAG", "RAG"), ("Renleft", "Renright"), ("lad", "rad")])
+def test_two_names_that_differ_in_left_and_right_are_sides(tmp_path, pair):
+    folder = prepared_cases.write_dataset(tmp_path / "sided", 4, organs=("spleen", *pair))
+    with pytest.raises(ValueError, match="flip_axes must leave out 2: it would mirror the " + pair[0]):
+        CasesData(folder, organs=("spleen", *pair), validation_cases=1).setup("fit")
+    both = ("liver", "colon", "portal vein and splenic vein", "gall bladder")
+    folder = prepared_cases.write_dataset(tmp_path / "other", 4, organs=both)
+    CasesData(folder, organs=both, validation_cases=1).setup("fit")
 
 
 def test_an_epoch_shorter_than_a_batch_is_refused(folder):

@@ -23,6 +23,7 @@ from ..evaluation.runner import run
 from ..evaluation.systems import Column, label_map_column, model_column
 from ..organ_values import parse_organs
 from ..preparation.organ_names import IGNORE
+from ..preparation.prepared import PreparedDataset
 from ..refusals import told_in_one_line
 
 CASES_FOLDER, CSV_FILE, JSON_FILE, TABLE_FILE = "cases", "cases.csv", "evaluation.json", "table.md"
@@ -130,6 +131,10 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
     if parsed.output:
         if len(columns) != 1:
             raise ValueError(f"--output takes the figures of one model, got {len(columns)}")
+        if parsed.dataset and (made_by := PreparedDataset.open(parsed.dataset).record.labelled_by):
+            raise ValueError(
+                f"{parsed.dataset} was labelled by {made_by}, not by a person: --output takes no such figures"
+            )
         read_measurements(parsed.output)
     for path in (parsed.report_dir, parsed.output and parsed.output.parent):
         if path:

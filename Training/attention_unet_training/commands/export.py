@@ -21,7 +21,7 @@ from ..export.description import FIELDS_HELP, describe, is_checked
 from ..export.half_precision import half_rounded
 from ..refusals import told_in_one_line
 from ..staging import Output, staged
-from ..task.checkpoints import load_network
+from ..task.checkpoints import CHECKPOINT_ENDING, load_network, read_training_options
 
 BUNDLE_FILES = ("configs/*.json", "models/model.pt", "models/model.ts", "docs/README.md", "LICENSE")
 
@@ -111,6 +111,8 @@ def export(
     with staged(list(wanted.values()), overwrite) as drafts:
         places = dict(zip(wanted, drafts, strict=True))
         trained = load_network(source)
+        if Path(source).suffix == CHECKPOINT_ENDING:
+            _check_all_organs(Path(source))
         spec = describe(trained.known, trained.organs, description, measured, trained.sha256)
         network = trained.network
         network.load_state_dict(half_rounded(network.state_dict()))
@@ -128,3 +130,14 @@ def export(
 
             write_bundle(network, spec, places["bundle"])
     return Exported(spec, difference)
+
+
+def _check_all_organs(checkpoint: Path) -> None:
+    """Refuse a network that never finds some of its organs: its model would claim them."""
+    options = read_training_options(checkpoint)
+    active = options.model.get("active_organs") or options.organs
+    if lost := [organ for organ in options.organs if organ not in active]:
+        raise ValueError(
+            f"{checkpoint} never finds {', '.join(lost)}, which active_organs left out: train one of "
+            f"{', '.join(active)} alone for export (model.organs, or finetune --organs)"
+        )

@@ -26,10 +26,14 @@ from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 
 from ..evaluation.ensemble import load_ensemble, takes_scaled_volumes
+from ..preparation.layouts.nnunet import PATIENTS_FILE
+from ..preparation.patients import dicom_patient
 from ..preparation.records import read_json
+from ..preparation.source import safe_id
 from ..refusals import REFUSALS, told_in_one_line
 from ..staging import Output, staged
 
+PATIENT_DIGITS = 16  # of the hash
 DESCRIPTION, IMAGES, LABELS, PICTURES = "dataset.json", "imagesTr", "labelsTr", "pictures"
 ENDING = ".nii.gz"
 
@@ -106,6 +110,7 @@ def pseudo_label(
                 _check_same(ct, output / _image_file(case.name))
                 print(f"{case.name}: done before")
                 continue
+            _note_patient(case.name, dicom_patient(case.source).mark, output / PATIENTS_FILE)
             result = segment(ct, model, options)
             result.organs = [organ for organ in result.organs if organ.name in organs]
             print(_write(case.name, ct, result, confidence, output), flush=True)
@@ -113,6 +118,13 @@ def pseudo_label(
             failed.append(case.name)
             print(f"error: {case.source}: {one_sentence(error)}", file=sys.stderr)
     return failed
+
+
+def _note_patient(name: str, mark: str, path: Path) -> None:
+    """Keep whose DICOM images a case was made of, as a hash: its NIfTI file does not say it."""
+    if mark:
+        known = read_json(path) if path.is_file() else {}
+        write_text(path, json.dumps(known | {safe_id(name): mark[:PATIENT_DIGITS]}, indent=1) + "\n")
 
 
 def _image_file(name: str) -> str:
@@ -188,6 +200,7 @@ def _description(organs: Sequence[str], sources: Sequence[str], confidence: floa
     return {
         "name": "pseudo-labels",
         "description": f"labelled by {', '.join(sources)}, not by a person, where the probability is {confidence:g}",
+        "labelled_by": ", ".join(sources),
         "channel_names": {"0": "CT"},
         "labels": {name: number for number, name in enumerate(names)},
         "file_ending": ENDING,

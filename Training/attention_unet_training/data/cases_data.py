@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..preparation.organ_names import SIDES
+from ..preparation.organ_names import one_sided
 from ..preparation.prepared import PreparedCase, PreparedDataset
 from ..preparation.splits import OFFICIAL, Fold
 from .augmentation import Augmentation
@@ -219,9 +218,9 @@ def choose_validation(
 
 def _check_flips(augmentation: Augmentation, organs: Sequence[str]) -> None:
     """Refuse to mirror patients whose left and right are told apart."""
-    sided = [organ for organ in organs if set(SIDES) & set(re.split(r"[^a-z]+", organ.lower()))]
+    sided = one_sided(organs)
     if sided and RIGHT_TO_LEFT in augmentation.flip_axes and augmentation.flip_probability:
-        raise ValueError(f"data.augmentation.flip_axes must leave out {RIGHT_TO_LEFT}: it would mirror the {sided[0]}")
+        raise ValueError(f"data.augmentation.flip_axes must leave out {RIGHT_TO_LEFT}: it would mirror the {sided}")
 
 
 def _fold(dataset: PreparedDataset, split: str | None, fold: int) -> Fold | None:

@@ -138,7 +138,7 @@ def cases_of_dataset(
     if split is None:
         if fold is not None:
             raise ValueError(f"--fold needs --split; {folder} has: {', '.join(dataset.split_names()) or 'none yet'}")
-        return _some(dataset, [(case, 0) for case in dataset.cases]), dataset.name
+        return _some(dataset, [(case, 0) for case in dataset.cases]), _title(dataset)
     folds = dataset.split(split).folds
     if fold is not None and not 0 <= fold < len(folds):
         raise ValueError(f"the split {split!r} has the folds 0..{len(folds) - 1}, got {fold}")
@@ -147,7 +147,12 @@ def cases_of_dataset(
     one_fold = f", fold {fold}" if fold is not None and len(folds) > 1 else ""
     if part == "train" and len({case.id for case, _ in wanted}) != len(wanted):
         raise ValueError(f"the folds of {split!r} share training cases; choose one with --fold")
-    return _some(dataset, wanted), f"{dataset.name}, split {split}{one_fold}, {part}"
+    return _some(dataset, wanted), f"{_title(dataset)}, split {split}{one_fold}, {part}"
+
+
+def _title(dataset: PreparedDataset) -> str:
+    made_by = dataset.record.labelled_by
+    return dataset.name + (f" (labelled by {made_by}, not by a person)" if made_by else "")
 
 
 def _some(dataset: PreparedDataset, wanted: Sequence[tuple[PreparedCase, int]]) -> list[EvaluationCase]:

@@ -124,6 +124,7 @@ def fingerprint(task: CaseTask) -> str:
         "format": FORMAT,
         "engine": __version__,
         "patient": [case.patient, case.patient_from, case.part],
+        "labelled": case.labelled,
         "options": dataclasses.asdict(task.options),
         "image": _states(case.image),
         "labels": [
@@ -164,7 +165,8 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
     check_volume(dataclasses.replace(ct, name=str(case.image)))  # a refusal names the path, as names may recur
     patient, patient_from = patient_of(case, named)
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
-    absent = _absent(labels.voxels, options)
+    labelled = tuple(organ for organ in options.labelled if not case.labelled or organ in case.labelled)
+    absent = _absent(labels.voxels, options, labelled)
     aligned = align(labels, ct, task.agreed)
     prepared = preprocess(ct, options.spacing_mm, options.intensity)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
@@ -182,7 +184,7 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
         image_source=str(case.image.resolve()),
         labels_source=str(case.labels_source.resolve()),
         voxels=voxels,
-        labelled=options.labelled,
+        labelled=labelled,
         notes=tuple(notes),
         patient_from=patient_from,
         part=case.part,
@@ -213,17 +215,20 @@ def _voxel_hash(ct: Volume) -> str:
     return digest.hexdigest()
 
 
-def _absent(classes: np.ndarray, options: CaseOptions) -> tuple[str, ...]:
+def _absent(classes: np.ndarray, options: CaseOptions, labelled: tuple[str, ...]) -> tuple[str, ...]:
     """Notes on labelled organs without voxels.
 
     Raises:
         ValueError: If there are no labels at all, or an organ is missing and that is not allowed.
     """
-    missing = [organ for organ in options.labelled if not (classes == options.organs.index(organ) + 1).any()]
+    missing = [organ for organ in labelled if not (classes == options.organs.index(organ) + 1).any()]
     if not ((classes != 0) & (classes != IGNORED)).any():
         raise ValueError("empty labels: no voxel is labelled")
     if missing and not options.allow_missing:
-        raise ValueError(f"missing organ: {', '.join(missing)} (--allow-missing keeps such cases)")
+        raise ValueError(
+            f"missing organ: {', '.join(missing)} (if the scan lacks it, --allow-missing keeps such cases; "
+            "if it was not labelled, give a table with a column labelled)"
+        )
     return tuple(f"{organ} is not in this scan" for organ in missing)
 
 

@@ -86,6 +86,11 @@ def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOp
     organs = options.organs or DEFAULT_ORGANS
     labelled = labelled_organs(source.label_names, organs, required=options.organs is not None)
     mapping = map_names(source.label_names, organs, options.tumour)
+    for case in source.cases:
+        if strangers := sorted(set(case.labelled) - set(organs)):
+            raise ValueError(
+                f"{case.labels_source}: labelled names {strangers[0]!r}, but organs are {', '.join(organs)}"
+            )
     where = {pair: entry.path for case in source.cases for entry in case.labels for pair in entry.table.items()}
     for (value, names), path in where.items():
         try:
@@ -200,7 +205,15 @@ def _record(
     if stands_for_nobody(outcomes):
         patients += "; the patient in the DICOM headers is the same in all images, and ignored as a placeholder"
     return DatasetRecord(
-        FORMAT, options.name, shared.organs, shared.spacing_mm, shared.intensity, cases, left_out, patients
+        FORMAT,
+        options.name,
+        shared.organs,
+        shared.spacing_mm,
+        shared.intensity,
+        cases,
+        left_out,
+        patients,
+        source.labelled_by,
     )
 
 

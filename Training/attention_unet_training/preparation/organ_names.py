@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 SIDES = {"left": "left", "l": "left", "lt": "left", "right": "right", "r": "right", "rt": "right"}
+ADJECTIVES = {"pancreatic": "pancreas", "splenic": "spleen", "renal": "kidney", "hepatic": "liver"}  # of a tumour
 TUMOUR_WORDS = {"metastasis", "metastases"} | {
     f"{word}{plural}" for word in ("tumor", "tumour", "cancer", "lesion", "carcinoma") for plural in ("", "s")
 }
@@ -66,6 +67,25 @@ def meaning(value: int, names: Sequence[str], mapping: Mapping[str, str]) -> str
     return meant.pop() if meant else ""
 
 
+def one_sided(names: Sequence[str]) -> str:
+    """The first of some classes that is one side of the patient only: "left kidney", "KidneyL", "rkid" beside "lkid".
+
+    Two names that differ in nothing but one l and r are sides, however they are abbreviated. "" if there is none.
+    """
+    for name in names:
+        words = _tokens(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+        if set(words) & set(SIDES) or re.search("left|right", name.lower()):
+            return name
+        if any(_mirrored(name.lower(), other.lower()) for other in names):
+            return name
+    return ""
+
+
+def _mirrored(name: str, other: str) -> bool:
+    different = [{a, b} for a, b in zip(name, other, strict=False) if a != b]
+    return len(name) == len(other) and different == [{"l", "r"}]
+
+
 def is_tumour(name: str) -> bool:
     """Whether a label's name says that it is a tumour."""
     return bool(set(_tokens(name)) & TUMOUR_WORDS)
@@ -110,6 +130,8 @@ def _words(name: str) -> tuple[tuple[str, ...], str]:
     """What a name says but for tumour and side, in singular and alphabetical order; and its side."""
     tokens = _tokens(name)
     side = next((SIDES[token] for token in tokens if token in SIDES), "")
+    if set(tokens) & TUMOUR_WORDS:
+        tokens = [ADJECTIVES.get(token, token) for token in tokens]
     rest = [token.removesuffix("s") for token in tokens if token not in SIDES and token not in TUMOUR_WORDS]
     return tuple(sorted(rest)), side
 

@@ -72,7 +72,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """``dataset.json``: classes are numbered in the order of ``organs``, from 1. ``patients``: how they are known."""
+    """``dataset.json``: classes are numbered in the order of ``organs``, from 1.
+
+    ``patients`` says how they are known, ``labelled_by`` which model made the labels; "" for people.
+    """
 
     format: int
     name: str
@@ -82,6 +85,7 @@ class DatasetRecord:
     cases: tuple[CaseRecord, ...]
     left_out: tuple[LeftOut, ...] = ()
     patients: str = ""
+    labelled_by: str = ""
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:

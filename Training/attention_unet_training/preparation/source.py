@@ -49,6 +49,7 @@ class SourceCase:
         labels_source: The label map, or the folder of masks.
         patient_from: How the patient is known, see ``patients.py``.
         part: Of the source's own split, "train", "validation" or "test"; "" if it has none.
+        labelled: Organs that this case's labels show, where they lack others; none if all that the source labels.
     """
 
     id: str
@@ -58,6 +59,7 @@ class SourceCase:
     labels_source: Path
     patient_from: str = ""
     part: str = ""
+    labelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,14 @@ class DatasetSource:
         cases: Cases to prepare.
         left_out: Cases that cannot be prepared, with reasons.
         remarks: What to tell the user: counts that differ from the published ones, for example.
+        labelled_by: The model that made the labels; "" for people.
     """
 
     layout: str
     cases: tuple[SourceCase, ...]
     left_out: tuple[LeftOut, ...] = ()
     remarks: tuple[str, ...] = ()
+    labelled_by: str = ""
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from AttentionUNetSegmentationLib.atomic import write_text
 
 from ..preparation.prepared import PreparedDataset
 from ..preparation.splits import Split
+from ..task.checkpoints import read_training_options
 from .plan import SETTINGS_FILE, Plan, Step
 from .public_data import PublicData
 
@@ -43,6 +44,19 @@ def _facts(plan: Plan, output: Path) -> list[str]:
     for data in plan.data:
         lines.append(f"{data.title} ({data.address}): {data.role}.")
         lines += _splits(data, output)
+    return lines + _trained_on(plan, output)
+
+
+def _trained_on(plan: Plan, output: Path) -> list[str]:
+    """How many cases each network learnt from: some of a split's training cases choose the checkpoint."""
+    lines = []
+    for step in plan.steps:
+        if step.kind == "fit":
+            data = read_training_options(output / step.outputs[0]).data
+            learnt, chose = (len(data.get(key, ())) for key in ("training_ids", "validation_ids"))
+            lines.append(
+                f"{step.name.removeprefix('fit_')}: learnt from {learnt} cases; {chose} others chose its epoch."
+            )
     return lines
 
 

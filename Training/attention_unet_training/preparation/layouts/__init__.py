@@ -23,7 +23,7 @@ DESCRIPTIONS = (
     "TCIA Pancreas-CT (PANCREAS_0001/... and label0001.nii.gz), nnU-Net/MSD or AMOS (dataset.json, imagesTr, "
     "labelsTr), TotalSegmentator (s0000/ct.nii.gz, segmentations/), BTCV (img/, label/), KiTS23 "
     "(case_00000/imaging.nii.gz, segmentation.nii.gz), FLARE22 (FLARE22_Tr_0001_0000.nii.gz), a .csv file with "
-    "columns image,label"
+    "columns image,label and perhaps id,patient,split,labelled"
 )
 
 

@@ -1,4 +1,7 @@
-"""A table of CTs and label maps: columns image, label, perhaps id, patient, split; paths relative to the table."""
+"""A table of CTs and label maps: columns image, label, perhaps id, patient, split, labelled; paths relative to it.
+
+"labelled" names the organs that a label map shows, separated by semicolons, where it lacks some of the others'.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ..source import DatasetSource, LabelFile, SourceCase, label_value, safe_id,
 from ..splits import TEST, TRAIN, VALIDATION
 
 LAYOUT = "CSV table"
-NEEDED, ALLOWED = ("image", "label"), ("image", "label", "id", "patient", "split")
+NEEDED, ALLOWED = ("image", "label"), ("image", "label", "id", "patient", "split", "labelled")
 PART_WORDS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 
 
@@ -43,7 +46,9 @@ def load(path: Path, values: Mapping[int, str]) -> DatasetSource:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a readable CSV table ({error})") from error
     if set(NEEDED) - set(columns) or set(columns) - set(ALLOWED):
-        raise ValueError(f"{path}: columns must be image, label, perhaps id, patient, split; got {', '.join(columns)}")
+        raise ValueError(
+            f"{path}: columns must be image, label, perhaps id, patient, split, labelled; got {', '.join(columns)}"
+        )
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise ValueError(f"{path}: line {number} must have {len(columns)} entries")
@@ -85,7 +90,8 @@ def _case(path: Path, row: dict[str, str], name: str, values: Mapping[int, str])
     if not patient:
         patient, known = subject_of(row.get("id", "").strip()) or subject_of(row["image"].strip()), NAME
     part = PART_WORDS.get(row.get("split", "").strip().lower(), "")
-    return SourceCase(name, patient, image, (LabelFile(label, dict(values)),), label, known, part)
+    labelled = tuple(organ.strip() for organ in row.get("labelled", "").split(";") if organ.strip())
+    return SourceCase(name, patient, image, (LabelFile(label, dict(values)),), label, known, part, labelled)
 
 
 def _ids(path: Path, rows: list[dict[str, str]]) -> list[str]:

@@ -14,11 +14,12 @@ and 100 MR (from 501 on), labels public for training (imagesTr) and validation (
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..organ_names import IGNORE
-from ..patients import NAME, subject_of
+from ..patients import NAME, PATIENT_ID, subject_of
 from ..records import LeftOut, read_json
 from ..source import DatasetSource, LabelFile, SourceCase, label_value, one_each, safe_id, stem, unpaired, volumes_in
 from ..splits import TEST, TRAIN, VALIDATION
@@ -26,6 +27,7 @@ from ..splits import TEST, TRAIN, VALIDATION
 LAYOUT, AMOS_LAYOUT = "nnU-Net or MSD", "AMOS"
 AMOS_NAME = re.compile(r"amos_(\d{4})")
 AMOS_LAST_CT = 500
+PATIENTS_FILE = "patients.json"  # of pseudo-label: case -> what stands for the patient
 PARTS = {"Tr": TRAIN, "Va": VALIDATION, "Ts": TEST}
 
 
@@ -48,11 +50,17 @@ def load(folder: Path) -> DatasetSource:
     description = _description(folder)
     _check_channels(description, folder)
     cases, left_out = _pairs(folder, description)
+    patients = read_json(folder / PATIENTS_FILE) if (folder / PATIENTS_FILE).is_file() else {}
+    cases = [
+        replace(case, patient=mark, patient_from=PATIENT_ID) if (mark := patients.get(case.id)) else case
+        for case in cases
+    ]
     remarks = []
     announced, found = description.get("numTraining"), sum(case.part == TRAIN for case in cases)
     if isinstance(announced, int) and announced != found:
         remarks.append(f"{found} training cases found, dataset.json announces {announced}")
-    return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), tuple(remarks))
+    made_by = str(description.get("labelled_by", ""))
+    return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), tuple(remarks), made_by)
 
 
 def load_amos(folder: Path) -> DatasetSource:
