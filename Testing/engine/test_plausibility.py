@@ -126,6 +126,16 @@ def test_padding_makes_no_scan_taller():
     assert any("the scan covers only 36 mm" in text for text in input_warnings(Volume(voxels, GRID.ijk_to_ras)))
 
 
+@pytest.mark.parametrize(("padding_hu", "is_said"), [(-1024, False), (0, False), (3071, True)])
+@pytest.mark.parametrize("place", [np.s_[:, :, 90:], np.s_[:, :5], np.s_[50:]])
+def test_a_border_as_bright_as_bone_is_said(padding_hu, is_said, place):
+    voxels = abdomen().voxels.copy()
+    voxels[place] = padding_hu
+    said = [text for text in input_warnings(Volume(voxels, GRID.ijk_to_ras)) if "the border is filled with" in text]
+    assert len(said) == is_said
+    assert all("3071 HU, as bone has: crop it, or left and right may be exchanged" in text for text in said)
+
+
 def test_a_low_region_of_interest_is_not_called_a_short_scan():
     volume = abdomen()
     part = dataclasses.replace(volume, voxels=volume.voxels[25:40], cut_faces=((0, 0), (0, -1)))

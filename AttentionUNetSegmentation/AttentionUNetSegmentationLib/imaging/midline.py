@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from ..volume import Grid
+from .hounsfield import BONE_ABOVE_HU
 from .preprocessing import BODY_ABOVE_HU
 
-BONE_ABOVE_HU = 150.0
 MIN_BONE_MM2 = 100.0  # of bone per slice in a spine's column, if the middle of a whole or wide body is searched
 DENSE_BONE_ABOVE_HU = 200.0  # where a narrower body is cut, bright liver and ribs must not pass for a spine
 MIN_DENSE_BONE_MM2 = 250.0  # likewise; real spines have 280 to 840, the ribs of a flank up to 220

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..models.description import LabelSpec, ModelSpec
 from ..volume import OrganMeasure, Segmentation, Volume
-from .hounsfield import hu_warnings
+from .hounsfield import BONE_ABOVE_HU, hu_warnings
 
 MAX_SPACING_MM = 5.0
 MIN_HEIGHT_MM = 60.0
@@ -93,11 +93,21 @@ def _geometry_warnings(volume: Volume) -> list[str]:
             f"a spacing of {spacing:.1f} mm is coarser than {MAX_SPACING_MM:.0f} mm; thin organs may be missed"
         )
     upwards = int(np.abs(volume.grid.directions[2]).argmax())  # the axis along the body; a tilted box would be higher
-    along = volume.scanned_box[2 - upwards]
+    box = volume.scanned_box
+    along = box[2 - upwards]
     height_mm = round((along.stop - along.start) * volume.spacing_mm[upwards])
     if height_mm < MIN_HEIGHT_MM:
         what = "region of interest" if volume.cut_faces else "scan"
         warnings.append(f"the {what} covers only {height_mm} mm from top to bottom; organs are seen in part")
+    sizes = volume.voxels.shape
+    filled = [(axis, 0) for axis in range(3) if box[axis].start] + [
+        (axis, -1) for axis in range(3) if box[axis].stop < sizes[axis]
+    ]
+    brightest = max((float(volume.voxels.take(end, axis).max()) for axis, end in filled), default=0.0)
+    if brightest > BONE_ABOVE_HU:
+        warnings.append(
+            f"the border is filled with {brightest:.0f} HU, as bone has: crop it, or left and right may be exchanged"
+        )
     return warnings
 
 
