@@ -24,6 +24,7 @@ from attention_unet_training.reproduction.plan import RECIPES, TABLES, Plan, mak
 from attention_unet_training.reproduction.public_data import AMOS, CT82
 from attention_unet_training.reproduction.runner import Place
 from attention_unet_training.reproduction.state import Marker, locked
+from AttentionUNetSegmentationLib import __version__
 from support.prepare_phantoms import write_nnunet, write_tcia
 from support.training_runs import CHECKPOINTS, TESTING, InThisProcess
 
@@ -287,6 +288,16 @@ def test_settings_of_another_plan_are_not_told(made):
     last = dataclasses.replace(plan.steps[-1], outputs=("other.md",))
     assert "Settings" not in document_of(plan, last, output).read_text()
     (output / "other.md").unlink()
+
+
+@pytest.mark.slow
+def test_the_versions_are_those_that_made_the_steps(made, monkeypatch):
+    output, plan = made[0] / "out", small_plan()
+    monkeypatch.setattr("attention_unet_training.reproduction.document.__version__", "9.9")
+    last = dataclasses.replace(plan.steps[-1], outputs=("later.md",))
+    text = document_of(plan, last, output).read_text()
+    (output / "later.md").unlink()
+    assert f"version {__version__}: recipe" in text
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from ..preparation.splits import Split
 from ..task.checkpoints import read_training_options
 from .plan import SETTINGS_FILE, Plan, Step
 from .public_data import PublicData
+from .state import marker_of
 
 
 def document_of(plan: Plan, step: Step, output: Path) -> Path:
@@ -37,14 +38,20 @@ def document_of(plan: Plan, step: Step, output: Path) -> Path:
 
 def _facts(plan: Plan, output: Path) -> list[str]:
     lines = [
-        f"Made by `attention-unet-train reproduce {plan.table}`, version {__version__}: recipe {plan.recipe}, one "
-        f"training of each network with seed {plan.seed}. Intervals and p-values concern the choice of test cases: "
+        f"Made by `attention-unet-train reproduce {plan.table}`, version {_versions(plan, output)}: recipe {plan.recipe}, "
+        f"one training of each network with seed {plan.seed}. Intervals and p-values concern the choice of test cases: "
         "what another seed would change is not in them."
     ]
     for data in plan.data:
         lines.append(f"{data.title} ({data.address}): {data.role}.")
         lines += _splits(data, output)
     return lines + _trained_on(plan, output)
+
+
+def _versions(plan: Plan, output: Path) -> str:
+    """Of the software that made the steps, which may have gone on after an update."""
+    made = (marker.version for step in plan.steps if (marker := marker_of(step, output)))
+    return " and ".join(dict.fromkeys(made)) or __version__
 
 
 def _trained_on(plan: Plan, output: Path) -> list[str]:

@@ -35,6 +35,12 @@ class Marker:
     seconds: float | None = None
 
 
+def marker_of(step: Step, output: Path) -> Marker | None:
+    """What a step was begun with; None if it was not."""
+    path = _path(step, output)
+    return read_record(Marker, path) if path.exists() else None
+
+
 def state_of(step: Step, output: Path) -> tuple[str, float | None]:
     """How far a step is, and if it is done, how many seconds it took.
 
@@ -42,9 +48,9 @@ def state_of(step: Step, output: Path) -> tuple[str, float | None]:
         ValueError: If it was begun with other arguments, or with inputs that are not those that are there now.
     """
     path = _path(step, output)
-    if not path.exists():
+    marker = marker_of(step, output)
+    if marker is None:
         return TO_DO, None
-    marker = read_record(Marker, path)
     if marker.arguments != step.arguments:
         there, here = _difference(marker.arguments, step.arguments)
         raise ValueError(
@@ -67,8 +73,7 @@ def begin(step: Step, output: Path) -> Marker:
     for name in step.inputs:
         if not (output / name).is_file():
             raise ValueError(f"{step.name} needs {output / name}, which is missing")
-    if path.exists():
-        marker = read_record(Marker, path)
+    if marker := marker_of(step, output):
         check_inputs(step, marker, output)
         return marker
     for name in step.outputs:
