@@ -38,9 +38,9 @@ def document_of(plan: Plan, step: Step, output: Path) -> Path:
 
 def _facts(plan: Plan, output: Path) -> list[str]:
     lines = [
-        f"Made by `attention-unet-train reproduce {plan.table}`, version {_versions(plan, output)}: recipe {plan.recipe}, "
-        f"one training of each network with seed {plan.seed}. Intervals and p-values concern the choice of test cases: "
-        "what another seed would change is not in them."
+        f"Made by `attention-unet-train reproduce {plan.table}`, version {_versions(plan, output)}: recipe "
+        f"{plan.recipe}, one training of each network with seed {plan.seed}. Intervals and p-values concern the "
+        "choice of test cases: what another seed would change is not in them."
     ]
     for data in plan.data:
         lines.append(f"{data.title} ({data.address}): {data.role}.")
