@@ -263,6 +263,15 @@ def test_of_two_runs_into_one_folder_the_first_to_end_keeps_it(tiny_model, tmp_p
     assert tree(out) == sorted(FILES)
 
 
+def test_a_file_that_lost_its_content_is_not_done(tiny_model, tmp_path, capsys):
+    source, out = ct(tmp_path / "a.nii.gz"), tmp_path / "out"
+    segment(tiny_model, source, "--output-dir", out, "--quiet")
+    (out / "attention_s2-1.nrrd").write_bytes(b"")
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet") == 1
+    assert "attention_s2-1.nrrd was changed since it was written" in capsys.readouterr().err
+    assert segment(tiny_model, source, "--output-dir", out, "--quiet", "--overwrite") == 0
+
+
 def test_a_result_that_was_edited_is_not_replaced_unasked(tiny_model, tmp_path, capsys):
     source, out = ct(tmp_path / "a.nii.gz"), tmp_path / "out"
     segment(tiny_model, source, "--output-dir", out, "--quiet")

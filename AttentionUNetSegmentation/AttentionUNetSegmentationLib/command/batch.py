@@ -96,7 +96,8 @@ def is_done(case: Case, model: Model, options: Options) -> bool:
     report = read_report(case.folder)
     if not report or report["run"] != run_fingerprint(case, model, options):
         return False
-    return all((case.folder / str(name)).is_file() for name in report["files"])
+    files = [case.folder / str(name) for name in report["files"]]
+    return all(path.is_file() and path.stat().st_size for path in files)
 
 
 def check_nothing_is_lost(case: Case) -> None:
