@@ -83,7 +83,10 @@ def move_into_place(scratch: Path, folder: Path, replaced: Iterable[str] = (), l
         if left := sorted(path.name for path in backup.iterdir()):
             kept = folder / f"{KEPT}{scratch.name.removeprefix(SCRATCH)}"
             backup.rename(kept)  # as the scratch folder is deleted
-            raise OSError(f"{kept} keeps what could not be put back in its place: {', '.join(left)}") from error
+            told = f"{kept} keeps what could not be put back in its place: {', '.join(left)}"
+            if isinstance(error, Exception):
+                raise OSError(told) from error
+            error.add_note(told)
         raise
 
 

@@ -22,12 +22,12 @@ def touch(root: Path, *paths: str) -> None:
         (root / path).touch()
 
 
-def write_series(folder: Path, study: str = "1.2", series: str = "1.2.3") -> None:
+def write_series(folder: Path, study: str = "1.2", series: str = "1.2.3", patient: str = "P1") -> None:
     """A DICOM series of two slices."""
     phantom_files.write_slices(folder, phantom_files.scan((2, 8, 8)), series=series)
     for path in folder.iterdir():
         image = pydicom.dcmread(path)
-        image.StudyInstanceUID = study
+        image.StudyInstanceUID, image.PatientID = study, patient
         image.save_as(path)
 
 
@@ -88,12 +88,17 @@ def test_a_file_that_only_begins_like_dicom_hides_nothing_below_it(tmp_path):
     assert names(tmp_path / "in") == ["1", "2", "3"]
 
 
-def test_an_image_above_several_studies_is_refused(tmp_path):
-    for number in "123":
-        write_series(tmp_path / "in" / number, study=f"1.{number}", series=f"1.{number}.1")
-    stray = sorted((tmp_path / "in" / "1").iterdir())[0]
-    stray.rename(tmp_path / "in" / "stray")
-    with pytest.raises(ValueError, match="in/stray lies above folders of 2 other studies: move it into a folder of"):
+@pytest.mark.parametrize("place", ["", "site1"])
+@pytest.mark.parametrize("patients", [["", "", ""], ["P1", "P2", "P3"], ["P1", "P1", "P1"]])
+def test_an_image_above_studies_of_several_patients_is_refused(patients, place, tmp_path):
+    root = tmp_path / "in" / place
+    for number, patient in enumerate(patients):
+        write_series(root / str(number), study=f"1.{number}", series=f"1.{number}.1", patient=patient)
+    sorted((root / "0").iterdir())[0].rename(root / "stray")
+    if patients == ["P1"] * 3:  # with one patient's earlier studies below
+        assert names(tmp_path / "in") == [place or "in"]
+        return
+    with pytest.raises(ValueError, match="/stray lies above folders of 2 other studies: move it into one of its own"):
         names(tmp_path / "in")
 
 
@@ -237,3 +242,8 @@ def test_a_column_that_is_nearly_called_right_is_refused(column, tmp_path):
     (tmp_path / "cases.csv").write_text(f"source,{column}\na.nii.gz,A\n")
     with pytest.raises(ValueError, match=f'cases.csv has a column "{column}": call it "case"'):
         names(tmp_path / "cases.csv")
+
+
+def test_other_columns_may_be_called_nearly_like_one_that_is_there(tmp_path):
+    (tmp_path / "cases.csv").write_text("source,case,Case\na.nii.gz,A,control\n")
+    assert names(tmp_path / "cases.csv") == ["A"]

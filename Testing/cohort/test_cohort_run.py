@@ -168,7 +168,7 @@ def test_a_report_that_lost_a_number_is_a_failed_case_that_names_it(ray_here, co
     assert ledger.counts == {"done": 1, "failed": 1}
     (record, _) = ledger.records()
     assert record["error"] == (
-        f"{path} was changed since it was written (KeyError: 'seconds'): delete it, and run again"
+        f"{path} was changed, or is another version's (KeyError: 'seconds'): delete it, and run again"
     )
 
 

@@ -103,6 +103,8 @@ def test_a_file_that_could_not_be_read_this_time_is_no_damaged_one(tmp_path, mon
     monkeypatch.setattr(series, "read_slices", refused)
     with pytest.raises(ValueError, match=rf"{last.name} cannot be read .*Permission denied"):
         read_volume(tmp_path / "dicom")
+    last = last.rename(last.with_suffix(".docx"))  # no slice by its name
+    assert "1 DICOM files that are no images, empty, damaged, unreadable" in read_volume(tmp_path / "dicom").notes[0]
 
 
 def test_links_that_lead_nowhere_are_said(folder):

@@ -18,6 +18,7 @@ TILTED = "the scan is sheared by 11.3 degrees"
 UNEVEN = "slices are missing or unevenly spaced"
 UNPLACED = "images lack position, orientation or pixel spacing"
 COPIES = "copies of images, equal in place and pixels, were left out"
+BARE = r".*stored values are taken as HU"
 BETWEEN = "slices of several acquisitions alternate"
 
 
@@ -36,6 +37,28 @@ def _own_series(dataset: pydicom.Dataset) -> None:
 
 def _named(dataset: pydicom.Dataset) -> None:
     dataset.PatientName = "AB"[int(dataset.InstanceNumber) % 2]
+
+
+def _one_mip(dataset: pydicom.Dataset) -> None:
+    if dataset.SeriesInstanceUID == "1.2.3" and dataset.InstanceNumber == 5103:
+        dataset.ImageType = ["DERIVED", "SECONDARY", "MIP"]
+
+
+def _bare_scan(dataset: pydicom.Dataset) -> None:
+    if dataset.SeriesInstanceUID == "1.2.3":
+        dataset.PixelData = (dataset.pixel_array.astype("<i2") + int(dataset.RescaleIntercept)).tobytes()
+        dataset.PixelRepresentation = 1
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+
+def _one_bare(dataset: pydicom.Dataset) -> None:
+    if dataset.SeriesInstanceUID == "1.2.3" and dataset.InstanceNumber == 5103:
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+
+def _lower_case(dataset: pydicom.Dataset) -> None:
+    if dataset.SeriesInstanceUID == "1.2.3":
+        dataset.RescaleType = "Hounsfield"
 
 
 def _nested(folder: Path) -> None:
@@ -148,6 +171,9 @@ def choice_cases() -> list[DicomCase]:
     others = [tagged(range(10), series="1.2.9"), pet, tagged(range(28), series="1.2.5", kind=scout)]
     screenshots = tagged(range(30), series="1.8")
     larger, as_large = tagged(range(30), series="1.1", kind="DERIVED\\SECONDARY\\MIP"), tagged(series="1.1")
+    few = tagged(range(5), series="1.9")
+    short, long = tagged(range(0, 40, 4)), tagged(range(40), series="1.1", kind="DERIVED\\SECONDARY\\MIP")
+    tall = "took the largest that is no projection, map or picture, 10 images"
     rather = (
         r"2 CT stacks in the folder; took the largest that is no projection, map or picture, 24 images \(series 1.2"
     )
@@ -172,6 +198,27 @@ def choice_cases() -> list[DicomCase]:
         series("two names of a patient", first, change=_named, note="2 patient names but one ID"),
         series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
         series("a larger projection", larger, first, truths=[first], note=rather),
+        series(
+            "one slice called a projection beside a single image",
+            first,
+            tagged([40], series="1.9"),
+            note=chosen(2, 24),
+            change=_one_mip,
+        ),
+        series(
+            "a larger scan without rescaling beside tracking", first, few, change=_bare_scan, note=chosen(2, 24) + BARE
+        ),
+        series("a much larger projection of the same length", long, tagged(range(0, 40, 4)), truths=[short], note=tall),
+        series("units in other letters beside two slices", first, few, change=_lower_case, note=chosen(2, 24)),
+        series(
+            "a scan with a slice that lacks rescaling beside a short one",
+            first,
+            few,
+            truths=(),
+            change=_one_bare,
+            files=slice(None),
+            refusal="lacks the rescale",
+        ),
         series("only a projection", larger, truths=[Part(range(30))]),
         series("a map", as_large, first, truths=[first], change=not_hu("RescaleType", "Z_EFF"), note=chosen(2, 24)),
         series(

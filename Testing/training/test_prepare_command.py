@@ -161,10 +161,10 @@ def test_an_interrupted_overwrite_leaves_no_dataset_of_two_kinds_of_classes(tmp_
     other = ("--organs", "spleen,pancreas")
     align = case_preparation.align
 
-    def interrupted(labels, ct, agreed):
+    def interrupted(labels, ct, *options):
         if ct.name == "ct1.nii.gz":
             raise KeyboardInterrupt
-        return align(labels, ct, agreed)
+        return align(labels, ct, *options)
 
     monkeypatch.setattr(case_preparation, "align", interrupted)
     assert run(source, tmp_path / "out", *other, "--overwrite") == 130
@@ -215,10 +215,10 @@ def test_an_unforeseen_error_costs_its_case_only(tmp_path, monkeypatch, caplog):
     source = made.write_csv(tmp_path, 2)
     align = case_preparation.align
 
-    def broken(labels, ct, agreed):
+    def broken(labels, ct, *options):
         if ct.name == "ct1.nii.gz":
             raise ZeroDivisionError("oops")
-        return align(labels, ct, agreed)
+        return align(labels, ct, *options)
 
     monkeypatch.setattr(case_preparation, "align", broken)
     assert run(source, tmp_path / "out") == 0
@@ -337,17 +337,27 @@ def _flip_labels(folder, number):
     )
 
 
-def test_one_case_that_fits_flipped_keeps_its_geometry_as_the_others_do(tmp_path, capsys):
+def test_one_case_that_fits_flipped_is_left_out_to_be_looked_at(tmp_path, capsys):
     source = made.write_csv(tmp_path, 3)
     _flip_labels(tmp_path, 1)
-    for expected in ("(there already: 0)", "(there already: 3)"):
+    for _ in range(2):
         assert run(source, tmp_path / "out") == 0
-        output = capsys.readouterr().out
-        assert expected in output
-        assert "note: ct1: labels taken as most of this source's lie, not flipped (fit 0." in output
-    for n, case in enumerate(PreparedDataset.open(tmp_path / "out").cases):
+        said = "left out: ct1: the labels fit the CT better flipped left-right than where their geometry puts them, but"
+        assert said in capsys.readouterr().out
+        assert sorted(path.name for path in (tmp_path / "out" / "cases").iterdir()) == ["ct0", "ct2"]
+    assert run(source, tmp_path / "out", "--trust-geometry") == 0
+    references = [case.reference().voxels for case in PreparedDataset.open(tmp_path / "out").cases]
+    for n, reference in enumerate(references):
         wanted = made.abdomen(n)[1].voxels[:, :, :: -1 if n == 1 else 1]
-        np.testing.assert_array_equal(case.reference().voxels > 0, wanted > 0)
+        np.testing.assert_array_equal(reference > 0, wanted > 0)
+
+
+def test_labels_that_fit_nowhere_are_left_out_whatever_others_do(tmp_path, capsys):
+    source = made.write_csv(tmp_path, 3)
+    labels = made.abdomen(1)[1]
+    made.save(Volume(np.roll(labels.voxels, (2, 11), (1, 2)), labels.ijk_to_ras), tmp_path / "labels1.nii.gz")
+    assert run(source, tmp_path / "out") == 0
+    assert "left out: ct1: the labels do not fit the CT where their geometry puts them" in capsys.readouterr().out
 
 
 def test_labels_that_lie_flipped_in_most_cases_are_turned_in_all(tmp_path, capsys):
@@ -361,7 +371,7 @@ def test_labels_that_lie_flipped_in_most_cases_are_turned_in_all(tmp_path, capsy
     assert run(source, tmp_path / "out", "--organs", "pancreas", "--workers", "2") == 0
     output = capsys.readouterr().out
     assert "note: ct0: labels flipped left-right: they do not fit the CT where their geometry puts them" in output
-    assert "note: ct2: labels taken as most of this source's lie, flipped left-right (too small to check)" in output
+    assert "note: ct2: labels taken as most of this source's lie, flipped left-right; in themselves they" in output
     references = [case.reference().voxels for case in PreparedDataset.open(tmp_path / "out").cases]
     for n in (0, 1):
         np.testing.assert_array_equal(references[n] > 0, made.abdomen(n)[1].voxels == 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_unet_training.preparation.agreement import disagreeing
+from attention_unet_training.preparation.agreement import agreed_turn, following, outvoted
 from attention_unet_training.preparation.alignment import NOT_TURNED, Lie, align, on_same_places, turn_name
 from attention_unet_training.preparation.case import resample_classes
 from attention_unet_training.preparation.label_fit import AS_IS, TURNS, Turn, fits
@@ -249,45 +249,57 @@ FLIPPED, OTHER = "flipped up-down", "flipped left-right"
 
 
 @pytest.mark.parametrize(
-    ("turns", "sure", "expected"),
+    ("turns", "sure", "agreed", "left_out", "follow"),
     [
-        ([NOT_TURNED] * 3, "yyy", {}),
-        ([NOT_TURNED, NOT_TURNED, FLIPPED], "yyy", {2: NOT_TURNED}),  # one organ that fits elsewhere by chance
-        ([FLIPPED, FLIPPED, NOT_TURNED], "yyy", {2: FLIPPED}),
-        ([FLIPPED, FLIPPED, NOT_TURNED, NOT_TURNED], "yynn", {2: FLIPPED, 3: FLIPPED}),  # too small to be asked
-        ([FLIPPED, FLIPPED, OTHER, OTHER], "yyyy", dict.fromkeys(range(4), NOT_TURNED)),
-        ([FLIPPED, OTHER, ""], "yyn", dict.fromkeys(range(3), NOT_TURNED)),
-        ([FLIPPED], "y", {0: NOT_TURNED}),  # nobody agrees
-        ([NOT_TURNED, ""], "yn", {1: NOT_TURNED}),
-        ([], "", {}),
+        ([NOT_TURNED] * 3, "yyy", NOT_TURNED, [], []),
+        ([NOT_TURNED, NOT_TURNED, FLIPPED], "yyy", NOT_TURNED, [2], []),  # chance, or another flip: a person looks
+        ([FLIPPED, FLIPPED, OTHER, NOT_TURNED], "yyny", FLIPPED, [], [2]),
+        ([FLIPPED, FLIPPED, FLIPPED, OTHER], "yyyy", FLIPPED, [3], []),
+        ([FLIPPED, FLIPPED, NOT_TURNED, ""], "yynn", FLIPPED, [], [2]),  # too small to be asked; refused already
+        ([FLIPPED, FLIPPED, NOT_TURNED], "yyy", FLIPPED, [], []),  # geometry and content are one
+        ([FLIPPED, FLIPPED, OTHER, OTHER], "yyyy", "", [], []),
+        ([FLIPPED], "y", "", [], []),
+        ([], "", "", [], []),
     ],
 )
-def test_labels_lie_as_most_of_their_source_or_as_their_geometry_says(turns, sure, expected):
+def test_cases_agree_how_labels_lie(turns, sure, agreed, left_out, follow):
     lies = {n: Lie(True, turn, word == "y") for n, (turn, word) in enumerate(zip(turns, sure, strict=True))}
-    assert disagreeing(lies) == expected
+    assert agreed_turn(lies) == agreed
+    assert list(outvoted(lies)) == left_out
+    assert following(lies) == dict.fromkeys(follow, agreed)
+    assert all(f"but most of this source's lie {agreed}" in reason for reason in outvoted(lies).values())
 
 
-def test_labels_without_a_place_lie_as_most_of_their_source_or_as_content_says():
-    placed, found = Lie(True, NOT_TURNED, True), Lie(False, FLIPPED, True)
-    assert disagreeing(dict(enumerate([found, found, Lie(False, "", False), placed, placed]))) == {2: FLIPPED}
-    assert disagreeing(dict(enumerate([found, Lie(False, OTHER, True), Lie(False, "", False), placed]))) == {}
+def test_labels_without_a_place_on_the_ct_neither_vote_nor_follow():
+    found, placed = Lie(False, FLIPPED, True), Lie(True, NOT_TURNED, True)
+    lies = dict(enumerate([found, found, found, Lie(False, "", False), placed]))
+    assert (agreed_turn(lies), outvoted(lies), following(lies)) == ("", {}, {})
 
 
 @pytest.mark.parametrize("turn", TURNS)
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_labels_are_turned_as_agreed_whatever_content_says(turn, elsewhere):
+def test_labels_are_turned_as_agreed_whatever_content_says(turn):
     ct, labels = made.abdomen(grid=phantoms.grid((24, 44, 44), (1.5, 1.5, 1.5)))
     agreed = turn_name(turn, ct.grid)
-    aligned = align(Volume(labels.voxels, ELSEWHERE if elsewhere else ct.ijk_to_ras), ct, agreed)
+    aligned = align(labels, ct, agreed)
     np.testing.assert_array_equal(aligned.classes, turn.applied(labels.voxels))
-    assert aligned.lie == Lie(not elsewhere, agreed, False)
-    assert f"labels taken as most of this source's lie, {agreed} (fit " in aligned.notes[0]
+    assert aligned.lie == Lie(True, agreed, False)
+    assert aligned.notes == (f"labels taken as most of this source's lie, {agreed}; in themselves they do not tell",)
 
 
 def test_labels_that_cannot_be_turned_as_agreed_are_refused():
     ct, labels = made.abdomen()
     with pytest.raises(ValueError, match="lie as most of their source's do, with x and y exchanged: their CT has ano"):
         align(labels, ct, "with x and y exchanged")
+
+
+def test_geometry_can_be_trusted(sample):
+    ct, labels = sample
+    flipped = Volume(np.ascontiguousarray(np.flip(labels.voxels, 2)), ct.ijk_to_ras)
+    aligned = align(flipped, ct, trust_geometry=True)
+    np.testing.assert_array_equal(aligned.classes, flipped.voxels)
+    assert (aligned.lie, aligned.notes) == (Lie(True, NOT_TURNED, False), ())
+    elsewhere = align(Volume(flipped.voxels, ELSEWHERE), ct, trust_geometry=True)
+    np.testing.assert_array_equal(elsewhere.classes, labels.voxels)  # geometry says nothing
 
 
 def test_overlapping_masks_are_told(tmp_path):

@@ -93,7 +93,10 @@ def test_a_folder_that_prepare_reads_with_a_picture_of_every_case(ct, models, tm
     assert not labels.voxels.any()
     assert (out / "pictures" / "scan.png").stat().st_size > 1000
     (out / "labelsTr" / "scan.nii.gz").unlink()  # found to be wrong
+    earlier = {key: value for key, value in description.items() if key != "labelled_by"}  # as earlier versions wrote it
+    (out / "dataset.json").write_text(json.dumps(earlier))
     assert main(arguments) == 0
+    assert json.loads((out / "dataset.json").read_text()) == description
     assert "scan: done before" in capsys.readouterr().out
     assert not (out / "labelsTr" / "scan.nii.gz").exists()
     assert main([*arguments, "--confidence", "0.7"]) == 1
@@ -116,7 +119,7 @@ def test_what_a_model_labelled_is_no_reference_and_its_patients_are_known(models
         labels = read_volume(path)
         labels.voxels[2:6, 2:9, 2:9] = 1  # a network that finds nothing labels nothing
         write_volume(labels, path)
-    options = ["--organs", "pancreas", "--workers", "0", "--split", "1/1"]
+    options = ["--organs", "pancreas", "--workers", "0", "--split", "1/1", "--trust-geometry"]
     assert main(["prepare", str(tmp_path / "out"), "--output", str(data), *options]) == 0
     assert "patients: 2" in capsys.readouterr().out
     first, second, third = (case.patient for case in PreparedDataset.open(data).cases)

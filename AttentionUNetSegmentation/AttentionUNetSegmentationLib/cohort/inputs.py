@@ -67,9 +67,8 @@ def _inputs_below(root: Path) -> Iterator[Path]:
             first[folder] = image
     above = {place for folder in first for place in folder.parents}
     first = {folder: image for folder, image in first.items() if image.is_sure or folder not in above}
-    if root in first and len(others := {image.study for image in first.values()} - {first[root].study}) > 1:
-        stray = first[root].path  # all of them would be read as one case
-        raise ValueError(f"{stray} lies above folders of {len(others)} other studies: move it into a folder of its own")
+    for folder in first.keys() & above:
+        _check_above(first[folder], [image for other, image in first.items() if folder in other.parents])
     studies: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for folder, image in first.items():
         studies[folder.parent, image.study].append(folder)
@@ -79,6 +78,18 @@ def _inputs_below(root: Path) -> Iterator[Path]:
             continue  # what lies above is read with all that is below
         is_study = study and len(folders) > 1 and below[parent] == len(folders)
         yield from [parent] if is_study else folders
+
+
+def _check_above(image: _Image, below: list[_Image]) -> None:
+    """Refuse an image above several studies that are not known to be one patient's: all would be read as one case.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    others = {each.study for each in below} - {image.study}
+    patients = {each.study.partition(" ")[2] for each in [image, *below]}
+    if len(others) > 1 and (len(patients) > 1 or "" in patients):
+        raise ValueError(f"{image.path} lies above folders of {len(others)} other studies: move it into one of its own")
 
 
 class _Image(NamedTuple):
@@ -119,7 +130,7 @@ def _without_ending(name: PurePosixPath, path: Path) -> str:
 def _inputs_of_table(table: Path) -> Iterator[tuple[str, Path, str]]:
     for number, row in enumerate(_read_table(table), start=1):
         where = f"{table}, row {number}"
-        if near := [name for name in row if name not in COLUMNS and str(name).strip().lower() in COLUMNS]:
+        if near := [name for name in row if (column := str(name).strip().lower()) in COLUMNS and column not in row]:
             raise ValueError(f'{table} has a column "{near[0]}": call it "{near[0].strip().lower()}"')
         source, given = (_text(row.get(column), f"{where}, column {column}") for column in COLUMNS)
         if not source:

@@ -83,7 +83,7 @@ class Ledger:
             check_report(_record(ended))
         except ValueError as error:
             path = ended.case.folder / CASE_REPORT
-            ended = _failed(ended, f"{path} was changed since it was written ({error}): delete it, and run again")
+            ended = _failed(ended, f"{path} was changed, or is another version's ({error}): delete it, and run again")
         result = ended.outcome.result
         status = result.as_json()["status"]
         self._ended[ended.case.name] = ended

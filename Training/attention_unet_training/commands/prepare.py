@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-missing", action="store_true", help="keep cases in which a labelled organ is not seen")
     parser.add_argument("--ignore-unknown", action="store_true", help="label values without a name are background")
     parser.add_argument(
+        "--trust-geometry",
+        action="store_true",
+        help="labels that lie on the CT's voxels stay there, though lesions or small crops may seem to fit elsewhere",
+    )
+    parser.add_argument(
         "--workers", type=int, metavar="N", help="worker processes; 0: run in this one (default: up to 4)"
     )
     parser.add_argument("--overwrite", action="store_true", help="do everything again, splits too")
@@ -113,6 +118,7 @@ def _prepare(parsed: argparse.Namespace) -> None:
         tumour=parsed.tumour,
         allow_missing=parsed.allow_missing,
         ignore_unknown=parsed.ignore_unknown,
+        trust_geometry=parsed.trust_geometry,
         workers=workers if parsed.workers is None else parsed.workers,
         overwrite=parsed.overwrite,
     )

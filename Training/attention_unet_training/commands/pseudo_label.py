@@ -3,7 +3,8 @@
 For self-training: voxels of which the model is not sure are ignored in training and measuring. The result is a folder
 in nnU-Net's layout, which ``prepare`` reads, with a picture of every case. Look at each picture, and delete the label
 map of a case that is wrong: what a model is confident of may be wrong all the same. Such labels are no reference:
-measure nothing on them. The same command with more CTs adds them.
+measure nothing on them. The same command with more CTs adds them. Cases of one DICOM patient are one patient in splits;
+delete patients.json if the headers name all patients alike.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from AttentionUNetSegmentationLib.pipeline import Options, segment
 from AttentionUNetSegmentationLib.volume import Segmentation, Volume
 
 from ..evaluation.ensemble import load_ensemble, takes_scaled_volumes
-from ..preparation.layouts.nnunet import PATIENTS_FILE
+from ..preparation.layouts.nnunet import LABELLED_BY, PATIENTS_FILE
 from ..preparation.patients import dicom_patient
 from ..preparation.records import read_json
 from ..preparation.source import safe_id
@@ -106,11 +107,11 @@ def pseudo_label(
         is_done = (output / PICTURES / f"{case.name}.png").is_file()  # a label map that is gone was found to be wrong
         try:
             ct = read_volume(case.source)
+            _note_patient(case.name, dicom_patient(case.source).mark, output / PATIENTS_FILE)
             if is_done:
                 _check_same(ct, output / _image_file(case.name))
                 print(f"{case.name}: done before")
                 continue
-            _note_patient(case.name, dicom_patient(case.source).mark, output / PATIENTS_FILE)
             result = segment(ct, model, options)
             result.organs = [organ for organ in result.organs if organ.name in organs]
             print(_write(case.name, ct, result, confidence, output), flush=True)
@@ -188,9 +189,11 @@ def _begin(path: Path, description: dict) -> None:
     Raises:
         ValueError: If the folder holds something else.
     """
-    if path.is_file() and read_json(path) == description:
+    before = read_json(path) if path.is_file() else None
+    if before == description:
         return
-    if path.parent.exists() and any(path.parent.iterdir()):
+    is_same = isinstance(before, dict) and before | {LABELLED_BY: description[LABELLED_BY]} == description
+    if not is_same and path.parent.exists() and any(path.parent.iterdir()):
         raise ValueError(f"{path.parent} holds other files, or labels of another model or confidence: write elsewhere")
     write_text(path, json.dumps(description, indent=2) + "\n")
 
@@ -200,7 +203,7 @@ def _description(organs: Sequence[str], sources: Sequence[str], confidence: floa
     return {
         "name": "pseudo-labels",
         "description": f"labelled by {', '.join(sources)}, not by a person, where the probability is {confidence:g}",
-        "labelled_by": ", ".join(sources),
+        LABELLED_BY: ", ".join(sources),
         "channel_names": {"0": "CT"},
         "labels": {name: number for number, name in enumerate(names)},
         "file_ending": ENDING,

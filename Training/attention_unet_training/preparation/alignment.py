@@ -62,23 +62,24 @@ class OpenLieError(ValueError):
         self.lie = Lie(placed, "", False)
 
 
-def align(labels: Volume, ct: Volume, agreed: str = "") -> AlignedLabels:
+def align(labels: Volume, ct: Volume, agreed: str = "", trust_geometry: bool = False) -> AlignedLabels:
     """Place labels on a CT.
 
     Args:
         labels: Class numbers, on the file's own grid.
         ct: The CT in HU.
         agreed: The turn on which the source's cases agree, as ``turn_name``; content is not asked then.
+        trust_geometry: Leave labels where their geometry puts them on the CT; content is not asked then.
 
     Raises:
         OpenLieError: If it stays open how they lie.
         ValueError: If the labels have other voxels than the CT.
     """
     placed = on_same_places(labels, ct.grid)
-    if agreed:
-        return _as_agreed(labels.voxels if placed is None else placed, ct, Lie(placed is not None, agreed, False))
+    if placed is not None and trust_geometry:
+        return AlignedLabels(_tidy(placed), Lie(True, NOT_TURNED, False))
     if placed is not None:
-        return _checked(placed, ct)
+        return _as_agreed(placed, ct, agreed) if agreed else _checked(placed, ct)
     if ct.voxels.shape not in (labels.voxels.shape, labels.voxels.swapaxes(1, 2).shape):
         raise ValueError(
             f"geometry mismatch: the labels have {_size(labels)} voxels, the CT has {_size(ct)}, "
@@ -159,15 +160,14 @@ def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
     return AlignedLabels(_tidy(best.applied(labels.voxels)), Lie(False, name, True), (note,))
 
 
-def _as_agreed(array: np.ndarray, ct: Volume, lie: Lie) -> AlignedLabels:
-    """Labels turned as most of their source's."""
-    turn = next(turn for turn in TURNS if turn_name(turn, ct.grid) == lie.turn)
-    turned = turn.applied(array)
+def _as_agreed(placed: np.ndarray, ct: Volume, agreed: str) -> AlignedLabels:
+    """Labels turned as most of their source's: in themselves they do not tell."""
+    turns = [turn for turn in TURNS if turn_name(turn, ct.grid) == agreed]
+    turned = turns[0].applied(placed) if turns else placed.T
     if turned.shape != ct.voxels.shape:
-        raise ValueError(f"the labels cannot lie as most of their source's do, {lie.turn}: their CT has another shape")
-    found = fits(turned, ct)
-    own = f"fit {found[AS_IS]:.2f}, best turn of that {max(found.values()):.2f}" if found else "too small to check"
-    return AlignedLabels(_tidy(turned), lie, (f"labels taken as most of this source's lie, {lie.turn} ({own})",))
+        raise ValueError(f"the labels cannot lie as most of their source's do, {agreed}: their CT has another shape")
+    note = f"labels taken as most of this source's lie, {agreed}; in themselves they do not tell"
+    return AlignedLabels(_tidy(turned), Lie(True, agreed, False), (note,))
 
 
 def _clearly_better(fit: float, other: float) -> bool:

@@ -54,6 +54,7 @@ class CaseOptions:
         intensity: The network's intensity rule.
         allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
         ignore_unknown: Take label values without a name as background.
+        trust_geometry: Leave labels where their geometry puts them on the CT, whatever content says.
     """
 
     organs: tuple[str, ...]
@@ -63,6 +64,7 @@ class CaseOptions:
     intensity: IntensitySpec
     allow_missing: bool = False
     ignore_unknown: bool = False
+    trust_geometry: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _prepare(task: CaseTask, mark: str, named: DicomPatient) -> CaseFile:
     labels = read_classes(case, options.mapping, options.organs, options.ignore_unknown)
     labelled = tuple(organ for organ in options.labelled if not case.labelled or organ in case.labelled)
     absent = _absent(labels.voxels, options, labelled)
-    aligned = align(labels, ct, task.agreed)
+    aligned = align(labels, ct, task.agreed, options.trust_geometry)
     prepared = preprocess(ct, options.spacing_mm, options.intensity)
     classes = resample_classes(aligned.classes, ct.grid, prepared.grid, len(options.organs))
     image = prepared.image.astype(np.float16)

@@ -13,7 +13,7 @@ from AttentionUNetSegmentationLib.atomic import SCRATCH
 from AttentionUNetSegmentationLib.command.batch import check_writable
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 
-from .agreement import disagreeing
+from .agreement import following, outvoted
 from .case import CaseOptions, CasePreparation, CaseTask, prepare_case
 from .copies import stands_for_nobody, with_shared_patients, without_copies
 from .layouts import csv_table
@@ -41,6 +41,7 @@ class PrepareOptions:
         tumour: "organ" or "background": what labelled tumours count as.
         allow_missing: Keep cases in which a labelled organ has no voxels, if another one has.
         ignore_unknown: Take label values without a name as background.
+        trust_geometry: Leave labels where their geometry puts them on the CT, whatever content says.
         workers: Processes; 0 for none beside this one.
         overwrite: Do everything again, and replace another dataset in the same folder.
     """
@@ -52,6 +53,7 @@ class PrepareOptions:
     tumour: str = "organ"
     allow_missing: bool = False
     ignore_unknown: bool = False
+    trust_geometry: bool = False
     workers: int = 1
     overwrite: bool = False
 
@@ -106,7 +108,14 @@ def case_options(source: DatasetSource, options: PrepareOptions) -> tuple[CaseOp
     if options.tumour != BACKGROUND and any(is_tumour(name) for name in mapping):
         remarks.append("tumours count as their organ (--tumour background to change that)")
     shared = CaseOptions(
-        organs, labelled, mapping, options.spacing_mm, options.intensity, options.allow_missing, options.ignore_unknown
+        organs,
+        labelled,
+        mapping,
+        options.spacing_mm,
+        options.intensity,
+        options.allow_missing,
+        options.ignore_unknown,
+        options.trust_geometry,
     )
     return shared, tuple(remarks)
 
@@ -137,7 +146,7 @@ def prepare_dataset(
     _remove_scratch(folder)
     old = _cases_of(folder) if options.overwrite else set()
     every = _run_cases(source, folder, shared, options, progress)
-    finished = {outcome.id for outcome in every if outcome.file is not None}
+    finished = {outcome.id for outcome in every if outcome.file is not None or outcome.lie is not None}
     record = _record(source, shared, options, every)
     write_record(record, folder / DATASET_FILE)
     _remove(folder, (finished | old) - {case.id for case in record.cases})
@@ -166,8 +175,10 @@ def _run_cases(
 
     for outcome in run(tasks):
         progress(outcome)
-    again = disagreeing({n: outcome.lie for n, outcome in enumerate(outcomes) if outcome.lie})
-    list(run({n: dataclasses.replace(tasks[n], agreed=turn) for n, turn in again.items()}))
+    lies = {n: outcome.lie for n, outcome in enumerate(outcomes) if outcome.lie}
+    list(run({n: dataclasses.replace(tasks[n], agreed=turn) for n, turn in following(lies).items()}))
+    for n, reason in outvoted(lies).items():
+        outcomes[n] = dataclasses.replace(outcomes[n], file=None, reason=reason)
     return outcomes
 
 

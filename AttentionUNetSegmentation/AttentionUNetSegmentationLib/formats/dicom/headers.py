@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SAME_DIRECTION = 1e-3  # largest difference of direction cosines within one stack
-HU_TYPES = {"", "HU", "HU_MOD", "US"}  # US, unspecified, is what ITK writes for any CT
-PROJECTIONS = {"MIP", "MINIP", "PROJECTION", "MAXIMUM", "MINIMUM"}  # of many slices at once
+HU_TYPES = {"", "HU", "HU_MOD", "HOUNSFIELD", "US", "UNSPECIFIED"}  # US, unspecified, is what ITK writes for any CT
+PROJECTIONS = {"MIP", "MINIP", "PROJECTION"}  # of many slices at once
 SHARED = "SharedFunctionalGroupsSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 TIME = ("TemporalPositionIndex", "TemporalPositionIdentifier")
@@ -69,8 +69,8 @@ class Slice:
 
     @property
     def flaws(self) -> tuple[bool, ...]:
-        """Why it is no slice in HU, the worst first; any sorts behind none."""
-        return (not self.is_grey, self.units not in HU_TYPES, not self.rescale, bool(self.kind & PROJECTIONS))
+        """What speaks against a slice in HU: colour, other units, no rescaling, a projection."""
+        return (not self.is_grey, self.units.upper() not in HU_TYPES, not self.rescale, bool(self.kind & PROJECTIONS))
 
     def belongs_with(self, other: Slice) -> bool:
         """Whether two images can be slices of one volume."""
@@ -88,8 +88,8 @@ def is_dicom_file(path: Path) -> bool:
         OSError: If it cannot be opened.
     """
     with path.open("rb") as stream:
-        start = stream.read(2)
-    return has_preamble(path) or start in (b"\x02\x00", b"\x08\x00")
+        start = stream.read(132)
+    return start[128:] == b"DICM" or start[:2] in (b"\x02\x00", b"\x08\x00")
 
 
 def has_preamble(path: Path) -> bool:

@@ -14,6 +14,7 @@ from .pixels import pixel_digest
 
 SAME_PLACE_MM = 0.01
 FEW_IMAGES = 4  # a scan has more; series of so few come from anonymisers that give each image a series UID, or nearly
+LARGE = 0.5  # share of the largest stack's places or length from which another one may be the scan
 PHASE_OVERLAP = 0.5  # of the shorter one's range, by which scans have to overlap to be phases of one place
 
 
@@ -42,7 +43,7 @@ def choose_scan(slices: list[Slice], notes: list[str]) -> list[Slice]:
         if (stack := next((stack for stack in stacks if stack[0].belongs_with(entry)), None)) is None:
             stacks.append(stack := [])
         stack.append(entry)
-    largest = min(stacks, key=_rank)
+    largest = min(_large(stacks), key=_rank)
     phases = _phases(largest)
     scan = min(phases, key=lambda phase: (-_place_count(phase), phase[0].marks, phase[0].content))
     if (total := len(stacks) - 1 + len(phases)) > 1:
@@ -86,7 +87,7 @@ def _why_unused(images: list[Slice], scan: list[Slice]) -> str:
         return "images lack position, orientation or pixel spacing"
     if not scan:
         return "its case failed"
-    if max(entry.flaws for entry in images) > max(entry.flaws for entry in scan):
+    if _flaws(images) > _flaws(scan):
         return "a projection, a map or a picture"
     return "another CT series of the folder is larger"
 
@@ -119,10 +120,30 @@ def _without_copies(images: list[Slice]) -> list[Slice]:
     return list({(key(entry), digests[entry.path]): entry for entry in reversed(images)}.values())[::-1]
 
 
+def _large(stacks: list[list[Slice]]) -> list[list[Slice]]:
+    """Stacks that may be the scan: of half as many places as the largest, or over half of its length, at least."""
+    places, lengths = [_place_count(stack) for stack in stacks], [_length_mm(stack) for stack in stacks]
+    largest = int(np.argmax(places))
+    return [
+        stack
+        for stack, count, length in zip(stacks, places, lengths, strict=True)
+        if count >= LARGE * places[largest] or (count > FEW_IMAGES and length >= LARGE * lengths[largest])
+    ]
+
+
 def _rank(stack: list[Slice]) -> tuple[Any, ...]:
     """What stacks are sorted by, the best first."""
     is_original = stack[0].kind >= {"ORIGINAL", "PRIMARY"}
-    return max(entry.flaws for entry in stack), -_place_count(stack), not is_original, stack[0].series
+    return _flaws(stack), -_place_count(stack), not is_original, stack[0].series
+
+
+def _flaws(images: list[Slice]) -> tuple[bool, ...]:
+    """What speaks against most of the images, the worst first; the odd one is for ``series`` to refuse."""
+    return tuple(2 * sum(flaw) > len(images) for flaw in zip(*(entry.flaws for entry in images), strict=True))
+
+
+def _length_mm(stack: list[Slice]) -> float:
+    return float(np.ptp(_heights(stack, stack[0].normal)))
 
 
 def _place_count(stack: list[Slice]) -> int:

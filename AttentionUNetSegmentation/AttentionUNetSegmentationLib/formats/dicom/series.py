@@ -36,7 +36,7 @@ def read_dicom(folder: Path) -> Volume:
     """
     slices, notes = _images_below(folder)
     scan = choose_scan(slices, notes)
-    if units := sorted({entry.units for entry in scan} - HU_TYPES):
+    if units := sorted({entry.units for entry in scan if entry.units.upper() not in HU_TYPES}):
         notes.append(f"the rescale type of the images is {', '.join(units)}, not HU")
     _check_complete(scan)
     if not any(entry.rescale for entry in scan):
@@ -72,10 +72,10 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         try:
             slices += read_slices(path)
         except ValueError as error:
-            is_gone = isinstance(error.__cause__, FileNotFoundError)
-            if isinstance(error.__cause__, OSError) and not is_gone:  # it may be a slice, and readable later
+            is_unreadable = isinstance(error.__cause__, OSError)
+            if is_unreadable and path.exists() and _may_be_image(path):  # without it, the scan would be short
                 raise
-            if is_gone or _should_be_image(path):
+            if is_unreadable or _should_be_image(path):
                 unreadable.append(printable(path.relative_to(folder)))
     shown = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
     if not slices:
@@ -86,6 +86,13 @@ def _images_below(folder: Path) -> tuple[list[Slice], list[str]]:
         return slices, []
     kinds = "no images, empty, damaged, unreadable or not named in UTF-8"
     return slices, [f"{len(unreadable)} DICOM files that are {kinds} were left out ({shown})"]
+
+
+def _may_be_image(path: Path) -> bool:
+    """Whether a file that cannot be opened is called as an image may be: as DICOM, by a UID, or without an ending."""
+    ending = path.suffix.lower()
+    is_called_so = ending in DICOM_ENDINGS or ending[1:].isdigit() or not ending
+    return is_called_so and not path.name.startswith(".") and path.name.upper() != "DICOMDIR"
 
 
 def _should_be_image(path: Path) -> bool:

@@ -27,6 +27,7 @@ from ..splits import TEST, TRAIN, VALIDATION
 LAYOUT, AMOS_LAYOUT = "nnU-Net or MSD", "AMOS"
 AMOS_NAME = re.compile(r"amos_(\d{4})")
 AMOS_LAST_CT = 500
+LABELLED_BY = "labelled_by"  # in dataset.json: of pseudo-label
 PATIENTS_FILE = "patients.json"  # of pseudo-label: case -> what stands for the patient
 PARTS = {"Tr": TRAIN, "Va": VALIDATION, "Ts": TEST}
 
@@ -50,16 +51,18 @@ def load(folder: Path) -> DatasetSource:
     description = _description(folder)
     _check_channels(description, folder)
     cases, left_out = _pairs(folder, description)
-    patients = read_json(folder / PATIENTS_FILE) if (folder / PATIENTS_FILE).is_file() else {}
-    cases = [
-        replace(case, patient=mark, patient_from=PATIENT_ID) if (mark := patients.get(case.id)) else case
-        for case in cases
-    ]
+    if description.get(LABELLED_BY) and (folder / PATIENTS_FILE).is_file():
+        patients = {name: str(mark) for name, mark in dict(read_json(folder / PATIENTS_FILE)).items()}
+        known = (patients.get(case.id) for case in cases)
+        cases = [
+            replace(case, patient=patient, patient_from=PATIENT_ID) if patient else case
+            for case, patient in zip(cases, known, strict=True)
+        ]
     remarks = []
     announced, found = description.get("numTraining"), sum(case.part == TRAIN for case in cases)
     if isinstance(announced, int) and announced != found:
         remarks.append(f"{found} training cases found, dataset.json announces {announced}")
-    made_by = str(description.get("labelled_by", ""))
+    made_by = str(description.get(LABELLED_BY, ""))
     return DatasetSource(LAYOUT, tuple(cases), tuple(left_out), tuple(remarks), made_by)
 
 
