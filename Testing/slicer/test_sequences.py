@@ -64,6 +64,7 @@ def test_the_result_of_another_frame_is_not_replaced(slicer, widget, network, br
     assert "organs and maps are of frame 0.5 only" in widget.ui.warningsLabel.text
     select(slicer, browser, 0)
     assert widget.logic.segment(volume, first, device="cpu", predictor=network()) is first
+    select(slicer, browser, 1)
     assert widget.logic.segment(volume, first, device="cpu", predictor=network(), allFrames=True) is first
 
 

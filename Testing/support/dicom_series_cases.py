@@ -118,6 +118,7 @@ def geometry_cases() -> list[DicomCase]:
     every = range(SHAPE[0])
     uneven = [n for n in range(40) if n < 16 or n % 2 == 0]
     drift = np.cumsum([0.0] + [1.0] * 30 + [1.04] * 29).tolist()
+    jittered = [0.15 * n + (0.04 if n % 4 == 1 else 0) for n in range(60)]
     oblique, permuted = phantoms.rotation(12, -8, 25) @ LPS, np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
     left, right = LPS.copy(), LPS.copy()
     left[2, 0], right[2, 0] = 0.000499, 0.000501
@@ -148,6 +149,7 @@ def geometry_cases() -> list[DicomCase]:
             refusal="7.2 mm off a straight stack",
         ),
         series("thin slices, their heights rounded to 0.1 mm", Part((np.round(np.arange(60) * 0.625, 1) / 2).tolist())),
+        series("very thin slices, unevenly spaced", Part(jittered), note=UNEVEN),
         series("direction cosines of length 1.004", Part(), change=set_to(ImageOrientationPatient=long_cosines)),
         series(
             "direction cosines that differ by 0.000002",
@@ -171,7 +173,8 @@ def choice_cases() -> list[DicomCase]:
     others = [tagged(range(10), series="1.2.9"), pet, tagged(range(28), series="1.2.5", kind=scout)]
     screenshots = tagged(range(30), series="1.8")
     larger, as_large = tagged(range(30), series="1.1", kind="DERIVED\\SECONDARY\\MIP"), tagged(series="1.1")
-    few = tagged(range(5), series="1.9")
+    brighter = tagged(series="1.9", brighter_hu=PHASE_HU)
+    few, ends = tagged(range(5), series="1.9"), tagged([0, 23], series="1.9")
     short, long = tagged(range(0, 40, 4)), tagged(range(40), series="1.1", kind="DERIVED\\SECONDARY\\MIP")
     tall = "took the largest that is no projection, map or picture, 10 images"
     rather = (
@@ -199,17 +202,15 @@ def choice_cases() -> list[DicomCase]:
         series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
         series("a larger projection", larger, first, truths=[first], note=rather),
         series(
-            "one slice called a projection beside a single image",
-            first,
-            tagged([40], series="1.9"),
-            note=chosen(2, 24),
+            "one slice called a projection beside a smaller scan",
+            tagged(range(30)),
+            tagged(series="1.9"),
+            note=chosen(2, 30),
             change=_one_mip,
         ),
-        series(
-            "a larger scan without rescaling beside tracking", first, few, change=_bare_scan, note=chosen(2, 24) + BARE
-        ),
+        series("a scan without rescaling beside two slices", first, ends, change=_bare_scan, note=chosen(2, 24) + BARE),
         series("a much larger projection of the same length", long, tagged(range(0, 40, 4)), truths=[short], note=tall),
-        series("units in other letters beside two slices", first, few, change=_lower_case, note=chosen(2, 24)),
+        series("units in other letters", first, brighter, change=_lower_case, note=chosen(2, 24)),
         series(
             "a scan with a slice that lacks rescaling beside a short one",
             first,

@@ -287,7 +287,7 @@ def test_two_names_that_differ_in_left_and_right_are_sides(tmp_path, pair):
     folder = prepared_cases.write_dataset(tmp_path / "sided", 4, organs=("spleen", *pair))
     with pytest.raises(ValueError, match="flip_axes must leave out 2: it would mirror the " + pair[0]):
         CasesData(folder, organs=("spleen", *pair), validation_cases=1).setup("fit")
-    both = ("liver", "colon", "portal vein and splenic vein", "gall bladder")
+    both = ("liver", "colon", "portal vein and splenic vein", "rib 1", "rib 2")
     folder = prepared_cases.write_dataset(tmp_path / "other", 4, organs=both)
     CasesData(folder, organs=both, validation_cases=1).setup("fit")
 
