@@ -45,6 +45,20 @@ def test_a_script_that_runs_again_into_the_shown_result_is_shown(slicer, widget,
     assert widget.ui.attentionShareLabel.text == share_text(maps_of(done)["s3-1"])
 
 
+def test_a_table_that_is_filled_again_replaces_no_message(widget, done):
+    widget.progressPanel.say("Cancelled")
+    widget.organPanel.refresh(done)
+    assert widget.ui.statusLabel.text == "Cancelled"
+    widget.progressPanel.show_running(True)
+    widget.progressPanel.show_progress(0.5, "a step")
+    done.SetAttribute("AttentionUNet.model", "another")
+    widget.organPanel.refresh(done)
+    assert widget.ui.statusLabel.text == "a step"
+    widget.progressPanel.show_running(False)
+    widget.organPanel.refresh(done)
+    assert "model another" in widget.ui.statusLabel.text
+
+
 def test_the_ct_stays_as_it_is_where_a_gate_passes_nothing(slicer, widget, done):
     from slicer_host import render
 
