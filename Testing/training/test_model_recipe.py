@@ -69,7 +69,12 @@ def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_aga
 
 def test_the_model_is_the_mean_of_the_last_three_stages(tmp_path):
     maps, runs = write_atlas(tmp_path, ("a", "b")), tmp_path / "runs"
-    assert recipe(maps, runs, "restart second").returncode == 0 and not (runs / "mean.ckpt").exists()
+    assert recipe(maps, runs, "restart").returncode == 0
+    second = torch.load(runs / "restart" / "best.ckpt", weights_only=True)
+    second["state_dict"] = {name: tensor * 2 for name, tensor in second["state_dict"].items()}
+    (runs / "second").mkdir()
+    torch.save(second, runs / "second" / "best.ckpt")
+    assert recipe(maps, runs, "restart").returncode == 0 and not (runs / "mean.ckpt").exists()
     last = recipe(maps, runs, "third")
     assert last.returncode == 0, last.stderr
     parts = [weights(runs / stage / "best.ckpt") for stage in ("restart", "second", "third")]
