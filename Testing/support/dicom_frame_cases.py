@@ -10,8 +10,9 @@ import numpy as np
 import pydicom
 
 from AttentionUNetSegmentationLib.volume import Volume
+from support.dicom_choice_cases import chosen
 from support.dicom_parts import PHASE_HU, TILT_MM, DicomCase, Part
-from support.dicom_series_cases import BETWEEN, TILTED, UNEVEN, UNPLACED, chosen
+from support.dicom_series_cases import BETWEEN, TILTED, UNEVEN, UNPLACED
 from support.phantom_files import SHAPE, compress, write_enhanced
 
 ALL = range(SHAPE[0])

@@ -11,54 +11,14 @@ import numpy as np
 import pydicom
 
 from support import phantoms
+from support.dicom_choice_cases import COPIES, choice_cases, chosen, one_uid, stored_hu
 from support.dicom_parts import PHASE_HU, TILT_MM, DicomCase, Part, series, set_to, tagged
 from support.phantom_files import LPS, SHAPE, compress
 
 TILTED = "the scan is sheared by 11.3 degrees"
 UNEVEN = "slices are missing or unevenly spaced"
 UNPLACED = "images lack position, orientation or pixel spacing"
-COPIES = "copies of images, equal in place and pixels, were left out"
-BARE = r".*stored values are taken as HU"
 BETWEEN = "slices of several acquisitions alternate"
-
-
-def chosen(count: int, images: int) -> str:
-    """The note that a scan was chosen."""
-    return f"{count} CT stacks in the folder; took the largest, {images} images"
-
-
-def _one_uid(dataset: pydicom.Dataset) -> None:
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-
-
-def _own_series(dataset: pydicom.Dataset) -> None:
-    dataset.SeriesInstanceUID = f"1.3.{dataset.InstanceNumber}"
-
-
-def _named(dataset: pydicom.Dataset) -> None:
-    dataset.PatientName = "AB"[int(dataset.InstanceNumber) % 2]
-
-
-def _one_mip(dataset: pydicom.Dataset) -> None:
-    if dataset.SeriesInstanceUID == "1.2.3" and dataset.InstanceNumber == 5103:
-        dataset.ImageType = ["DERIVED", "SECONDARY", "MIP"]
-
-
-def _bare_scan(dataset: pydicom.Dataset) -> None:
-    if dataset.SeriesInstanceUID == "1.2.3":
-        dataset.PixelData = (dataset.pixel_array.astype("<i2") + int(dataset.RescaleIntercept)).tobytes()
-        dataset.PixelRepresentation = 1
-        del dataset.RescaleSlope, dataset.RescaleIntercept
-
-
-def _one_bare(dataset: pydicom.Dataset) -> None:
-    if dataset.SeriesInstanceUID == "1.2.3" and dataset.InstanceNumber == 5103:
-        del dataset.RescaleSlope, dataset.RescaleIntercept
-
-
-def _lower_case(dataset: pydicom.Dataset) -> None:
-    if dataset.SeriesInstanceUID == "1.2.3":
-        dataset.RescaleType = "Hounsfield"
 
 
 def _nested(folder: Path) -> None:
@@ -106,11 +66,6 @@ def _without_preamble(folder: Path) -> None:
 
 def _cut_pixels(dataset: pydicom.Dataset) -> None:
     dataset.PixelData = dataset.PixelData[:-100]
-
-
-def _unplaced(dataset: pydicom.Dataset) -> None:
-    if dataset.SeriesInstanceUID == "1.8":
-        del dataset.ImagePositionPatient
 
 
 def geometry_cases() -> list[DicomCase]:
@@ -166,93 +121,6 @@ def geometry_cases() -> list[DicomCase]:
     ]
 
 
-def choice_cases() -> list[DicomCase]:
-    """Which images of a folder are the CT."""
-    scout, first = "ORIGINAL\\PRIMARY\\LOCALIZER", Part()
-    pet = tagged(range(30), series="1.2.4", modality="PT")
-    others = [tagged(range(10), series="1.2.9"), pet, tagged(range(28), series="1.2.5", kind=scout)]
-    screenshots = tagged(range(30), series="1.8")
-    larger, as_large = tagged(range(30), series="1.1", kind="DERIVED\\SECONDARY\\MIP"), tagged(series="1.1")
-    brighter = tagged(series="1.9", brighter_hu=PHASE_HU)
-    few, ends = tagged(range(5), series="1.9"), tagged([0, 23], series="1.9")
-    short, long = tagged(range(0, 40, 4)), tagged(range(40), series="1.1", kind="DERIVED\\SECONDARY\\MIP")
-    tall = "took the largest that is no projection, map or picture, 10 images"
-    rather = (
-        r"2 CT stacks in the folder; took the largest that is no projection, map or picture, 24 images \(series 1.2"
-    )
-
-    def not_hu(keyword: str, value: object) -> Callable[[pydicom.Dataset], None]:
-        def change(dataset: pydicom.Dataset) -> None:
-            if dataset.SeriesInstanceUID == "1.1":
-                setattr(dataset, keyword, value)
-
-        return change
-
-    def picture(dataset: pydicom.Dataset) -> None:
-        if dataset.SeriesInstanceUID == "1.1":
-            del dataset.RescaleSlope, dataset.RescaleIntercept
-
-    return [
-        series("two CT series, a PET and a scout", first, *others, note=chosen(2, 24) + r" \(series 1.2.3\)"),
-        series("MR", tagged(modality="MR"), truths=(), refusal="no CT series .found: 24 MR images"),
-        series("PET", pet, truths=(), refusal="found: 30 PT"),
-        series("scout", tagged(kind=scout), truths=(), refusal="found: 24 scout"),
-        series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=(), refusal="CTs of 2 patients"),
-        series("two names of a patient", first, change=_named, note="2 patient names but one ID"),
-        series("screenshots without a place beside a scan", first, screenshots, change=_unplaced),
-        series("a larger projection", larger, first, truths=[first], note=rather),
-        series(
-            "one slice called a projection beside a smaller scan",
-            tagged(range(30)),
-            tagged(series="1.9"),
-            note=chosen(2, 30),
-            change=_one_mip,
-        ),
-        series("a scan without rescaling beside two slices", first, ends, change=_bare_scan, note=chosen(2, 24) + BARE),
-        series("a much larger projection of the same length", long, tagged(range(0, 40, 4)), truths=[short], note=tall),
-        series("units in other letters", first, brighter, change=_lower_case, note=chosen(2, 24)),
-        series(
-            "a scan with a slice that lacks rescaling beside a short one",
-            first,
-            few,
-            truths=(),
-            change=_one_bare,
-            files=slice(None),
-            refusal="lacks the rescale",
-        ),
-        series("only a projection", larger, truths=[Part(range(30))]),
-        series("a map", as_large, first, truths=[first], change=not_hu("RescaleType", "Z_EFF"), note=chosen(2, 24)),
-        series(
-            "a larger map",
-            tagged(range(30), series="1.1"),
-            first,
-            truths=[first],
-            change=not_hu("RescaleType", "MGML"),
-            note=rather,
-        ),
-        series("values without rescaling", as_large, first, truths=[first], change=picture, note=chosen(2, 24)),
-        series(
-            "a picture in colour",
-            as_large,
-            first,
-            truths=[first],
-            change=not_hu("PhotometricInterpretation", "RGB"),
-            note=chosen(2, 24) + r" \(series 1.2.3\)",
-        ),
-        series(
-            "a derived series as large",
-            tagged(series="1.1", kind="DERIVED\\SECONDARY\\AXIAL", patient="P1"),
-            first,
-            truths=[first],
-            note=chosen(2, 24) + r" \(series 1.2.3\)",
-        ),
-        series("every file twice", first, first, note=COPIES + r" \(24\)"),
-        series("one SOP instance UID for all slices", first, change=_one_uid),
-        series("one slice sent twice, under a new UID", first, tagged([5], instance="2"), note=COPIES + r" \(1\)"),
-        series("a series UID for each slice", first, change=_own_series, note="series UIDs do not tell"),
-    ]
-
-
 def phase_cases() -> list[DicomCase]:
     """Several scans of one place in a series."""
     first, second = Part(), tagged(acquisition="2", brighter_hu=PHASE_HU)
@@ -270,12 +138,12 @@ def phase_cases() -> list[DicomCase]:
     tracking = Part([7.0] * 5, brighter_hu=[10, 20, 30, 40, 50])
     return [
         series("two phases, by acquisition", first, second, truths=[first, second], **two),
-        series("the same, one SOP instance UID", first, second, truths=[first, second], change=_one_uid, **two),
+        series("the same, one SOP instance UID", first, second, truths=[first, second], change=one_uid, **two),
         series("two phases, half a slice apart", first, later, truths=[first, later], refusal=BETWEEN),
         series("two phases, by temporal position", first, temporal, truths=[first, temporal], **two),
         series("four phases that only two marks tell apart", *four, truths=four, **four_of_them),
         series("two phases that nothing tells apart", first, untold, truths=(), refusal=same_place),
-        series("the same, one SOP instance UID for all", first, untold, truths=(), change=_one_uid, refusal=same_place),
+        series("the same, one SOP instance UID for all", first, untold, truths=(), change=one_uid, refusal=same_place),
         series("two phases, both with holes", tagged(range(14)), holes, truths=(), refusal=r"a gap of 12\.0 mm"),
         series("five tracking images at one place beside a scan", tagged(acquisition="3"), tracking, **two),
     ]
@@ -423,11 +291,6 @@ def rescale_cases() -> list[DicomCase]:
         stored = dataset.pixel_array.astype(int) + shift
         dataset.PixelData = stored.astype(dataset.pixel_array.dtype).tobytes()
         dataset.RescaleIntercept -= shift
-
-    def stored_hu(dataset: pydicom.Dataset) -> None:
-        dataset.PixelData = (dataset.pixel_array.astype("<i2") + int(dataset.RescaleIntercept)).tobytes()
-        dataset.PixelRepresentation = 1
-        del dataset.RescaleSlope, dataset.RescaleIntercept
 
     def case(name: str, change: Callable[[pydicom.Dataset], None], refusal: str, files: slice = one) -> DicomCase:
         return series(name, Part(), truths=(), change=change, files=files, refusal=refusal)
