@@ -61,6 +61,7 @@ def choice_cases() -> list[DicomCase]:
         series("MR", tagged(modality="MR"), truths=(), refusal="no CT series .found: 24 MR images"),
         series("PET", pet, truths=(), refusal="found: 30 PT"),
         series("scout", tagged(kind=scout), truths=(), refusal="found: 24 scout"),
+        series("scout, in one word", tagged(kind="ORIGINAL\\PRIMARY\\2DLOCALIZER"), truths=(), refusal="24 scout"),
         series("two patients", first, tagged(series="1.2.4", patient="P2"), truths=(), refusal="CTs of 2 patients"),
         series("two names of a patient", first, change=_named, note="2 patient names but one ID"),
         series(

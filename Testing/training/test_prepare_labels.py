@@ -290,6 +290,9 @@ def test_labels_that_cannot_be_turned_as_agreed_are_refused():
     ct, labels = made.abdomen()
     with pytest.raises(ValueError, match="lie as most of their source's do, with x and y exchanged: their CT has ano"):
         align(labels, ct, "with x and y exchanged")
+    cube, of_cube = made.abdomen(grid=phantoms.grid((44, 44, 44), (1.5, 1.5, 1.5)))
+    with pytest.raises(ValueError, match="lie as most of their source's do, flipped up-front"):
+        align(of_cube, cube, "flipped up-front")  # which no turn of this CT is
 
 
 def test_geometry_can_be_trusted(sample):

@@ -163,9 +163,11 @@ def _by_content(labels: Volume, ct: Volume) -> AlignedLabels:
 def _as_agreed(placed: np.ndarray, ct: Volume, agreed: str) -> AlignedLabels:
     """Labels turned as most of their source's: in themselves they do not tell."""
     turns = [turn for turn in TURNS if turn_name(turn, ct.grid) == agreed]
-    turned = turns[0].applied(placed) if turns else placed.T
-    if turned.shape != ct.voxels.shape:
-        raise ValueError(f"the labels cannot lie as most of their source's do, {agreed}: their CT has another shape")
+    turned = turns[0].applied(placed) if turns else None
+    if turned is None or turned.shape != ct.voxels.shape:
+        raise ValueError(
+            f"the labels cannot lie as most of their source's do, {agreed}: their CT has another shape or other axes"
+        )
     note = f"labels taken as most of this source's lie, {agreed}; in themselves they do not tell"
     return AlignedLabels(_tidy(turned), Lie(True, agreed, False), (note,))
 

@@ -65,7 +65,7 @@ class Slice:
     @property
     def is_scout(self) -> bool:
         """Whether it is there for planning only."""
-        return "LOCALIZER" in self.kind
+        return any("LOCALIZER" in word for word in self.kind)
 
     @property
     def flaws(self) -> tuple[bool, ...]:
