@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from contextlib import nullcontext
 
 import pytest
 
 from AttentionUNetSegmentationLib.atomic import SCRATCH
+from AttentionUNetSegmentationLib.cohort import connection
 from AttentionUNetSegmentationLib.command import cohort
 from AttentionUNetSegmentationLib.command.cli import main
 from AttentionUNetSegmentationLib.formats.files import write_volume
@@ -27,6 +29,13 @@ def command(tmp_path, tiny_model):
         write_volume(phantom_files.scan(), tmp_path / "in" / f"{name}.nii.gz")
     arguments = ["cohort", str(tmp_path / "in"), "--output-dir", str(tmp_path / "out"), "--model", str(tiny_model)]
     return [*arguments, "--backend", "openvino", "--workers", "1", "--threads", "1"]
+
+
+@pytest.fixture
+def quick(command, ray_here, monkeypatch) -> list[str]:
+    """The same for a Ray that runs already: starting one takes seconds."""
+    monkeypatch.setattr(connection, "connected", lambda address, cpus: nullcontext(ray_here))
+    return command
 
 
 def statuses(tmp_path) -> dict[str, str]:
@@ -63,8 +72,8 @@ def ledger(tmp_path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_a_cohort_that_is_killed_goes_on_where_it_was(tmp_path, command):
-    run = [sys.executable, "-m", "AttentionUNetSegmentationLib.command.cli", *command]
+def test_a_cohort_that_is_killed_goes_on_where_it_was(tmp_path, quick):
+    run = [sys.executable, "-m", "AttentionUNetSegmentationLib.command.cli", *quick]
     process = subprocess.Popen(run, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     for _ in range(1200):
         if ledger(tmp_path) or process.poll() is not None:
@@ -76,14 +85,14 @@ def test_a_cohort_that_is_killed_goes_on_where_it_was(tmp_path, command):
     assert not (tmp_path / "out" / "report.html").exists()
     before = {line["case"] for line in ledger(tmp_path)}
     (tmp_path / "out" / "cases" / "p3" / "ct" / f"{SCRATCH}left").mkdir(parents=True)  # as if killed while it wrote
-    assert main([*command, "--quiet"]) == 0
+    assert main([*quick, "--quiet"]) == 0
     skipped = {line["case"] for line in ledger(tmp_path)[len(before) :] if line["status"] == "skipped"}
     assert before <= skipped
     assert statuses(tmp_path) == {"p1/ct": "done", "p2/ct": "done", "p3/ct": "done"}
     assert not list((tmp_path / "out").rglob(f"{SCRATCH}*"))
 
 
-def test_tables_that_are_older_than_some_cases_are_said_to_be(tmp_path, command, monkeypatch, capsys):
+def test_tables_that_are_older_than_some_cases_are_said_to_be(tmp_path, quick, monkeypatch, capsys):
     (tmp_path / "out" / "tables").mkdir(parents=True)
     (tmp_path / "out" / "ledger.jsonl").touch()  # of an earlier run
     ended_cases, done = cohort._ended_cases, []
@@ -95,16 +104,16 @@ def test_tables_that_are_older_than_some_cases_are_said_to_be(tmp_path, command,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cohort, "_ended_cases", interrupted)
-    assert main([*command, "--quiet"]) == 130
+    assert main([*quick, "--quiet"]) == 130
     assert "tables and the report are of an earlier run, older than some cases" in capsys.readouterr().err
-    assert main([*command, "--quiet"]) == 130  # nothing is newer
+    assert main([*quick, "--quiet"]) == 130  # nothing is newer
     assert "of an earlier run" not in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_the_cohort(tmp_path, command, monkeypatch, capsys):
+def test_a_full_disk_ends_the_cohort(tmp_path, quick, monkeypatch, capsys):
     (tmp_path / "in" / "a_broken.nrrd").write_text("hello")
     monkeypatch.setattr(cohort, "disk_usage", lambda _: namedtuple("Usage", "free")(5 << 20))
-    assert main(command) == 1
+    assert main(quick) == 1
     assert f"the disk of {tmp_path / 'out'} is full" in capsys.readouterr().err
     assert [line["case"] for line in ledger(tmp_path)] == ["a_broken"]
 

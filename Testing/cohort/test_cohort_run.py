@@ -1,14 +1,11 @@
 """A cohort on this computer's own Ray: retries, deaths, errors, going on, the ledger."""
 
 import json
-import os
 import shutil
-import sys
 
 import pytest
 
 from AttentionUNetSegmentationLib.cohort import driver
-from AttentionUNetSegmentationLib.cohort.connection import connected
 from AttentionUNetSegmentationLib.cohort.driver import Driver
 from AttentionUNetSegmentationLib.cohort.inputs import find_cohort
 from AttentionUNetSegmentationLib.cohort.ledger import Ledger
@@ -18,15 +15,6 @@ from AttentionUNetSegmentationLib.models.loading import load_model
 from AttentionUNetSegmentationLib.pipeline import Options
 from support import phantom_files
 from support.dying_workers import DeadOnArrival, DyingWorker
-
-
-@pytest.fixture(scope="module")
-def ray_here():
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for workers that tests define
-        with connected("", 2) as nodes:
-            assert [node.cores for node in nodes] == [2]
-            yield
 
 
 @pytest.fixture

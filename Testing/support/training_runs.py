@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, TextIO
 
 import lightning.pytorch as pl
+import pytest
 import torch
 import yaml
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from attention_unet_training.cli import main
 
@@ -130,30 +132,63 @@ def tiny_config(folder: Path, dataset: Path, epochs: int, callbacks: Sequence[di
     return path
 
 
-class InThisProcess:
-    """Stands in for the process of a command, which would take seconds to import what is here."""
+class Finished(NamedTuple):
+    """How a process ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_in_a_process(arguments: Sequence[str], processes: int = 1, restarts: int = 0, cwd: Path = Path()) -> Finished:
+    """``attention-unet-train ARGUMENTS`` in a process of its own, or in several that start as by torchrun.
+
+    The process is forked from one that has imported everything, which takes longer than such a run, and done nothing:
+    what other tests leave behind does not reach it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["attention_unet_training.commands.fit", "support.training_runs"])
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for the server, when it starts
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        said = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = context.Process(
+            target=_run, args=(arguments, said, dict(os.environ), cwd.absolute(), processes, restarts)
+        )
+        process.start()
+        process.join(300)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"{arguments} ran for more than 300 s")
+        return Finished(process.exitcode, *(path.read_text(encoding="utf-8") for path in said))
+
+
+class Forked:
+    """Stands in for the process of a command (subprocess.Popen), which would take seconds to import what is here."""
 
     def __init__(self, command: list[str], cwd: Path, stdout: TextIO, **_: object) -> None:
-        arguments = command[command.index("attention_unet_training.cli") + 1 :]
-        with chdir(cwd), redirect_stdout(stdout), redirect_stderr(stdout):
-            self.status = main(arguments)
+        done = run_in_a_process(command[command.index("attention_unet_training.cli") + 1 :], cwd=cwd)
+        stdout.write(done.stdout + done.stderr)
+        self.status = done.returncode
 
     def wait(self) -> int:
         return self.status
 
 
-def run_in_a_process(
-    arguments: Sequence[str], timeout_s: float = 300, launcher: Sequence[str] = ()
-) -> subprocess.CompletedProcess:
-    """``attention-unet-train ARGUMENTS`` with as many threads as this process has, started by Python or a launcher."""
-    threads = str(torch.get_num_threads())
-    # the process imports what this one does: the packages may lie elsewhere than where they are installed
-    path = os.pathsep.join(filter(None, [str(TESTING), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *launcher, "-m", "attention_unet_training.cli", *arguments]
-    return subprocess.run(
-        command, env=environment, capture_output=True, encoding="utf-8", timeout=timeout_s, check=False
-    )
+def _run(
+    arguments: Sequence[str], said: list[Path], environment: dict[str, str], cwd: Path, processes: int, restarts: int
+) -> None:
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    multiprocessing.set_start_method(None, force=True)  # for the workers of a run, as usual
+    for path, descriptor in zip(said, (1, 2), strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    if processes == 1:
+        sys.exit(main(arguments))
+    place = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    options = LaunchConfig(1, 1, processes, **place, start_method="fork", max_restarts=restarts)
+    sys.exit(max(elastic_launch(options, main)(arguments).values()))
 
 
 def digest(image: torch.Tensor) -> str:

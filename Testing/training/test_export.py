@@ -174,14 +174,6 @@ def test_a_model_folder_can_be_exported_again(checkpoint, measured, tmp_path, de
     assert (third.version, third.measured[0].value, third.weights) == ("9", 0.75, first.weights)
 
 
-def test_an_onnx_file_alone_has_the_hash_of_the_models_weights(checkpoint, measured, tmp_path, description):
-    onnx = pytest.importorskip("onnx", reason="needs the package onnx")
-    export(checkpoint, tmp_path / "model", description, measured)
-    export(tmp_path / "model", onnx=tmp_path / "model.onnx")
-    (text,) = (entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props)
-    assert json.loads(text)["weights"] == json.loads((tmp_path / "model" / "model.json").read_text())["weights"]
-
-
 def test_a_model_without_metrics_is_not_exported_again(tmp_path):
     save_model(tmp_path / "model", tiny_network(), phantoms.spec())
     with pytest.raises(ValueError, match="measured figures are missing"):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from attention_unet_training.commands.export import export
 from attention_unet_training.export import onnx as export_onnx
 from attention_unet_training.export.onnx import onnx_difference, write_onnx
 from support import phantoms
-from support.training_checkpoints import tiny_network
+from support.training_checkpoints import tiny_network, write_checkpoint, write_description
 
 pytestmark = pytest.mark.slow
 
@@ -20,8 +21,15 @@ NAMES = ["logits", "s2-1", "s2-2", "s3-1", "s3-2", "s4-1", "s4-2"]
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    return path, write_onnx(tiny_network(), phantoms.spec(), path)
+    """The file that is written of a model alone, and how far it differs from the network."""
+    folder = tmp_path_factory.mktemp("onnx")
+    measured = folder / "measured.json"
+    measured.write_text(
+        json.dumps([{"data": "phantom", "organ": "spleen", "metric": "Dice", "value": 0.5, "cases": 2}])
+    )
+    checkpoint = write_checkpoint(folder / "best.ckpt", tiny_network())
+    export(checkpoint, folder / "model", write_description(folder / "description.json"), measured)
+    return folder / "model.onnx", export(folder / "model", onnx=folder / "model.onnx").onnx_difference
 
 
 def test_outputs_are_named_and_sizes_are_open(written):
@@ -47,7 +55,10 @@ def test_it_gives_what_the_network_gives_at_a_size_of_its_own(written):
 
 def test_the_description_travels_along(written):
     properties = {entry.key: entry.value for entry in onnx.load(written[0]).metadata_props}
-    assert json.loads(properties["model.json"])["labels"][1]["name"] == "spleen"
+    description = json.loads(properties["model.json"])
+    assert description["labels"][1]["name"] == "spleen"
+    model = written[0].parent / "model" / "model.json"
+    assert description["weights"] == json.loads(model.read_text())["weights"]  # their hash
 
 
 def test_another_networks_file_is_told_apart(written):

@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,20 @@ from attention_unet_training.task.starting_weights import read_starting_weights
 from pack_for_gpu import pack_maps
 from support import prepared_cases
 from support.box_anatomy import write_atlas
-from support.training_runs import tiny_config, weights
+from support.training_runs import run_in_a_process, tiny_config, weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+ASK = """
+import sys
+from multiprocessing.connection import Client
+
+with Client({address!r}) as connection:
+    connection.send(sys.argv[1:])
+    status, said, failed = connection.recv()
+print(said, end="")
+print(failed, end="", file=sys.stderr)
+sys.exit(status)
+"""
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TINY = {
     "--data.anatomies.held_out": "[b]",
@@ -38,21 +52,39 @@ TINY = {
 }
 
 
-def recipe(maps: Path, runs: Path, stages: str) -> subprocess.CompletedProcess:
+@pytest.fixture
+def python(tmp_path_factory) -> Iterator[str]:
+    """A command that stands in for Python in the script: it asks this process, which forks what is to be run."""
+    folder = tmp_path_factory.mktemp("python")
+    address, command = str(folder / "socket"), folder / "python"
+    command.write_text(f"#!{sys.executable} -S\n{ASK.format(address=address)}")
+    command.chmod(0o755)
+
+    def serve() -> None:
+        while (connection := listener.accept()) and (asked := connection.recv()):
+            connection.send(tuple(run_in_a_process(asked[2:])))
+
+    with Listener(address) as listener, ThreadPoolExecutor() as pool:
+        pool.submit(serve)
+        yield str(command)
+        Client(address).send([])
+
+
+def recipe(maps: Path, runs: Path, stages: str, python: str = sys.executable) -> subprocess.CompletedProcess:
     """The script with one step for each stage."""
     tiny = [*TINY.items(), ("--data.anatomies.cache", str(runs / "cache"))]
     options = [word for option in tiny for word in option]
     command = ["bash", str(SCRIPTS / "train_abdomen_ct.sh"), str(maps), str(runs), stages, *options]
-    environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"PYTHON": python, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
 
-def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_again(tmp_path):
+def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_again(tmp_path, python):
     maps = write_atlas(tmp_path, ("a", "b"))
-    first = recipe(maps, tmp_path / "runs", "coarse")
+    first = recipe(maps, tmp_path / "runs", "coarse", python)
     assert first.returncode == 0, first.stderr
     assert "stage coarse, from nothing" in first.stdout
-    rest = recipe(maps, tmp_path / "runs", "coarse frozen")
+    rest = recipe(maps, tmp_path / "runs", "coarse frozen", python)
     assert rest.returncode == 0, rest.stderr
     before = tmp_path / "runs" / "coarse" / "best.ckpt"
     assert "stage coarse" not in rest.stdout
@@ -64,24 +96,24 @@ def test_each_stage_starts_from_the_one_before_and_a_finished_one_is_not_run_aga
         assert (data["spacing_mm"], task["batch_norm"]["mode"]) == wanted
         seeds.add(data["patches"]["first_seed"])
     assert len(seeds) == 2  # no patch twice
-    assert recipe(maps, tmp_path / "runs", "coarse frozen").stdout == ""
+    assert recipe(maps, tmp_path / "runs", "coarse frozen", python).stdout == ""
 
 
-def test_the_model_is_the_mean_of_the_last_three_stages(tmp_path):
+def test_the_model_is_the_mean_of_the_last_three_stages(tmp_path, python):
     maps, runs = write_atlas(tmp_path, ("a", "b")), tmp_path / "runs"
-    assert recipe(maps, runs, "restart").returncode == 0
+    assert recipe(maps, runs, "restart", python).returncode == 0
     second = torch.load(runs / "restart" / "best.ckpt", weights_only=True)
     second["state_dict"] = {name: tensor * 2 for name, tensor in second["state_dict"].items()}
     (runs / "second").mkdir()
     torch.save(second, runs / "second" / "best.ckpt")
-    assert recipe(maps, runs, "restart").returncode == 0 and not (runs / "mean.ckpt").exists()
-    last = recipe(maps, runs, "third")
+    assert recipe(maps, runs, "restart", python).returncode == 0 and not (runs / "mean.ckpt").exists()
+    last = recipe(maps, runs, "third", python)
     assert last.returncode == 0, last.stderr
     parts = [weights(runs / stage / "best.ckpt") for stage in ("restart", "second", "third")]
     for name, tensor in weights(runs / "mean.ckpt").items():
         if tensor.is_floating_point():
             assert torch.allclose(tensor, torch.stack([part[name] for part in parts]).mean(0), atol=1e-6), name
-    again = recipe(maps, runs, "third")
+    again = recipe(maps, runs, "third", python)
     assert (again.returncode, again.stdout) == (0, "")
 
 

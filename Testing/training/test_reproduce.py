@@ -1,7 +1,6 @@
 """``attention-unet-train reproduce``: plans, splits, and whole tables on phantoms with tiny networks."""
 
 import dataclasses
-import os
 import re
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from attention_unet_training.reproduction.runner import Place
 from attention_unet_training.reproduction.state import Marker, locked
 from AttentionUNetSegmentationLib import __version__
 from support.prepare_phantoms import write_nnunet, write_tcia
-from support.training_runs import CHECKPOINTS, TESTING, InThisProcess
+from support.training_runs import CHECKPOINTS, TESTING, Forked
 
 CONFIGS = TESTING.parent / "Training/attention_unet_training/configs"
 LABELS = {"1": "pancreas", "2": "spleen", "3": "right kidney", "4": "left kidney"}
@@ -213,12 +212,11 @@ def made(tmp_path_factory) -> tuple[Path, list[list[str]]]:
     config = settings(folder, kill)
     arguments = reproduce(folder, "figures", "--data", str(folder / "raw"), "--incomplete", config=config)
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for the training, which imports what kills it
+        environment.setattr(subprocess, "Popen", Forked)
         for _ in range(2):
             with redirect_stdout(StringIO()) as said, redirect_stderr(said):
                 main(arguments)
             told.append(said.getvalue().splitlines())
-            environment.setattr(subprocess, "Popen", InThisProcess)  # after the kill
         lines: list[str] = []
         runner.run(small_plan(), Place(folder / "out", None, True), lines.append)
     return folder, [*told, lines]
