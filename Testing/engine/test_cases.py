@@ -15,7 +15,7 @@ from support.command_runs import FILES, ct, segment, tree
 from support.permissions import needs_permissions
 from support.phantom_files import scan, write_slices
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder", "no_picture")]
 
 
 def test_a_batch_goes_on_after_a_failing_case_and_reports_it(tiny_model, tmp_path, capsys):

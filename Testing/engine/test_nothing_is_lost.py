@@ -18,7 +18,7 @@ from AttentionUNetSegmentationLib.command.cli import ending_in_order
 from AttentionUNetSegmentationLib.monitor import Monitor
 from support.command_runs import FILES, ct, segment, tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_model_folder", "no_picture")]
 
 
 def test_the_result_of_another_ct_is_not_replaced_unasked(tiny_model, tmp_path, capsys):
