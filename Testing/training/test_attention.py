@@ -205,14 +205,34 @@ def test_unusable_organs_are_named(files, organs, position, message):
         read_case(files / "ct.nii.gz", files / "labels.nii.gz", organs, position)
 
 
-def test_labels_of_another_patient_are_refused(files, tmp_path):
-    _, labels = phantom()
-    matrix = labels.ijk_to_ras.copy()
-    matrix[:3, 3] += 500
-    write_volume(Volume(labels.voxels, matrix), tmp_path / "labels.nii.gz")
-    case = read_case(files / "ct.nii.gz", tmp_path / "labels.nii.gz", ORGANS)
-    with pytest.raises(ValueError, match="no voxel of pancreas lies in the CT's body"):
-        prepare(case, (2.0, 2.0, 2.0), phantoms.INTENSITY)
+def test_labels_that_do_not_fit_the_ct_are_refused(files, tmp_path):
+    """Those of another patient, fractions, and organs of which the CT shows a part."""
+    ct, labels = phantom()
+    far = labels.ijk_to_ras + np.outer([500, 500, 500, 0], [0, 0, 0, 1])
+    for wrong, message in (
+        (Volume(labels.voxels, far), r"100% of the pancreas of .*labels.nii.gz lie outside .*ct.nii.gz: do the two"),
+        (Volume(labels.voxels * 0.5, labels.ijk_to_ras), "labels.nii.gz .*no whole numbers"),
+    ):
+        write_volume(wrong, tmp_path / "labels.nii.gz")
+        with pytest.raises(ValueError, match=message):
+            read_case(files / "ct.nii.gz", tmp_path / "labels.nii.gz", ORGANS)
+    write_volume(Volume(ct.voxels[:, :26], ct.ijk_to_ras), tmp_path / "ct.nii.gz")  # the ball is in rows 21 to 29
+    with pytest.raises(ValueError, match="% of the pancreas of .* lie outside"):
+        read_case(tmp_path / "ct.nii.gz", files / "labels.nii.gz", ORGANS)
+    write_volume(Volume(ct.voxels[:, :29], ct.ijk_to_ras), tmp_path / "ct.nii.gz")
+    assert read_case(tmp_path / "ct.nii.gz", files / "labels.nii.gz", ORGANS).position_organ == "pancreas"
+
+
+def test_the_control_begins_as_the_training_began(tmp_path):
+    """The public code's start has random gates; the usual one has gates that pass everything."""
+    network = {"architecture": "AttentionUNet", "widths": list(phantoms.TINY_WIDTHS)}
+    for start, low in (("kaiming", True), ("open", False)):
+        write_checkpoint(tmp_path / "x.ckpt", tiny_network(), task={"network": network | {"initialisation": start}})
+        control = randomised(read_network(str(tmp_path / "x.ckpt"), "x"), "initial", 0)
+        x = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            coefficients = control(x)[1]["s2-1"]
+        assert (float(coefficients.mean()) < 0.9) == low, start
 
 
 def test_slices_lie_as_radiologists_look():

@@ -94,6 +94,24 @@ def test_other_organs_are_refused(two, tmp_path):
         average(two, tmp_path / "mean.ckpt")
 
 
+def test_a_network_that_finds_fewer_organs_is_refused(two, tmp_path):
+    """Its classes that were left out would be left out of the mean, whose options say otherwise."""
+    write_checkpoint(two[0], tiny_network(), task={"active_organs": ["pancreas"]})
+    with pytest.raises(
+        ValueError, match=r"other organs than .*a.ckpt: \('pancreas', 'spleen', 'kidney'\), not \('panc"
+    ):
+        average(two, tmp_path / "mean.ckpt")
+    write_checkpoint(two[1], tiny_network(seed=1), task={"active_organs": ["pancreas"]})
+    average(two, tmp_path / "mean.ckpt")
+    assert load_network(tmp_path / "mean.ckpt").found == ("pancreas",)
+
+
+def test_a_checkpoint_that_is_cut_short_is_damaged_not_an_archive(two, tmp_path):
+    two[1].write_bytes(two[1].read_bytes()[:-100])
+    with pytest.raises(ValueError, match="b.ckpt is not a checkpoint .*: it was not written by PyTorch, or is damaged"):
+        average(two, tmp_path / "mean.ckpt")
+
+
 def test_what_cannot_be_averaged_is_said_in_one_sentence(two, tmp_path, capsys):
     output = tmp_path / "mean.ckpt"
     (tmp_path / "no.ckpt").write_text(json.dumps({}))
@@ -106,7 +124,7 @@ def test_what_cannot_be_averaged_is_said_in_one_sentence(two, tmp_path, capsys):
         ([two[0]], "two checkpoints or more, got 1"),
         ([two[0], tmp_path / "absent.ckpt"], "absent.ckpt does not exist"),
         ([two[0], tmp_path / "no.ckpt"], "no.ckpt is not a checkpoint"),
-        ([two[0], tmp_path / "nan.ckpt"], "is not finite: one of the trainings diverged"),
+        ([two[0], tmp_path / "nan.ckpt"], "nan.ckpt holds weights that are not finite (encoder.0"),
         ([two[0], tmp_path], "must end in .ckpt"),
     ):
         assert main(["average", *map(str, arguments), "--output", str(output)]) == 1

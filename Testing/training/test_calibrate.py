@@ -148,6 +148,24 @@ def test_label_maps_of_training_are_refused(options, tmp_path):
     assert not (tmp_path / "after.ckpt").exists()
 
 
+def test_label_maps_that_a_base_was_trained_on_are_refused(options, tmp_path):
+    base = {"name": "model", "training_cases": ["b"]}
+    data = {"anatomies": {"held_out": ["a", "b"]}}
+    for given in ({"task": {"bases": [base]}, **data}, {"training_ids": ["b"]}):
+        before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), **given)
+        with pytest.raises(ValueError, match="before.ckpt, or what it started from, was trained on b"):
+            calibrate(before, tmp_path / "after.ckpt", **options)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_organs_that_were_left_out_for_good_stay_so(options, tmp_path):
+    before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), task={"active_organs": ["kidney"]})
+    rows = calibrate(before, tmp_path / "after.ckpt", **options)
+    assert [row.offset for row in rows[:2]] == [0, 0] and rows[2].offset != 0
+    with pytest.raises(ValueError, match="organs must be some of kidney, got spleen"):
+        calibrate(before, tmp_path / "other.ckpt", organs=["spleen"], **options)
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_label_maps_that_were_held_out_are_taken(options, tmp_path):
     before = write_checkpoint(tmp_path / "before.ckpt", tiny_network(), anatomies={"held_out": ["a", "b"]})

@@ -159,14 +159,11 @@ def test_undefined_distances_are_counted_and_left_out(tmp_path):
     nothing = evaluation_cases.labels()
     write_volume(Volume(np.zeros_like(nothing.voxels), nothing.ijk_to_ras), maps / "c1.nii.gz")
     arguments = ["evaluate", "--dataset", str(dataset), "--predictions", str(maps), *PREDICTION_ORGANS]
-    assert main([*arguments, "--report-dir", str(tmp_path / "report"), "--output", str(tmp_path / "m.json")]) == 0
+    assert main([*arguments, "--report-dir", str(tmp_path / "report")]) == 0
     text = table(tmp_path)
     assert row(text, "Pancreas DSC") == ["0.667 ± 0.577"]
     assert row(text, "Pancreas S2S distance (mm)") == ["0.000 ± 0.000 (n = 2)"]
     assert "maps: distances of the pancreas are undefined in 1 of 3 cases (one mask is empty)." in text
-    measured = json.loads((tmp_path / "m.json").read_text())
-    assert {"data": "balls", "organ": "pancreas", "metric": "Dice", "value": 0.6667, "cases": 3} in measured
-    assert {"data": "balls", "organ": "spleen", "metric": "surface distance (mm)", "value": 0.0, "cases": 2} in measured
     case = report(tmp_path)["systems"][0]["cases"][1]["organs"]["pancreas"]
     assert (case["dice"], case["surface_distance_mm"], case["predicted_ml"]) == (
         0,
@@ -302,8 +299,25 @@ FILES = ["--ct", "ct.nrrd", "--labels", "labels.nrrd", "--organ", "spleen=2", "-
         ([*FILES, "--model", "abdomen-ct", "--patient", "a", "--patient", "b"], "for every --ct or for none, got 2"),
         ([*FILES, "--model", "abdomen-ct", "--split", "half"], "--split and --fold belong to --dataset"),
         ([*FILES, "--model", "abdomen-ct", "--model", "abdomen-ct"], "got 'abdomen-ct' twice"),
-        ([*FILES, "--predictions", "/nowhere", *PREDICTION_ORGANS], "there is no folder of label maps /nowhere"),
+        (
+            [*FILES, "--predictions", "/nowhere", "--prediction-organ", "spleen=1"],
+            "there is no folder of label maps /nowhere",
+        ),
         ([*FILES, "--predictions", "."], "--prediction-organ NAME=VALUE"),
+        (
+            [*FILES, "--predictions", ".", "--prediction-organ", "spleeen=2"],
+            "no reference has 'spleeen'; they have spleen",
+        ),
+        (
+            [*FILES, "--predictions", ".", "--prediction-organ", "spleen=2", "--output", "x"],
+            "--output takes the figures of one network, not of label maps",
+        ),
+        ([*FILES, "--model", "abdomen-ct", "--organ", "kidney=2"], "spleen and kidney have the same values 2"),
+        ([*FILES, "--model", "abdomen-ct", "--organ", "ignore=2,3"], "2 is to be left out, and is that of the spleen"),
+        (
+            ["--ct", "./ct.nrrd", "--labels", "b.nrrd", *FILES, "--model", "abdomen-ct"],
+            "ct.nrrd is given twice, and would count as two patients'",
+        ),
         ([*FILES, "--model", "abdomen-ct", "--time-runs", "-1"], "--time-runs must not be negative, got -1"),
         (
             [*FILES, "--model", "A=abdomen-ct", "--model", "B=abdomen-ct", "--output", "x"],

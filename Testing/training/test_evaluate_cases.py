@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import math
+import os
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from attention_unet_training.cli import main
 from attention_unet_training.commands.average import average
 from attention_unet_training.evaluation import runner
-from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files
+from attention_unet_training.evaluation.cases import cases_of_dataset, cases_of_files, file_state
+from attention_unet_training.evaluation.ensemble import load_ensemble
 from attention_unet_training.evaluation.results import CaseResult, ResultStore
 from attention_unet_training.evaluation.systems import Column, Labelled, LabelMapSystem, NetworkSystem, model_column
 from attention_unet_training.evaluation.timing import forward_time
@@ -19,7 +22,8 @@ from attention_unet_training.preparation.records import IGNORED, REFERENCE_FILE
 from attention_unet_training.task.provenance import bases_of_model
 from attention_unet_training.task.starting_weights import read_starting_weights
 from AttentionUNetSegmentationLib.formats.files import read_volume, write_volume
-from AttentionUNetSegmentationLib.models.loading import Model, save_model
+from AttentionUNetSegmentationLib.models.description import ArchitectureSpec
+from AttentionUNetSegmentationLib.models.loading import Model, build_network, save_model
 from AttentionUNetSegmentationLib.models.provenance import Provenance
 from AttentionUNetSegmentationLib.pipeline import Options
 from AttentionUNetSegmentationLib.volume import Volume
@@ -50,6 +54,42 @@ def test_a_network_is_measured_in_the_world(tmp_path):
     assert result.organs["spleen"].reference_ml == 0
     assert result.organs["spleen"].predicted_ml > 3
     assert result.seconds > 0
+
+
+def test_a_reference_that_goes_on_beyond_the_ct_is_no_reference_of_it(tmp_path):
+    """A network was not shown the rest; up to a tenth may lie outside, as at the edges of thick slices."""
+    labels = evaluation_cases.labels()
+    ct = evaluation_cases.ct(labels)
+    write_volume(labels, tmp_path / "labels.nrrd")
+    for stop, refused in ((26, True), (34, False)):  # the spleen's ball ends at 35, its middle is at 30
+        write_volume(Volume(ct.voxels[:, :, :stop], ct.ijk_to_ras), tmp_path / "ct.nrrd")
+        case = cases_of_files([tmp_path / "ct.nrrd"], [tmp_path / "labels.nrrd"], {"pancreas": [1], "spleen": [2]})[0]
+        system = NetworkSystem(threshold_model(), CPU)
+        if refused:
+            with pytest.raises(ValueError, match="% of the reference's spleen lie outside the CT: do the two belong"):
+                runner.measure_case(system, case)
+        else:
+            assert runner.measure_case(system, case).organs["spleen"].dice > 0.9
+
+
+@pytest.mark.parametrize("ending", ["mhd", "nhdr"])
+def test_kept_results_are_of_the_voxels_beside_the_header(tmp_path, ending):
+    labels = evaluation_cases.labels()
+    path = tmp_path / f"labels.{ending}"
+    image = sitk.GetImageFromArray(labels.voxels)
+    sitk.WriteImage(image, str(path))
+    before = file_state(path)
+    assert file_state(path) == before and before["files"] == 2
+    (data,) = [other for other in tmp_path.iterdir() if other != path]
+    os.utime(data, ns=(1, before["modified"] + 1))
+    assert file_state(path) != before
+
+
+def test_a_network_for_each_fold_is_told_as_such(tmp_path):
+    system = NetworkSystem(threshold_model(), CPU)
+    info = runner._info(Column("A", lambda fold: system, per_fold=True), system, 0)
+    assert info.weights == ""
+    assert info.identity == f"one network for each fold, the first {system.identity}"
 
 
 @pytest.mark.parametrize(("clean_up", "precision"), [(True, 1.0), (False, 0.95)])
@@ -148,8 +188,10 @@ def test_splits_choose_the_cases(tmp_path):
     assert chosen("folds-2", 1) == ([("c0", 1), ("c1", 1)], "balls, split folds-2, fold 1, test")
     with pytest.raises(ValueError, match=r"the split 'folds-2' has the folds 0..1, got 2"):
         chosen("folds-2", 2)
-    with pytest.raises(ValueError, match=r"--fold needs --split; .* has: folds-2, half"):
+    with pytest.raises(ValueError, match=r"--fold and --part need --split; .* has: folds-2, half"):
         chosen(None, 1)
+    with pytest.raises(ValueError, match="--fold and --part need --split"):
+        chosen(None, None, "train")
 
 
 @pytest.mark.parametrize(
@@ -220,8 +262,23 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     write_volume(evaluation_cases.ct(reference), tmp_path / "ct.nrrd")
     write_volume(Volume(reference.voxels, far), tmp_path / "labels.nrrd")
     case = cases_of_files([tmp_path / "ct.nrrd"], [tmp_path / "labels.nrrd"], {"spleen": [2]})[0]
-    with pytest.raises(ValueError, match=r"the reference's middle, RAS \(.*\) mm, lies outside the segmentation"):
+    with pytest.raises(
+        ValueError, match="100% of the reference's spleen lie outside the CT: do the two belong together"
+    ):
         runner.measure_case(NetworkSystem(threshold_model(), CPU), case)
+    with pytest.raises(ValueError, match=r"the reference's middle, RAS \(.*\) mm, lies outside the segmentation"):
+        runner.measure(Labelled(reference, {"spleen": (2,)}, 0.0), case.read_reference(), {"spleen": [2]})
+
+
+def test_a_mean_of_networks_is_padded_for_the_deepest(tmp_path):
+    for name, widths in (("flat", (2, 4, 4)), ("deep", (2, 4, 4, 4, 4))):
+        architecture = ArchitectureSpec("AttentionUNet", widths)
+        labels = phantoms.LABELS[:2]
+        network = build_network(architecture, len(labels) + 1)
+        save_model(tmp_path / name, network, phantoms.spec(labels, architecture=architecture))
+    for order in (("flat", "deep"), ("deep", "flat")):
+        model, _ = load_ensemble([str(tmp_path / name) for name in order])
+        assert model.spec.architecture.widths == (2, 4, 4, 4, 4)
 
 
 def test_label_maps_are_found_in_either_place(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,8 @@ def evaluation(tmp_path, columns=("A",), **changes) -> Evaluation:
     cases, name = cases_of_dataset(evaluation_cases.write_dataset(tmp_path / "data", 1))
     system = NetworkSystem(threshold_model(), CPU)
     outcomes = [CaseMeasurement(title, case, measure_case(system, case)) for title in columns for case in cases]
-    infos = [ColumnInfo(title, "a test", 6_407_018, ForwardTime(1.5, 3, "CPU, 2 threads, torch")) for title in columns]
+    timed = ForwardTime(1.5, 3, "CPU, 2 threads, torch")
+    infos = [ColumnInfo(title, "a test", 6_407_018, timed, "abc") for title in columns]
     return Evaluation(name, infos, outcomes, **changes)
 
 
@@ -182,6 +184,50 @@ def test_the_caption_tells_how_networks_were_measured(tmp_path, cleaned, said):
     assert f"- Networks' segmentations are {said}.\n" in render(measured)
     ending = "" if cleaned else ", without clean-up"  # or such figures would take the place of users' own
     assert {entry["data"] for entry in measurements(measured)} == {f"balls{ending}"}
+
+
+def with_outcome(measured: Evaluation, organ: str = "spleen", **changes: object) -> Evaluation:
+    """The evaluation with a second case, whose metrics of an organ are changed."""
+    (outcome,) = measured.outcomes
+    organs = outcome.result.organs | {organ: replace(outcome.result.organs[organ], **changes)}
+    other = replace(
+        outcome, case=replace(outcome.case, id="c1", patient="p1"), result=replace(outcome.result, organs=organs)
+    )
+    return replace(measured, outcomes=[outcome, other])
+
+
+def test_figures_for_export_leave_out_what_is_undefined(tmp_path):
+    missed = with_outcome(evaluation(tmp_path), dice=0.0, surface_distance_mm=math.nan)
+    entry = {"data": "balls", "organ": "spleen", "weights": "abc"}
+    found = measurements(missed)
+    assert entry | {"metric": "Dice", "value": 0.5, "cases": 2} in found
+    assert entry | {"metric": "surface distance (mm)", "value": 0.0, "cases": 1} in found
+
+
+def test_an_organ_that_no_reference_shows_has_no_figures_for_export(tmp_path):
+    measured = with_outcome(evaluation(tmp_path), reference_ml=0.0)
+    assert {entry["organ"] for entry in measurements(measured)} == {"pancreas", "spleen"}
+    without = replace(measured, outcomes=measured.outcomes[1:])
+    assert {entry["organ"] for entry in measurements(without)} == {"pancreas"}
+
+
+def test_there_are_no_figures_for_export_of_some_cases_or_of_no_network(tmp_path):
+    measured = evaluation(tmp_path)
+    failed = replace(measured.outcomes[0], result=None, error="c0: damaged")
+    with pytest.raises(ValueError, match="1 of the cases failed: no figures are kept for export"):
+        measurements(replace(measured, outcomes=[*measured.outcomes, failed]))
+    folds = replace(measured, columns=[replace(measured.columns[0], weights="")])
+    with pytest.raises(ValueError, match="one network, not of label maps or one network for each fold"):
+        measurements(folds)
+
+
+def test_an_organ_that_is_found_in_no_case_is_asked_about(tmp_path):
+    measured = evaluation(tmp_path)
+    asked = "A has no voxel of the spleen in any case: is its value right?"
+    assert asked not in render(measured)
+    lost = with_outcome(measured, predicted_ml=0.0)
+    assert asked not in render(lost)
+    assert asked in render(replace(lost, outcomes=lost.outcomes[1:]))
 
 
 def test_table_4_is_a_list(tmp_path):

@@ -88,7 +88,9 @@ def test_measured_metrics_are_required(checkpoint, tmp_path, description):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"organ": "liver"}, "has figures of liver, but none of an organ of the model: kidney, left kidney"),
+        ({"organ": "liver"}, "has figures of liver; organs of the model: kidney, left kidney"),
+        ({"value": 5}, "m.json: Dice must be between 0 and 1, got 5"),
+        ({"value": -1}, "m.json: Dice must be between 0 and 1, got -1"),
         ({"value": float("nan")}, "value must be a finite number, got nan"),
         ({"cases": 0}, "at least one case"),
         ({"author": "x"}, "unknown keys: author"),
@@ -98,6 +100,18 @@ def test_metrics_must_be_usable(checkpoint, tmp_path, change, message, descripti
     wrong = write_json(tmp_path / "m.json", [MEASURED[0] | change])
     with pytest.raises(ValueError, match=message):
         export(checkpoint, tmp_path / "model", description, wrong)
+
+
+def test_figures_of_other_organs_or_given_twice_are_refused_beside_good_ones(checkpoint, tmp_path, description):
+    for other, message in (
+        ({"organ": "liver"}, "figures of liver"),
+        ({"value": 0.9}, "has two figures of phantom, spleen, Dice"),
+    ):
+        both = write_json(tmp_path / "m.json", [*MEASURED, MEASURED[0] | other])
+        with pytest.raises(ValueError, match=message):
+            export(checkpoint, tmp_path / "model", description, both)
+    distance = MEASURED[0] | {"metric": "surface distance (mm)", "value": 5.0}
+    export(checkpoint, tmp_path / "model", description, write_json(tmp_path / "m.json", [*MEASURED, distance]))
 
 
 @pytest.mark.parametrize(("key", "value"), [("measured", MEASURED), ("spacing_mm", [1, 1, 1]), ("licens", "x")])

@@ -12,6 +12,7 @@ from attention_unet_training.commands import robustness
 from attention_unet_training.commands.robustness import Score, measure, write_table
 from attention_unet_training.synthetic_ct.conditions import BASE, CONDITIONS, Condition, make_ct
 from AttentionUNetSegmentationLib.models.loading import save_model
+from AttentionUNetSegmentationLib.models.provenance import BaseModel, Provenance
 from support import phantoms
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -118,8 +119,37 @@ def test_the_table_tells_organs_that_are_outside(tmp_path: Path):
     score.dice = {"pancreas": [0.5, 0.7], "spleen": [0.9, math.nan], "kidney": [math.nan, math.nan]}
     score.volume_ratio = {"pancreas": [1.0, 1.2], "spleen": [0.5, math.nan], "kidney": [math.nan, math.nan]}
     score.false_ml = {"pancreas": [], "spleen": [3.0], "kidney": [0.0, 8.0]}
-    write_table([score], tmp_path, 2)
+    write_table([score], tmp_path, 2, "model 1 on the label map a")
     text = (tmp_path / "robustness.md").read_text()
-    assert "| x | 0.60 (0.50); x 1.10 | 0.90 (0.90); x 0.50; 3 ml | 4 ml |" in text
-    assert json.loads((tmp_path / "robustness.json").read_text())[0]["dice"]["spleen"] == [0.9, None]
-    assert len((tmp_path / "robustness.csv").read_text().splitlines()) == 1 + 6
+    assert text.startswith("model 1 on the label map a. Dice, mean of 2 CTs")
+    assert "| x | 0.60 (0.50); x 1.10 | 0.90 (0.90, n = 1); x 0.50; 3 ml | 4 ml |" in text
+    content = json.loads((tmp_path / "robustness.json").read_text())
+    assert content["measured"] == "model 1 on the label map a"
+    assert content["conditions"][0]["dice"]["spleen"] == [0.9, None]
+    lines = (tmp_path / "robustness.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6 and lines[4] == "x,spleen,1,,"
+
+
+def test_the_command_refuses_a_map_of_training_and_replaces_nothing_unasked(tmp_path, anatomy, monkeypatch, capsys):
+    made = Provenance(training_cases=("t",), bases=(BaseModel("base", training_cases=("u",)),))
+    save_model(tmp_path / "model", phantoms.model().network, phantoms.spec(provenance=made))
+    monkeypatch.setattr(robustness, "CONDITIONS", [condition(BASE)])
+    monkeypatch.setattr(robustness, "load_atlas", lambda *_, **__: [anatomy])
+    folders = ["--atlas", "maps", "--model", str(tmp_path / "model"), "--output", str(tmp_path / "out")]
+    for subject in ("t", "u"):
+        assert main(["robustness", *folders, "--subject", subject]) == 1
+        assert f"the model test-model was trained on {subject}: take a label map held out" in capsys.readouterr().err
+    arguments = ["robustness", *folders, "--subject", "a", "--seeds", "1"]
+    assert main(arguments) == 0
+    text = (tmp_path / "out" / "robustness.md").read_text()
+    assert text.startswith("test-model 1, weights ") and "on the label map a. Dice" in text
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".csv", ".json", ".md", ".png"]
+    assert main(arguments) == 1
+    assert "out exists already; --overwrite replaces it" in capsys.readouterr().err
+
+    def fails(*_: object) -> None:
+        raise ValueError("no memory")
+
+    monkeypatch.setattr(robustness, "measure", fails)
+    assert main([*arguments, "--overwrite"]) == 1
+    assert (tmp_path / "out" / "robustness.md").read_text() == text

@@ -16,7 +16,8 @@ from AttentionUNetSegmentationLib.imaging.resampling import resample
 from AttentionUNetSegmentationLib.models.description import IntensitySpec
 from AttentionUNetSegmentationLib.volume import Volume
 
-from ..masks import resample_mask
+from ..masks import check_inside, resample_mask
+from ..preparation.label_reading import read_label_map
 
 PREFERRED_ORGAN = "pancreas"
 
@@ -71,22 +72,25 @@ def read_case(
         position: The organ to cut through; the pancreas, or else the first, if not given.
 
     Raises:
-        ValueError: If a file cannot be used, or the label map has no voxel of an organ.
+        ValueError: If a file cannot be used, the label map has no voxel of an organ, or more than a tenth of one lies
+            outside the CT.
     """
     if not organs:
         raise ValueError("at least one organ is needed: --organ NAME=VALUES")
     position = position or (PREFERRED_ORGAN if PREFERRED_ORGAN in organs else next(iter(organs)))
     if position not in organs:
         raise ValueError(f"the pictures' position must be one of {', '.join(organs)}, got {position!r}")
-    reference = read_volume(labels)
+    image, reference = read_volume(ct), read_label_map(Path(labels))
     for name, values in organs.items():
         if not np.isin(reference.voxels, list(values)).any():
             found = ", ".join(f"{value:g}" for value in np.unique(reference.voxels)[:20])
             raise ValueError(f"{labels} has no voxel of {name}={','.join(map(str, values))}; its values are {found}")
+        mask = np.isin(reference.voxels, list(values))
+        check_inside(mask, reference.grid, image.grid, f"{name} of {labels}", str(ct))
     values_of = {name: tuple(values) for name, values in organs.items()}
     part = keep_largest(np.isin(reference.voxels, values_of[position]))
     right, front, up = reference.grid.ras_of(np.argwhere(part).mean(axis=0)[::-1]).tolist()
-    return AttentionCase(read_volume(ct), reference, values_of, position, (right, front, up))
+    return AttentionCase(image, reference, values_of, position, (right, front, up))
 
 
 def prepare(case: AttentionCase, spacing_mm: tuple[float, float, float], intensity: IntensitySpec) -> CaseOnGrid:

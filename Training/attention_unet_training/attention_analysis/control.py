@@ -14,6 +14,7 @@ import torch
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet
 from AttentionUNetSegmentationLib.models.loading import build_network
 
+from ..task.networks import initialise_as_public_code
 from .series import TrainedNetwork
 
 KINDS = ("initial", "shuffled")
@@ -38,6 +39,8 @@ def randomised(trained: TrainedNetwork, kind: str, seed: int) -> AttentionUNet:
         network = copy.deepcopy(trained.network).cpu()
         if kind == "initial":
             network.load_state_dict(build_network(trained.architecture, network.num_classes).state_dict())
+            if trained.initialisation == "kaiming":
+                initialise_as_public_code(network)
             return network.train()
         with torch.no_grad():
             for parameter in network.parameters():

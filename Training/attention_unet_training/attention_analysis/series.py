@@ -9,7 +9,7 @@ from pathlib import Path
 from AttentionUNetSegmentationLib.inference.network import AttentionUNet
 from AttentionUNetSegmentationLib.models.description import ArchitectureSpec, IntensitySpec
 
-from ..task.checkpoints import load_network
+from ..task.checkpoints import load_network, read_training_options
 from ..task.starting_weights import CHECKPOINT_ENDING
 
 
@@ -24,6 +24,7 @@ class TrainedNetwork:
         architecture: How it is built.
         spacing_mm: Its grid's spacing along i, j, k.
         intensity: Its intensity rule.
+        initialisation: How its training began, as in ``NetworkOptions``; a model does not tell.
     """
 
     title: str
@@ -32,6 +33,7 @@ class TrainedNetwork:
     architecture: ArchitectureSpec
     spacing_mm: tuple[float, float, float]
     intensity: IntensitySpec
+    initialisation: str = "open"
 
 
 def titles(sources: Sequence[str]) -> list[str]:
@@ -64,6 +66,7 @@ def read_network(source: str, title: str) -> TrainedNetwork:
     network, known = trained.network, trained.known
     if not isinstance(network, AttentionUNet):
         raise ValueError(f"{source} is a {known['architecture']['type']}: it has no attention gates")
+    path = Path(source)
     rule, architecture = known["intensity"], known["architecture"]
     return TrainedNetwork(
         title,
@@ -72,4 +75,5 @@ def read_network(source: str, title: str) -> TrainedNetwork:
         ArchitectureSpec(**architecture | {"widths": tuple(architecture["widths"])}),
         tuple(known["spacing_mm"]),
         IntensitySpec(tuple(rule["clip_hu"]), rule["mean_hu"], rule["std_hu"]),
+        read_training_options(path).network.initialisation if path.suffix == CHECKPOINT_ENDING else "open",
     )

@@ -63,8 +63,8 @@ def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = F
         overwrite: Whether it may exist.
 
     Raises:
-        ValueError: If there are fewer than two, one is unreadable or does not fit the first, a weight of the mean is
-            not finite, or the output exists, or it or the last checkpoint does not end in ``.ckpt``.
+        ValueError: If there are fewer than two, one is unreadable or does not fit the first, or the output exists, or
+            it or the last checkpoint does not end in ``.ckpt``.
     """
     if len(checkpoints) < 2:
         raise ValueError(f"a mean needs two checkpoints or more, got {len(checkpoints)}")
@@ -82,17 +82,11 @@ def average(checkpoints: Sequence[Path | str], output: Path, overwrite: bool = F
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of networks' states, tensor by tensor; integers (batch norm's counters) are the last one's.
-
-    Raises:
-        ValueError: If a mean is not finite.
-    """
+    """The mean of networks' states, tensor by tensor; integers (batch norm's counters) are the last one's."""
     mean = dict(states[-1])
     for name, tensor in mean.items():
         if tensor.is_floating_point():
             mean[name] = torch.stack([state[name].double() for state in states]).mean(dim=0).to(tensor.dtype)
-            if not torch.isfinite(mean[name]).all():
-                raise ValueError(f"the mean of {name} is not finite: one of the trainings diverged")
     return mean
 
 
@@ -101,8 +95,9 @@ def _check_alike(first_path: Path | str, first: LoadedNetwork, path: Path | str,
         found, expected = _complete(key, other.known[key]), _complete(key, first.known[key])
         if found != expected:
             raise ValueError(f"{path} has another {key} than {first_path}: {found}, not {expected}")
-    if other.organs != first.organs:
-        raise ValueError(f"{path} has other organs than {first_path}: {other.organs}, not {first.organs}")
+    for found, expected in ((other.organs, first.organs), (other.found, first.found)):
+        if found != expected:
+            raise ValueError(f"{path} has other organs than {first_path}: {found}, not {expected}")
 
 
 def _complete(key: str, value: Any) -> Any:

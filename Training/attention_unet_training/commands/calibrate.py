@@ -9,9 +9,8 @@ other people's CTs has to be measured there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,8 +23,9 @@ from ..staging import Output, staged
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.config import SyntheticCTConfig
 from ..synthetic_ct.structures import check_target_organs
-from ..task.checkpoints import LoadedNetwork, load_network, read_training_options, write_weights
+from ..task.checkpoints import LoadedNetwork, TrainingOptions, load_network, read_training_options, write_weights
 from ..task.networks import pad_as_engine
+from ..task.provenance import learnt_from, recorded
 from ..task.starting_weights import CHECKPOINT_ENDING
 
 FIRST_SEED = 1 << 42  # far from every seed of training and validation
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--atlas", type=Path, required=True, help="folder of label maps")
     parser.add_argument("--subject", nargs="+", required=True, help="label maps that were held out of training")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="checkpoint to write, ending .ckpt")
-    parser.add_argument("--organ", nargs="+", metavar="NAME", help="organs to calibrate (default: all)")
+    parser.add_argument("--organ", nargs="+", metavar="NAME", help="organs to calibrate (default: all that it finds)")
     parser.add_argument("--patches", type=int, default=16, help="synthetic patches (default: 16)")
     parser.add_argument("--shape", type=int, nargs=3, default=(96, 160, 160), metavar="N", help="of a patch, D H W")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="seed of the first patch")
@@ -97,7 +97,7 @@ def calibrate(
         output: Checkpoint to write.
         atlas: Folder of label maps.
         subjects: Label maps that were held out of training.
-        organs: Which organs to calibrate; None for all.
+        organs: Which organs to calibrate; None for all that the network was trained to find.
         patches: Number of synthetic patches.
         shape_kji: Their shape; multiples of 16.
         first_seed: Seed of the first patch.
@@ -119,15 +119,15 @@ def calibrate(
         raise ValueError(f"patches must be at least 1, got {patches}")
     with staged([Output(output)], overwrite) as (draft,):
         loaded = load_network(checkpoint)
-        strangers = set(organs or ()) - set(loaded.organs)
-        if strangers:
-            raise ValueError(f"organs must be some of {', '.join(loaded.organs)}, got {', '.join(sorted(strangers))}")
+        organs = loaded.found if organs is None else organs
+        if strangers := set(organs) - set(loaded.found):
+            raise ValueError(f"organs must be some of {', '.join(loaded.found)}, got {', '.join(sorted(strangers))}")
         check_target_organs(loaded.organs)
-        data = read_training_options(checkpoint).data
-        _check_held_out(checkpoint, data, subjects)
-        replicate_edges = data.get("patches", {}).get("replicate_edges", True)  # what it learnt to expect
+        options = read_training_options(checkpoint)
+        _check_held_out(checkpoint, options, subjects)
+        replicate_edges = options.data.get("patches", {}).get("replicate_edges", True)  # what it learnt to expect
         scored = _score(loaded, atlas, subjects, patches, shape_kji, first_seed, cache, replicate_edges)
-        chosen = [n for n, organ in enumerate(loaded.organs, start=1) if organs is None or organ in organs]
+        chosen = [n for n, organ in enumerate(loaded.organs, start=1) if organ in organs]
         for channel in chosen:
             if not any((patch.target == channel).any() for patch in scored):
                 raise ValueError(f"no patch shows the {loaded.organs[channel - 1]}: take more patches")
@@ -142,11 +142,14 @@ def calibrate(
     return calibrations(loaded.organs, scored, offsets)
 
 
-def _check_held_out(checkpoint: Path, data: Mapping[str, Any], subjects: Sequence[str]) -> None:
+def _check_held_out(checkpoint: Path, options: TrainingOptions, subjects: Sequence[str]) -> None:
     """Refuse label maps of training: on them an organ's volume is better than on any other."""
-    if "anatomies" not in data:
+    made = recorded(options.model, options.data, options.step)
+    if trained_on := sorted(learnt_from(made) & set(subjects)):
+        raise ValueError(f"{checkpoint}, or what it started from, was trained on {', '.join(trained_on)}")
+    if "anatomies" not in options.data:
         return  # it was trained on real CTs
-    held_out = data["anatomies"]["held_out"]
+    held_out = options.data["anatomies"]["held_out"]
     trained_on = sorted(set(subjects) - set(held_out))
     if trained_on:
         kept = ", ".join(held_out) or "none"

@@ -131,6 +131,10 @@ def _evaluate(parsed: argparse.Namespace) -> Evaluation:
     if parsed.output:
         if len(columns) != 1:
             raise ValueError(f"--output takes the figures of one model, got {len(columns)}")
+        if parsed.predictions or columns[0].per_fold:
+            raise ValueError(
+                "--output takes the figures of one network, not of label maps or one network for each fold"
+            )
         if parsed.dataset and (made_by := PreparedDataset.open(parsed.dataset).record.labelled_by):
             raise ValueError(
                 f"{parsed.dataset} was labelled by {made_by}, not by a person: --output takes no such figures"
@@ -172,6 +176,9 @@ def _columns(parsed: argparse.Namespace, cases: Sequence[EvaluationCase]) -> lis
     columns = [model_column(text, options, folds) for text in parsed.model]
     values = parse_organs(parsed.prediction_organ)
     columns += [label_map_column(text, values) for text in parsed.predictions]
+    known = dict.fromkeys(organ for case in cases for organ in case.organs)
+    if strangers := [organ for organ in values if organ not in known]:
+        raise ValueError(f"--prediction-organ: no reference has {strangers[0]!r}; they have {', '.join(known)}")
     if not columns:
         raise ValueError("give at least one --model or --predictions")
     titles = [column.title for column in columns]

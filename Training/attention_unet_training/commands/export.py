@@ -21,7 +21,7 @@ from ..export.description import FIELDS_HELP, describe, is_checked
 from ..export.half_precision import half_rounded
 from ..refusals import told_in_one_line
 from ..staging import Output, staged
-from ..task.checkpoints import CHECKPOINT_ENDING, load_network, read_training_options
+from ..task.checkpoints import LoadedNetwork, load_network
 
 BUNDLE_FILES = ("configs/*.json", "models/model.pt", "models/model.ts", "docs/README.md", "LICENSE")
 
@@ -111,8 +111,7 @@ def export(
     with staged(list(wanted.values()), overwrite) as drafts:
         places = dict(zip(wanted, drafts, strict=True))
         trained = load_network(source)
-        if Path(source).suffix == CHECKPOINT_ENDING:
-            _check_all_organs(Path(source))
+        _check_all_organs(source, trained)
         spec = describe(trained.known, trained.organs, description, measured, trained.sha256)
         network = trained.network
         network.load_state_dict(half_rounded(network.state_dict()))
@@ -132,12 +131,10 @@ def export(
     return Exported(spec, difference)
 
 
-def _check_all_organs(checkpoint: Path) -> None:
+def _check_all_organs(source: Path | str, trained: LoadedNetwork) -> None:
     """Refuse a network that never finds some of its organs: its model would claim them."""
-    options = read_training_options(checkpoint)
-    active = options.model.get("active_organs") or options.organs
-    if lost := [organ for organ in options.organs if organ not in active]:
+    if lost := [organ for organ in trained.organs if organ not in trained.found]:
         raise ValueError(
-            f"{checkpoint} never finds {', '.join(lost)}, which active_organs left out: train one of "
-            f"{', '.join(active)} alone for export (model.organs, or finetune --organs)"
+            f"{source} never finds {', '.join(lost)}, which active_organs left out: train one of "
+            f"{', '.join(trained.found)} alone for export (model.organs, or finetune --organs)"
         )

@@ -27,10 +27,15 @@ from AttentionUNetSegmentationLib.models.store import find_model
 from AttentionUNetSegmentationLib.pipeline import Options, segment
 
 from ..evaluation.metrics import dice
+from ..evaluation.results import without_nan
 from ..refusals import told_in_one_line
+from ..staging import Output, staged
 from ..synthetic_ct.atlas import load_atlas
 from ..synthetic_ct.conditions import CONDITIONS, ORGANS, Condition, make_ct
 from ..synthetic_ct.preparation import PreparedAnatomy
+from ..task.provenance import learnt_from
+
+FILES = ("robustness.*", "*.png")
 
 
 @dataclass
@@ -63,22 +68,30 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for table and pictures")
     parser.add_argument("--seeds", type=int, default=3, help="CTs per condition (default: 3)")
     parser.add_argument("--cache", type=Path, default=Path("runs/atlas_cache"), help="folder for prepared maps")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     parsed = parser.parse_args(arguments)
     if parsed.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {parsed.seeds}")
     model = load_model(find_model(parsed.model))
     _check_organs(model)
-    parsed.output.mkdir(parents=True, exist_ok=True)
-    scores = []
-    for condition in CONDITIONS:
-        subject = parsed.chest_subject if condition.chest else parsed.subject
-        if subject is None:
-            print("chest only: left out, no --chest-subject was given")
-            continue
-        anatomy = load_atlas(parsed.atlas, parsed.cache, include=[subject])[0]
-        scores.append(measure(model, anatomy, condition, range(parsed.seeds), parsed.output))
-        print(_row(scores[-1]), flush=True)
-    write_table(scores, parsed.output, parsed.seeds)
+    if model.spec.provenance is not None and parsed.subject in learnt_from(model.spec.provenance):
+        raise ValueError(
+            f"the model {model.spec.name} was trained on {parsed.subject}: take a label map held out of it"
+        )
+    with staged([Output(parsed.output, FILES)], parsed.overwrite) as (draft,):
+        draft.mkdir()
+        scores = []
+        for condition in CONDITIONS:
+            subject = parsed.chest_subject if condition.chest else parsed.subject
+            if subject is None:
+                print("chest only: left out, no --chest-subject was given")
+                continue
+            anatomy = load_atlas(parsed.atlas, parsed.cache, include=[subject])[0]
+            scores.append(measure(model, anatomy, condition, range(parsed.seeds), draft))
+            print(_row(scores[-1]), flush=True)
+        spec = model.spec
+        which = f"{spec.name} {spec.version}, weights {spec.weights.sha256[:12]}, on the label map {parsed.subject}"
+        write_table(scores, draft, parsed.seeds, which)
     return 0
 
 
@@ -123,13 +136,23 @@ def _organ_voxels(labels: np.ndarray, model: Model, organ: str) -> np.ndarray:
     return np.isin(labels, [mask.value for mask in (*spec.organs(split=False), *spec.organs(split=True))])
 
 
-def write_table(scores: Sequence[Score], folder: Path, seeds: int) -> None:
-    """Write robustness.md, robustness.csv (a line per condition, organ and CT) and robustness.json."""
+def write_table(scores: Sequence[Score], folder: Path, seeds: int, which: str) -> None:
+    """Write robustness.md, robustness.csv (a line per condition, organ and CT) and robustness.json.
+
+    Args:
+        scores: A row for each condition.
+        folder: Where.
+        seeds: CTs of each condition.
+        which: Model and label map.
+    """
     head = "| condition | " + " | ".join(ORGANS) + " |\n|---|" + "---|" * len(ORGANS) + "\n"
-    note = f"Dice, mean of {seeds} CTs (lowest); volume found over true volume; ml where the organ is outside.\n\n"
+    note = (
+        f"{which}. Dice, mean of {seeds} CTs (lowest; n of them, if it is in fewer); volume found over true volume; ml "
+        "where the organ is outside.\n\n"
+    )
     (folder / "robustness.md").write_text(note + head + "\n".join(map(_row, scores)) + "\n", encoding="utf-8")
-    content = json.dumps([dataclasses.asdict(score) for score in scores], indent=2).replace("NaN", "null")
-    (folder / "robustness.json").write_text(content + "\n", encoding="utf-8")
+    content = {"measured": which, "conditions": [dataclasses.asdict(score) for score in scores]}
+    (folder / "robustness.json").write_text(json.dumps(without_nan(content), indent=2) + "\n", encoding="utf-8")
     with (folder / "robustness.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["condition", "organ", "seed", "dice", "volume_ratio"])
@@ -137,7 +160,8 @@ def write_table(scores: Sequence[Score], folder: Path, seeds: int) -> None:
             for organ in ORGANS:
                 pairs = zip(score.dice[organ], score.volume_ratio[organ], strict=True)
                 for seed, (overlap, ratio) in enumerate(pairs):
-                    writer.writerow([score.condition, organ, seed, f"{overlap:.4f}", f"{ratio:.4f}"])
+                    numbers = ["" if math.isnan(value) else f"{value:.4f}" for value in (overlap, ratio)]
+                    writer.writerow([score.condition, organ, seed, *numbers])
 
 
 def _row(score: Score) -> str:
@@ -149,7 +173,8 @@ def _cell(score: Score, organ: str) -> str:
     ratios = [value for value in score.volume_ratio[organ] if not math.isnan(value)]
     parts = []
     if values:
-        parts.append(f"{fmean(values):.2f} ({min(values):.2f}); x {fmean(ratios):.2f}")
+        fewer = f", n = {len(values)}" if len(values) < len(score.dice[organ]) else ""
+        parts.append(f"{fmean(values):.2f} ({min(values):.2f}{fewer}); x {fmean(ratios):.2f}")
     if score.false_ml[organ]:
         parts.append(f"{fmean(score.false_ml[organ]):.0f} ml")
     return "; ".join(parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from AttentionUNetSegmentationLib.command.cases import case_name
+from AttentionUNetSegmentationLib.command.cases import case_name, files_of_input
 from AttentionUNetSegmentationLib.formats.dicom.headers import files_below
 from AttentionUNetSegmentationLib.formats.files import read_volume
 from AttentionUNetSegmentationLib.volume import Volume
@@ -66,8 +66,8 @@ class EvaluationCase:
 
 
 def file_state(path: Path) -> dict[str, Any]:
-    """Path, size and time of change of a file, or of all files in a folder together."""
-    files = [path] if path.is_file() else [entry for entry in files_below(path) if entry.is_file()]
+    """Path, size and time of change of a file and what its voxels come from, or of all files in a folder together."""
+    files = files_of_input(path) if path.is_file() else [entry for entry in files_below(path) if entry.is_file()]
     states = [entry.stat() for entry in files]
     return {
         "path": str(path.resolve()),
@@ -92,7 +92,8 @@ def cases_of_files(
         patients: The patient of each CT; none given: every CT is another patient's.
 
     Raises:
-        ValueError: If the numbers of CTs, label maps and patients differ, or no organ is named.
+        ValueError: If the numbers of CTs, label maps and patients differ, no organ is named, or a CT is given twice
+            as if it were two patients'.
     """
     if not cts or len(cts) != len(references):
         raise ValueError(f"every --ct needs its --labels, got {len(cts)} and {len(references)}")
@@ -101,6 +102,9 @@ def cases_of_files(
     values = {name: tuple(entry) for name, entry in organs.items() if name != IGNORE}
     if not values:
         raise ValueError("--ct and --labels need --organ NAME=VALUE[,VALUE] for each organ")
+    places = [path.resolve() for path in cts]
+    if not patients and (twice := next((path for n, path in enumerate(places) if path in places[:n]), None)):
+        raise ValueError(f"{twice} is given twice, and would count as two patients': give --patient for every --ct")
     ids = _unique([case_name(path) for path in cts])
     return [
         EvaluationCase(
@@ -136,8 +140,10 @@ def cases_of_dataset(
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     dataset = PreparedDataset.open(folder)
     if split is None:
-        if fold is not None:
-            raise ValueError(f"--fold needs --split; {folder} has: {', '.join(dataset.split_names()) or 'none yet'}")
+        if fold is not None or part != PARTS[0]:
+            raise ValueError(
+                f"--fold and --part need --split; {folder} has: {', '.join(dataset.split_names()) or 'none yet'}"
+            )
         return _some(dataset, [(case, 0) for case in dataset.cases]), _title(dataset)
     folds = dataset.split(split).folds
     if fold is not None and not 0 <= fold < len(folds):
@@ -145,8 +151,8 @@ def cases_of_dataset(
     numbers = range(len(folds)) if fold is None else [fold]
     wanted = [(dataset.case(name), number) for number in numbers for name in getattr(folds[number], part)]
     one_fold = f", fold {fold}" if fold is not None and len(folds) > 1 else ""
-    if part == "train" and len({case.id for case, _ in wanted}) != len(wanted):
-        raise ValueError(f"the folds of {split!r} share training cases; choose one with --fold")
+    if len({case.id for case, _ in wanted}) != len(wanted):
+        raise ValueError(f"the folds of {split!r} share {part} cases; choose one with --fold")
     return _some(dataset, wanted), f"{_title(dataset)}, split {split}{one_fold}, {part}"
 
 

@@ -36,7 +36,7 @@ def load_checkpoint(path: Path) -> tuple[Model, tuple[str, ...]]:
     network = _network(options, path)
     spec = _spec(path, options, network)
     model = Model(spec, network)  # type: ignore[arg-type]  # MONAI's networks keep the same contract
-    return model, tuple(options.model.get("active_organs") or options.organs)
+    return model, options.found
 
 
 def _network(options: TrainingOptions, path: Path) -> nn.Module:

@@ -71,6 +71,7 @@ def load_ensemble(sources: Sequence[str]) -> tuple[Model, tuple[str, ...]]:
     spec = dataclasses.replace(
         first.spec,
         title=f"mean of {len(loaded)} networks",
+        architecture=max((model.spec.architecture for model, _ in loaded), key=lambda one: len(one.widths)),  # for all
         weights=weights,
         provenance=_together([model.spec for model, _ in loaded]),
     )

@@ -80,21 +80,30 @@ def _system(evaluation: Evaluation, number: int) -> dict[str, Any]:
 
 
 def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Means as a model's list of measurements, with the hash of its weights; metrics that no case has are left out.
+    """Means as a model's list of measurements, with the hash of its weights.
+
+    Metrics that no case has are left out, and organs that no reference shows: finding nothing there is no figure.
 
     Raises:
-        ValueError: If more than one system was measured: a model's list holds its own metrics only. If it was trained
-            on a case: its figures would say nothing of other CTs.
+        ValueError: If more than one system was measured, or one that is no single network: a model's list holds its
+            own metrics only. If it was trained on a case: its figures would say nothing of other CTs. If a case failed:
+            they would be of the others.
     """
     if len(evaluation.columns) != 1:
         raise ValueError(f"the figures for export are those of one model, got {len(evaluation.columns)}")
     if seen := evaluation.seen(evaluation.columns[0].title):
         raise ValueError(f"the model was trained on {seen[0]}, or selected on it: no figures are kept for export")
-    entries, weights = [], evaluation.columns[0].weights
+    if evaluation.failures:
+        raise ValueError(f"{len(evaluation.failures)} of the cases failed: no figures are kept for export")
+    entries, (column,) = [], evaluation.columns
+    if not column.weights:
+        raise ValueError("figures for export are those of one network, not of label maps or one network for each fold")
     data = f"{evaluation.data}, without clean-up" if evaluation.cleaned is False else evaluation.data
     for organ in evaluation.organs:
+        if not any(evaluation.values(column.title, organ, "reference_ml").values()):
+            continue
         for metric in METRICS:
-            summary = evaluation.summary(evaluation.columns[0].title, organ, metric.key)
+            summary = evaluation.summary(column.title, organ, metric.key)
             if summary.cases:
                 entries.append(
                     {
@@ -103,8 +112,8 @@ def measurements(evaluation: Evaluation) -> list[dict[str, Any]]:
                         "metric": metric.name,
                         "value": round(summary.mean, 4),
                         "cases": summary.cases,
+                        "weights": column.weights,
                     }
-                    | ({"weights": weights} if weights else {})
                 )
     return entries
 

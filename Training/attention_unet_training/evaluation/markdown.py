@@ -148,6 +148,12 @@ def _about_missing(evaluation: Evaluation) -> list[str]:
         for organ in evaluation.organs
         if not any(ml for title in titles for ml in evaluation.values(title, organ, "reference_ml").values())
     ]
+    lines += [
+        f"{_escaped(column.title)} has no voxel of the {_escaped(organ)} in any case: is its value right?"
+        for column in evaluation.columns
+        for organ in evaluation.organs
+        if not any(evaluation.values(column.title, organ, "predicted_ml").values())
+    ]
     for column in evaluation.columns:
         for organ in evaluation.organs:
             summary = evaluation.summary(column.title, organ, "surface_distance_mm")

@@ -14,7 +14,7 @@ import numpy as np
 from AttentionUNetSegmentationLib.errors import one_sentence, printable
 from AttentionUNetSegmentationLib.volume import Grid, Volume
 
-from ..masks import resample_mask
+from ..masks import check_inside, resample_mask
 from .cases import EvaluationCase
 from .metrics import OrganMetrics, measure_organ
 from .results import DEFINITION, CaseResult, ResultStore
@@ -49,7 +49,7 @@ class ColumnInfo:
 
     Attributes:
         title: Heading of the column.
-        identity: Which system it is (with one per fold: the first fold's).
+        identity: Which system it is.
         parameters: Trainable parameters; None if there is no network.
         forward: Forward time; None if it was not measured.
         weights: Hash of the weights file; "" if there is none, or another one for each fold.
@@ -103,15 +103,20 @@ def measure_case(system: System, case: EvaluationCase) -> CaseResult:
     """Segment a case and measure it against its reference.
 
     Raises:
-        ValueError: If the files do not belong together, or system and reference have no organ in common.
+        ValueError: If the files do not belong together, more than a tenth of an organ lies outside a network's CT, or
+            system and reference have no organ in common.
     """
     common = [organ for organ in case.organs if organ in system.organs]
     if not common:
         raise ValueError(
             f"{case.id}: the system finds {_listed(system.organs)}, the reference has {_listed(case.organs)}"
         )
-    answer = system.segment(case)
-    organs = measure(answer, case.read_reference(), case.organs, case.ignored)
+    answer, reference = system.segment(case), case.read_reference()
+    if isinstance(system, NetworkSystem):  # label maps that end too early miss the rest; a network was not shown it
+        for organ in common:
+            mask = np.isin(reference.voxels, case.organs[organ])
+            check_inside(mask, reference.grid, answer.labels.grid, f"reference's {organ}", "the CT")
+    organs = measure(answer, reference, case.organs, case.ignored)
     return CaseResult(case.id, case.patient, organs, answer.seconds, answer.warnings)
 
 
@@ -189,7 +194,8 @@ def _info(column: Column, system: System, time_runs: int) -> ColumnInfo:
         return ColumnInfo(column.title, system.identity)
     timed = forward_time(system, time_runs) if time_runs else None
     weights = "" if column.per_fold else system.model.spec.weights.sha256
-    return ColumnInfo(column.title, system.identity, system.parameters, timed, weights)
+    identity = f"one network for each fold, the first {system.identity}" if column.per_fold else system.identity
+    return ColumnInfo(column.title, identity, system.parameters, timed, weights)
 
 
 def _check_overlap(labels: Volume, grid: Grid) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, Measurement, ModelSpec, build_typed
 
+from ..evaluation.metrics import METRICS
 from ..preparation.records import read_json
 
 REQUIRED = ("name", "title", "version", "labels", "training_data", "licence", "intended_use")
@@ -107,10 +108,17 @@ def _check_measured(spec: ModelSpec, measured: Path | None, weights: Collection[
             else f"{measured} holds no measured figures, which every export needs"
         )
     own = {organ.name for label in spec.labels for split in (False, True) for organ in label.organs(split)}
-    if not any(entry.organ in own for entry in spec.measured):
-        found = ", ".join(sorted({entry.organ for entry in spec.measured}))
-        raise ValueError(f"{where} has figures of {found}, but none of an organ of the model: {', '.join(sorted(own))}")
+    if strangers := sorted({entry.organ for entry in spec.measured} - own):
+        raise ValueError(
+            f"{where} has figures of {', '.join(strangers)}; organs of the model: {', '.join(sorted(own))}"
+        )
+    told = [(entry.data, entry.organ, entry.metric) for entry in spec.measured]
+    if twice := next((entry for n, entry in enumerate(told) if entry in told[:n]), None):
+        raise ValueError(f"{where} has two figures of {', '.join(twice)}")
+    shares = {metric.name for metric in METRICS if metric.higher_is_better}  # of overlap
     for entry in spec.measured:
+        if entry.metric in shares and not 0 <= entry.value <= 1:
+            raise ValueError(f"{where}: {entry.metric} must be between 0 and 1, got {entry.value:g}")
         if entry.cases < 1 or not entry.data.strip():
             raise ValueError(f"{where}: a figure needs its data and at least one case, got {entry}")
 

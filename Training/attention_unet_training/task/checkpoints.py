@@ -55,6 +55,11 @@ class TrainingOptions:
         return tuple(self.model["organs"])
 
     @property
+    def found(self) -> tuple[str, ...]:
+        """Organs that it was trained to find: all, or the task's active ones."""
+        return tuple(self.model.get("active_organs") or self.organs)
+
+    @property
     def network(self) -> NetworkOptions:
         """Which network was trained."""
         return from_saved(NetworkOptions, self.model["network"])
@@ -91,12 +96,14 @@ class LoadedNetwork:
         network: In evaluation mode, on the CPU.
         known: Entries of model.json; all of them if it is a model.
         organs: Names of the classes 1, 2, ...
+        found: Those that it was trained to find.
         sha256: Hash of the file of weights.
     """
 
     network: UNet
     known: dict[str, Any]
     organs: tuple[str, ...]
+    found: tuple[str, ...]
     sha256: str
 
 
@@ -134,7 +141,7 @@ def load_network(source: Path | str) -> LoadedNetwork:
     if path.suffix != CHECKPOINT_ENDING:
         model = load_model(find_model(source))
         organs = tuple(label.name for label in model.spec.labels)
-        return LoadedNetwork(model.network, json.loads(model.spec.to_json()), organs, model.spec.weights.sha256)
+        return LoadedNetwork(model.network, json.loads(model.spec.to_json()), organs, organs, model.spec.weights.sha256)
     options = read_training_options(path)
     if options.per_volume:
         raise ValueError(
@@ -148,17 +155,20 @@ def load_network(source: Path | str) -> LoadedNetwork:
     known["provenance"] = asdict(recorded(options.model, options.data, options.step))
     network = build_network(ArchitectureSpec(**known["architecture"]), len(options.organs) + 1)
     load_weights(network, path)
-    return LoadedNetwork(network.eval(), known, options.organs, sha256_of(path))
+    return LoadedNetwork(network.eval(), known, options.organs, options.found, sha256_of(path))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Give a network the weights of a checkpoint.
 
     Raises:
-        ValueError: If they are another network's; the message names the file.
+        ValueError: If they are another network's, or not finite; the message names the file.
     """
+    state = read_starting_weights(path).state
+    if lost := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
+        raise ValueError(f"{path} holds weights that are not finite ({lost[0]}): the training diverged")
     try:
-        network.load_state_dict(read_starting_weights(path).state)
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold the weights of its network: {one_sentence(error)[:200]}") from error
 

@@ -101,6 +101,11 @@ def recorded(model: Mapping[str, Any], data: Mapping[str, Any], steps: int) -> P
     )
 
 
+def learnt_from(made: Provenance) -> set[str]:
+    """Names of all cases, or label maps, that weights or what they started from were trained on, as far as told."""
+    return {*made.training_cases, *(name for base in made.bases for name in base.training_cases)}
+
+
 def _plain(*bases: BaseModel) -> list[dict[str, Any]]:
     lists = ("training_cases", "validation_cases")
     return [asdict(base) | {name: list(getattr(base, name)) for name in lists} for base in bases]

@@ -80,7 +80,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as stream:
                 start = stream.read(64)
-            found = next((words for mark, words in OTHER_CONTENT.items() if start.startswith(mark)), "")
+            damaged = start.startswith(b"PK")  # PyTorch's own archive, not whole
+            found = next((words for mark, words in OTHER_CONTENT.items() if start.startswith(mark) and not damaged), "")
             raise ValueError(f"it {found or 'was not written by PyTorch, or is damaged'}")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
