@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import __version__
+from .imaging.components import smallest_kidney_vox
 from .imaging.measures import measure_attention, measure_organs
 from .imaging.pieces import drop_pieces
 from .imaging.place import field_of_view_warnings, place_warnings
@@ -110,7 +111,7 @@ def segment(
     _check_classes(prediction, spec.num_classes)
 
     monitor.begin("cleaning up", 0.85, 0.92)
-    logits = cleared_beyond(prediction.logits, network_input.grid, volume.valid_region or volume.grid)
+    logits = cleared_beyond(prediction.logits, network_input.grid, volume.valid_region or volume.grid, monitor)
     scores, organs, notes = organ_scores(
         logits, spec.labels, network_input, monitor, options.clean_up, options.split_sides
     )
@@ -126,7 +127,8 @@ def segment(
     _clear_beyond_scan(result, volume)
     hidden: dict[str, str] = {}
     if options.clean_up:
-        drop_crumbs(result.labels, values, monitor)
+        pairs = {label.value: smallest_kidney_vox(volume.grid) for label in spec.labels if label.sides is not None}
+        drop_crumbs(result.labels, values, monitor, pairs)
         hidden = drop_pieces(result, spec.labels, volume, monitor)
         notes += hidden.values()
     monitor.check()

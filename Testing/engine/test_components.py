@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from AttentionUNetSegmentationLib.imaging import components
 from AttentionUNetSegmentationLib.imaging.components import keep_largest, split_sides
 from AttentionUNetSegmentationLib.imaging.preprocessing import NetworkInput
 from AttentionUNetSegmentationLib.volume import Grid, Volume
@@ -49,6 +50,30 @@ def test_a_part_far_from_the_largest_goes_and_the_next_one_stays():
     np.testing.assert_array_equal(keep_largest(far, 2), far)
     far[35, :10, :10] = True  # smaller than the far part
     assert keep_largest(far, 2, grid)[35].any()
+
+
+def test_crumbs_are_gone_before_gaps_are_measured(monkeypatch):
+    """Boxes of hundreds of thousands of crumbs took seconds in which nobody could cancel."""
+    measured, gaps_mm = [], components._gaps_mm
+    monkeypatch.setattr(
+        components, "_gaps_mm", lambda numbers, *args: (measured.append(numbers.max()), gaps_mm(numbers, *args))[1]
+    )
+    grid = Grid((30, 30, 30), np.eye(4))
+    mask = np.zeros(grid.shape_kji, bool)
+    mask[:10, :10, :10] = mask[:5, :5, 15:20] = True
+    organ = mask.copy()
+    mask[20::2, ::2, ::2] = True
+    np.testing.assert_array_equal(keep_largest(mask, 2, grid), organ)
+    assert measured == [2]
+
+
+def test_a_small_part_of_a_pair_is_no_crumb():
+    mask = np.zeros((10, 10, 60), bool)
+    mask[:, :, :30] = True  # 3000 voxels
+    mask[0, :2, 40:] = True  # 40: below 3 %
+    assert np.count_nonzero(keep_largest(mask, 2)) == 3000
+    assert np.count_nonzero(keep_largest(mask, 2, no_crumb_vox=40)) == 3040
+    assert np.count_nonzero(keep_largest(mask, 2, no_crumb_vox=41)) == 3000
 
 
 @pytest.mark.parametrize("x_mm", [-40.0, 0.0, 35.0])

@@ -1,10 +1,13 @@
 import contextlib
 import json
+import os
+import shutil
 import zipfile
 
 import pytest
 import torch
 
+from AttentionUNetSegmentationLib.models import loading
 from AttentionUNetSegmentationLib.models import store as model_store
 from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, ModelError
 from AttentionUNetSegmentationLib.models.loading import add_model, load_model, save_model
@@ -19,7 +22,7 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setattr(model_store, "PACKAGED_MODELS", tmp_path / "packaged")
 
 
-@pytest.mark.parametrize("prefix", ["", "some folder/"])
+@pytest.mark.parametrize("prefix", ["", "some folder/", "some folder\\"])  # the last one by older tools of Windows
 def test_a_zip_of_the_folder_loads_too(saved, tmp_path, prefix):
     assert load_model(zipped(saved, tmp_path / "model.zip", prefix)).spec.name == "test-model"
 
@@ -119,6 +122,62 @@ def test_add_list_find_and_remove(saved, tmp_path):
     assert sorted(path.name for path in (tmp_path / "added").iterdir()) == []
     with pytest.raises(ModelError, match="there is no model 'test-model'; available: none"):
         find_model("test-model")
+
+
+def test_of_two_adds_at_a_time_one_is_told(saved, tmp_path, monkeypatch):
+    write = loading._write
+
+    def write_while_another_adds(*args):
+        monkeypatch.setattr(loading, "_write", write)
+        (add_model(saved).folder / "notes.txt").write_text("of the first one")
+        return write(*args)
+
+    monkeypatch.setattr(loading, "_write", write_while_another_adds)
+    with pytest.raises(ModelError, match="a model named 'test-model' is there already; remove it first"):
+        add_model(saved)
+    assert (tmp_path / "added" / "test-model" / "notes.txt").read_text() == "of the first one"
+    assert [path.name for path in (tmp_path / "added").iterdir()] == ["test-model"]
+
+
+def refuse(*args, **kwargs):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_removal_that_the_system_refuses_leaves_the_model(saved, tmp_path, monkeypatch):
+    folder = add_model(saved).folder
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", refuse)
+        with pytest.raises(ModelError, match=r"added.test-model cannot be removed, .*Permission denied"):
+            remove_model("test-model")
+    assert load_model("test-model").folder == folder
+    assert [path.name for path in (tmp_path / "added").iterdir()] == ["test-model"]
+
+
+def test_after_a_removal_that_was_interrupted_the_name_is_free(saved, tmp_path, monkeypatch):
+    def interrupted(folder, *args, **kwargs):
+        next(tmp_path.glob("added/**/model.json")).unlink()
+        raise KeyboardInterrupt
+
+    add_model(saved)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            remove_model("test-model")
+    assert list_models() == []
+    assert add_model(saved).folder == tmp_path / "added" / "test-model"
+
+
+def test_a_description_with_a_byte_order_mark(saved):
+    text = (saved / "model.json").read_text(encoding="utf-8")
+    (saved / "model.json").write_text(text, encoding="utf-8-sig")
+    assert load_model(saved).spec.name == "test-model"
+
+
+def test_a_name_that_is_too_long_for_the_system():
+    with pytest.raises(ModelError, match="there is no model 'xxx.*'; available: none"):
+        find_model("x" * 5000)
+    with pytest.raises(ModelError, match="xxx does not exist"):
+        add_model("x" * 5000)
 
 
 def test_a_broken_model_is_not_added(saved, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+from AttentionUNetSegmentationLib.models import loading
 from AttentionUNetSegmentationLib.models.description import WEIGHTS_FILE, ArchitectureSpec, ModelError
 from AttentionUNetSegmentationLib.models.loading import build_network, load_model, save_model
 from AttentionUNetSegmentationLib.models.shapes import weight_shapes
@@ -68,6 +69,10 @@ def header_of(entries: dict, body: int = 64) -> bytes:
     return len(text).to_bytes(8, "little") + text + bytes(body)
 
 
+def f32(shape: list[int], start: int, stop: int) -> dict:
+    return {"dtype": "F32", "shape": shape, "data_offsets": [start, stop]}
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -79,10 +84,29 @@ def header_of(entries: dict, body: int = 64) -> bytes:
         header_of({"a": {"dtype": "F32", "shape": [4], "data_offsets": [-32, -16]}}),
         header_of({"a": {"dtype": "O", "shape": [4], "data_offsets": [0, 16]}}),
         header_of({str(n): {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]} for n in range(3)}),
+        header_of({"a": f32([8], 0, 32), "b": f32([8], 16, 48)}),
+        header_of({"a": f32([4], 0, 16), "b": f32([8], 32, 64)}),
+        header_of({"a": f32([8], 0, 32)}),
+        header_of({"a": f32([-1], 0, 64)}),
         header_of({"a": 1}),
         header_of([1, 2]),
     ],
-    ids=["empty", "length", "long header", "beyond", "larger", "negative", "type", "overlap", "no entry", "list"],
+    ids=[
+        "empty",
+        "length",
+        "long header",
+        "beyond",
+        "larger",
+        "negative",
+        "type",
+        "overlap",
+        "partial overlap",
+        "gap",
+        "bytes after the last",
+        "negative size",
+        "no entry",
+        "list",
+    ],
 )
 def test_damaged_safetensors_are_refused(saved, content):
     (saved / WEIGHTS_FILE).write_bytes(content)
@@ -202,6 +226,23 @@ def test_weights_that_are_not_numbers(saved):
     state["mix.bias"] = torch.full_like(state["mix.bias"], torch.nan)
     replace_by_torch(saved, state)
     with pytest.raises(ModelError, match="not finite numbers: mix.bias"):
+        load_model(saved)
+
+
+def test_variances_below_zero(saved):
+    state = phantoms.model().network.state_dict()
+    state["encoder.1.norm2.running_var"][1] = -1
+    replace_by_torch(saved, state)
+    with pytest.raises(ModelError, match=r"weights\.pt has variances below 0: encoder\.1\.norm2\.running_var"):
+        load_model(saved)
+
+
+def test_weights_that_the_system_does_not_give(saved, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(loading, "sha256_of", refuse)
+    with pytest.raises(ModelError, match=r"weights\.safetensors cannot be read: .*Permission denied"):
         load_model(saved)
 
 

@@ -70,6 +70,9 @@ def test_positions_survive_an_oblique_grid():
         (np.zeros((9, 9, 9)), "all voxels have the value 0"),
         (np.full((9, 9, 9), np.nan), "NaN or infinite"),
         (np.where(np.arange(729).reshape(9, 9, 9) == 5, np.inf, 0.0), "NaN or infinite"),
+        (np.where(np.arange(729).reshape(9, 9, 9) == 5, 1e300, 0.0), r"voxels of 1e\+300 HU; .* taken is 1e\+06"),
+        (np.where(np.arange(729).reshape(9, 9, 9) == 5, np.float32(-3.3e38), 0), r"voxels of -3.3e\+38 HU"),
+        (np.where(np.arange(729).reshape(9, 9, 9) == 5, -(2**31), 0).astype(np.int32), r"voxels of -2.15e\+09 HU"),
         (np.zeros((9, 9, 9), bool), "real numbers"),
         (np.zeros((9, 9, 9), complex), "real numbers"),
     ],
@@ -77,6 +80,13 @@ def test_positions_survive_an_oblique_grid():
 def test_what_cannot_be_a_ct_is_refused_with_its_name(voxels, message):
     with pytest.raises(ValueError, match=f"case 7.*{message}"):
         preprocess(Volume(voxels, np.eye(4), name="case 7"), SPACING, phantoms.INTENSITY)
+
+
+def test_what_fills_a_scan_up_is_no_absurd_value():
+    for darkest in (np.int16(-32768), np.float32(-1e6)):
+        voxels = np.zeros((9, 9, 9), darkest.dtype)
+        voxels[0] = darkest
+        assert preprocess(Volume(voxels, np.eye(4)), SPACING, phantoms.INTENSITY).hu.max() == 0
 
 
 def test_an_absurd_spacing_is_refused():

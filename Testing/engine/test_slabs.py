@@ -7,7 +7,7 @@ import pytest
 import torch
 from openvino import InferRequest
 
-from AttentionUNetSegmentationLib.inference import openvino_backend, slabs
+from AttentionUNetSegmentationLib.inference import openvino_backend, openvino_graphs, slabs
 from AttentionUNetSegmentationLib.inference.network import AttentionSubGate, AttentionUNet, UNet
 from AttentionUNetSegmentationLib.inference.openvino_backend import OpenVinoBackend
 from AttentionUNetSegmentationLib.inference.torch_backend import TorchBackend
@@ -82,6 +82,47 @@ def test_a_slab_sees_exactly_its_halo(backend, monkeypatch):
     ways = [in_slabs_of(2, BACKENDS[backend](network), array, monkeypatch)[0] for array in (changed, image)]
     np.testing.assert_allclose(np.abs(ways[0] - ways[1]).max(axis=(0, 2, 3)), expected, rtol=1e-3, atol=1e-5)
     assert 4 < (expected > 1e-5).sum() < 32
+
+
+@pytest.mark.parametrize("name", ["running_var", "weight"])
+def test_openvino_refuses_what_would_not_be_finite(name):
+    """Its ReLUs make 0 of NaN, so that the scores would not show it."""
+    weights = {key: x.numpy().copy() for key, x in UNet(widths=(2, 3)).state_dict().items()}
+    weights[f"encoder.1.norm2.{name}"][:] = {"running_var": -1.0, "weight": 3e38}[name]
+    weights["encoder.1.conv2.weight"] *= 100
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="weights that are not finite numbers"):
+        OpenVinoBackend(weights)
+
+
+def test_slabs_get_thinner_where_networks_and_planes_are_large():
+    bundled = openvino_graphs.Graphs({name: x.numpy() for name, x in AttentionUNet().state_dict().items()})
+    per_voxel = [bundled.work_per_voxel(scale) for scale in (1, 2, 3)]
+    assert per_voxel == [27648, 4 * 27648, 16 * 27648]  # 27 * ((16 + 32) * 16 + 16 * 16); so the same at each scale
+    for times, slices in ((1, 24), (4, 10), (16, 2), (1000, 2)):
+        assert slabs.slices_at_a_time(times * per_voxel[0] * 224**2) == slices
+    assert slabs.slices_at_a_time(per_voxel[0] * 320**2) == 24  # 640 mm
+    assert slabs.slices_at_a_time(0.0) == 24
+
+
+def test_openvino_runs_a_large_network_in_thinner_slabs(monkeypatch):
+    torch.manual_seed(0)
+    backend = BACKENDS["openvino"](trained(UNet(widths=(2, 3, 4))))
+    image = np.random.default_rng(0).normal(size=(24, 16, 32)).astype(np.float32)
+    depths, infer = [], openvino_backend._Parts._infer
+
+    def recorded(parts, name, inputs):
+        depths.append((name, inputs[0].shape[2]))
+        return infer(parts, name, inputs)
+
+    monkeypatch.setattr(openvino_backend._Parts, "_infer", recorded)
+    expected, _ = backend.run(image, Monitor())
+    assert ("encoder 1", 24) in depths
+    depths.clear()
+    work = 27 * ((2 + 3) * 2 + 2 * 2) * 16 * 32  # of a slice of the first decoder block
+    monkeypatch.setattr(slabs, "SLAB_WORK", 11 * work)  # with two slices more on either side
+    logits, _ = backend.run(image, Monitor())
+    assert max(depth for name, depth in depths if name == "encoder 1") == 10
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_openvino_stops_in_the_middle_of_a_request(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,26 +19,36 @@ MAX_GAP_MM = 100.0  # between parts of one organ: in 36 label maps, a field of 4
 SMALLEST_KIDNEY_ML = 10.0  # of the label maps, an atrophic one: from here on what lies beside a huge organ is no crumb
 
 
-def keep_largest(mask: np.ndarray, count: int | None = 1, near: Grid | None = None) -> np.ndarray:
+def smallest_kidney_vox(grid: Grid) -> float:
+    """``SMALLEST_KIDNEY_ML`` in voxels of a grid."""
+    return SMALLEST_KIDNEY_ML / grid.voxel_volume_ml
+
+
+def keep_largest(
+    mask: np.ndarray, count: int | None = 1, near: Grid | None = None, no_crumb_vox: float = math.inf
+) -> np.ndarray:
     """Keep the largest connected components (face neighbours) of a boolean mask, without crumbs.
 
     Args:
         mask: (K, J, I) boolean.
         count: How many may be kept; None for any number.
         near: Where the mask lies, if parts further than ``MAX_GAP_MM`` from the largest are to go.
+        no_crumb_vox: From how many voxels on a component is no crumb, however large the largest is; of paired organs
+            ``smallest_kidney_vox``.
 
     Returns:
-        The mask without components below ``MIN_PART_SHARE`` of the largest, without far ones if ``near`` is given, and
-        of the rest the ``count`` largest.
+        The mask without crumbs (below ``MIN_PART_SHARE`` of the largest), without far ones if ``near`` is given, and of
+        the rest the ``count`` largest.
     """
     kept = np.zeros_like(mask, dtype=bool)
     box = nonzero_box(mask)
     if box is not None:
         components = numbered_components(mask[box])
         sizes = np.bincount(components.ravel())[1:]  # falling
-        parts = np.flatnonzero(sizes >= MIN_PART_SHARE * sizes[0])
+        parts = np.flatnonzero(sizes >= min(MIN_PART_SHARE * sizes[0], no_crumb_vox))
         if near is not None:
-            parts = parts[_gaps_mm(components, near.spacing_mm)[parts] <= MAX_GAP_MM]
+            components[components > len(parts)] = 0  # a noisy mask has hundreds of thousands of crumbs
+            parts = parts[_gaps_mm(components, near.spacing_mm) <= MAX_GAP_MM]
         kept[box] = np.isin(components, 1 + parts[:count])
     return kept
 
@@ -95,7 +106,7 @@ def split_sides(
     on_right = np.bincount(number, weights=ras_mm[:, 0]) / counts > midline_mm
     kept = np.arange(len(counts)) > 0
     if largest:
-        kept &= counts >= min(MIN_PART_SHARE * counts.max(), SMALLEST_KIDNEY_ML / grid.voxel_volume_ml)
+        kept &= counts >= min(MIN_PART_SHARE * counts.max(), smallest_kidney_vox(grid))
         for side in (on_right, ~on_right):
             kept[np.flatnonzero(kept & side)[1:]] = False
     crossing = kept & (right_share > MIN_SIDE_SHARE) & (right_share < 1 - MIN_SIDE_SHARE)
@@ -106,5 +117,10 @@ def split_sides(
 
 def numbered_components(mask: np.ndarray) -> np.ndarray:
     """Numbers of the connected components (face neighbours) of a boolean mask: 1 for the largest, 0 outside."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8))
-    return sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(image), sortByObjectSize=True))
+    numbers = np.zeros(mask.shape, np.uint32)
+    box = nonzero_box(mask)
+    if box is not None:  # most of a volume is empty
+        image = sitk.GetImageFromArray(np.ascontiguousarray(mask[box], dtype=np.uint8))
+        components = sitk.RelabelComponent(sitk.ConnectedComponent(image), sortByObjectSize=True)
+        numbers[box] = sitk.GetArrayFromImage(components)
+    return numbers

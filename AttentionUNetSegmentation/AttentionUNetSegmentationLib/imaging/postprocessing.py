@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..models.description import LabelSpec
 from ..monitor import Monitor
 from ..volume import Box, Grid, OrganMask, Triple, Volume, grown, nonzero_box, triple
-from .components import dilate, keep_largest, split_sides
+from .components import dilate, keep_largest, smallest_kidney_vox, split_sides
 from .pieces import smallest_ml
 from .preprocessing import NetworkInput
 from .resampling import resample
@@ -28,13 +28,14 @@ def class_probabilities(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=0)
 
 
-def cleared_beyond(logits: np.ndarray, network_grid: Grid, scanned: Grid) -> np.ndarray:
+def cleared_beyond(logits: np.ndarray, network_grid: Grid, scanned: Grid, monitor: Monitor) -> np.ndarray:
     """Scores without organs where nothing was scanned: resampling to a box around a tilted scan repeats its edge there.
 
     Args:
         logits: (C, D, H, W), background first. Not changed.
         network_grid: Where they lie.
         scanned: What was scanned. One voxel around it, of the coarser of both grids, stays, for interpolation.
+        monitor: Asked between channels.
     """
     around = [math.ceil(max(network_grid.spacing_mm) / spacing) for spacing in scanned.spacing_mm[::-1]]  # k, j, i
     shape = triple(size + 2 * margin for size, margin in zip(scanned.shape_kji, around, strict=True))
@@ -43,8 +44,11 @@ def cleared_beyond(logits: np.ndarray, network_grid: Grid, scanned: Grid) -> np.
     if (corners >= -0.5).all() and (corners <= np.array(shape[::-1]) - 0.5).all():
         return logits
     beyond = ~reach.contains(network_grid)
-    cleared = logits.copy()
-    cleared[1:, beyond], cleared[0, beyond] = logits.min(), logits.max()
+    floor, ceiling = logits.min(), logits.max()
+    cleared = np.empty_like(logits)
+    for channel, scores in enumerate(logits):
+        monitor.check()
+        cleared[channel] = np.where(beyond, floor if channel else ceiling, scores)
     return cleared
 
 
@@ -62,15 +66,17 @@ def organ_scores(
         logits: (C, D, H, W); channel 0 is background, channel n + 1 is ``specs[n]``. Not changed.
         specs: The model's labels.
         network_input: The CT on the network's grid.
-        monitor: Asked between organs.
+        monitor: Asked between organs and the steps of each.
         clean_up: Keep only the largest components of each organ, of a split one the largest on each side, no crumbs.
         split: Split paired organs into right and left.
 
     Returns:
         Scores (1 + organs, D, H, W), background first; the organs in order; warnings.
     """
+    classes = _best_classes(logits, monitor)
+    monitor.check()
     logits = logits.copy()
-    classes = logits.argmax(axis=0).astype(np.uint8)
+    monitor.check()
     found, floor = classes > 0, logits.min()
     channels, organs, warnings = [], [], []
     for channel, spec in enumerate(specs, start=1):
@@ -81,17 +87,40 @@ def organ_scores(
             sides, reason = split_sides(mask, network_input.grid, network_input, found, largest=clean_up)
         if reason:
             warnings.append(f"{spec.name}: not split into right and left, {reason}")
+        monitor.check()
         if clean_up:
-            near = network_input.grid if spec.sides is None else None  # kidneys may lie far apart
-            kept = keep_largest(mask, spec.components, near) if sides is None else sides[0] | sides[1]
+            kept = _without_crumbs(mask, spec, network_input.grid) if sides is None else sides[0] | sides[1]
             _give_to_background(logits, channel, mask & ~kept)
+            monitor.check()
             warnings += _left_out(spec, mask & ~kept, kept, network_input.grid)
+            monitor.check()
         organs += spec.organs(split=spec.sides is not None and split and (sides is not None or not mask.any()))
         if sides is not None:
             channels += [np.where(dilate(side, SIDE_MARGIN_VOX), logits[channel], floor) for side in sides]
         else:
             channels += [logits[channel]] * (len(organs) - len(channels))
-    return np.stack([logits[0], *channels]), organs, warnings
+    scores = np.empty((1 + len(channels), *classes.shape), logits.dtype)
+    for n, one in enumerate([logits[0], *channels]):
+        monitor.check()
+        scores[n] = one
+    return scores, organs, warnings
+
+
+def _best_classes(logits: np.ndarray, monitor: Monitor) -> np.ndarray:
+    """The first channel with the highest score, (D, H, W) uint8: argmax in steps that can be interrupted."""
+    classes, best = np.zeros(logits.shape[1:], np.uint8), logits[0].copy()
+    for channel, scores in enumerate(logits[1:], start=1):
+        monitor.check()
+        classes[scores > best] = channel
+        np.maximum(best, scores, out=best)
+    return classes
+
+
+def _without_crumbs(mask: np.ndarray, spec: LabelSpec, grid: Grid) -> np.ndarray:
+    """The parts of an organ that stay; those of a pair may lie far apart, and one may be much smaller."""
+    if spec.sides is None:
+        return keep_largest(mask, spec.components, near=grid)
+    return keep_largest(mask, spec.components, no_crumb_vox=smallest_kidney_vox(grid))
 
 
 def _left_out(spec: LabelSpec, removed: np.ndarray, kept: np.ndarray, grid: Grid) -> list[str]:
@@ -174,18 +203,22 @@ def labels_on_input_grid(
     return labels
 
 
-def drop_crumbs(labels: np.ndarray, values: Sequence[int], monitor: Monitor) -> None:
+def drop_crumbs(
+    labels: np.ndarray, values: Sequence[int], monitor: Monitor, no_crumb_vox: Mapping[int, float] | None = None
+) -> None:
     """Clear crumbs of each organ: thick slices cut off thin ends of parts that hang together on the network's grid.
 
     Args:
         labels: (K, J, I) label values; changed in place.
         values: Label value of each organ.
         monitor: Asked between organs.
+        no_crumb_vox: By label value, see ``keep_largest``; of what is not there, every small part is a crumb.
     """
     for value in values:
         monitor.check()
         mask = labels == value
-        labels[mask & ~keep_largest(mask, count=None)] = 0
+        kept = keep_largest(mask, count=None, no_crumb_vox=(no_crumb_vox or {}).get(value, math.inf))
+        labels[mask & ~kept] = 0
 
 
 def probability_maps(

@@ -18,6 +18,7 @@ from .resampling import Check, resample
 MIN_VOXELS = 4  # along every axis; fewer cannot hold an organ
 BODY_ABOVE_HU = -300.0
 BODY_MARGIN_MM = 10.0
+MAX_HU = 1e6  # of either sign: averaged with its neighbours, one voxel beyond would wipe out all around it
 MAX_LENGTH_MM, MAX_WIDTH_MM = 2500.0, 1200.0  # of a scan; a wrong spacing would take gigabytes
 MAX_GRID_VOXELS = 1_000_000_000  # a network grid beyond this comes from a wrong spacing, not from a patient
 
@@ -73,8 +74,8 @@ def check_volume(volume: Volume) -> None:
     """Refuse what cannot be a CT volume.
 
     Raises:
-        ValueError: Too few slices, voxels that are not real numbers, NaN or infinite voxels, a constant image, or an
-            extent that cannot be a patient's.
+        ValueError: Too few slices, voxels that are not real numbers, NaN, infinite or absurdly large voxels, a constant
+            image, or an extent that cannot be a patient's.
     """
     voxels = volume.voxels
     extent_mm = np.multiply(voxels.shape[::-1], volume.grid.spacing_mm)
@@ -89,6 +90,9 @@ def check_volume(volume: Volume) -> None:
     low, high = voxels.min(), voxels.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{volume.name}: has voxels that are NaN or infinite")
+    furthest = max(float(low), float(high), key=abs)
+    if abs(furthest) > MAX_HU:
+        raise ValueError(f"{volume.name}: has voxels of {furthest:.3g} HU; the largest that is taken is {MAX_HU:g}")
     if low == high:
         raise ValueError(f"{volume.name}: all voxels have the value {low:g}; there is nothing to segment")
 

@@ -148,12 +148,13 @@ def _apply_along(array: np.ndarray, axis: int, first: int, weights: np.ndarray, 
 
 
 def _resample_oblique(voxels: np.ndarray, source: Grid, target: Grid, antialias: bool, check: Check) -> np.ndarray:
+    if antialias:
+        thinned = _thinned_grid(source, target)  # of the whole source, so that each part of a target sees the same
+        if thinned.shape_kji != source.shape_kji:
+            thinned = thinned.crop_to(reach(thinned, target))
+            voxels, source = resample(voxels, source, thinned, check=check), thinned
     box = reach(source, target)
     voxels, source = voxels[box], source.crop_to(box)
-    if antialias:
-        thinned = _thinned_grid(source, target)
-        if thinned.shape_kji != source.shape_kji:
-            voxels, source = resample(voxels, source, thinned, check=check), thinned
     mapping = np.linalg.inv(source.ijk_to_ras) @ target.ijk_to_ras
     transform = sitk.AffineTransform(mapping[:3, :3].ravel().tolist(), mapping[:3, 3].tolist())
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels, dtype=np.float32))

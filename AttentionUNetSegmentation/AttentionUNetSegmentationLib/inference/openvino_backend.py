@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -39,6 +40,8 @@ class OpenVinoBackend:
         graphs = Graphs(weights)
         core, options = openvino.Core(), OPTIONS | thread_limit()
         self._in_slabs = scales_in_slabs(graphs.num_scales)
+        # of full resolution: a coarser scale's slice has fewer voxels
+        self._work_per_voxel = max(graphs.work_per_voxel(n + 1) / 4**n for n in range(self._in_slabs))
         self._names = {scale: graphs.attention_names(scale) for scale in range(2, graphs.num_scales)}
         models = {"coarser": graphs.coarser_scales(self._in_slabs + 1), "output": graphs.output()}
         models |= {f"encoder {scale}": graphs.encoder(scale) for scale in range(1, self._in_slabs + 1)}
@@ -51,7 +54,9 @@ class OpenVinoBackend:
 
     def run(self, image: np.ndarray, monitor: Monitor, in_slabs: bool = True) -> Output:
         """See ``Backend``; cancelling interrupts the running request."""
-        parts = _Parts(self._compiled, self._in_slabs, self._names, monitor, lean=image.size > LARGE_VOXELS)
+        work_per_slice = self._work_per_voxel * math.prod(image.shape[1:])
+        lean = image.size > LARGE_VOXELS
+        parts = _Parts(self._compiled, self._in_slabs, work_per_slice, self._names, monitor, lean)
         logits, attention = run_in_slabs(parts, image[None, None].astype(np.float32, copy=False), monitor)
         return logits[0], {name: alpha[0, 0] for name, alpha in attention.items()}
 
@@ -73,6 +78,7 @@ class _Parts:
     Args:
         compiled: The graphs by name.
         in_slabs: How many scales are run in slabs.
+        work_per_slice: Multiply-accumulates of a slice: an operation that runs is not interrupted.
         names: Names of the coefficient maps by scale.
         monitor: Asked while a request runs.
         lean: Give the working memory of a part back before the next one runs.
@@ -82,11 +88,12 @@ class _Parts:
         self,
         compiled: Mapping[str, Any],
         in_slabs: int,
+        work_per_slice: float,
         names: Mapping[int, Sequence[str]],
         monitor: Monitor,
         lean: bool = False,
     ) -> None:
-        self.scales_in_slabs = in_slabs
+        self.scales_in_slabs, self.work_per_slice = in_slabs, work_per_slice
         self._compiled, self._names, self._monitor, self._lean = compiled, names, monitor, lean
         self._last = ""
         self._requests: dict[str, Any] = {}

@@ -29,6 +29,8 @@ class Graphs:
 
     Raises:
         KeyError: If a weight is missing.
+        ValueError: If a graph is asked for whose weights are no finite float32: its ReLUs would make 0 of NaN, so that
+            nobody would notice.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -41,6 +43,11 @@ class Graphs:
         """Names of a scale's coefficient maps, in order (``UNet.attention_names``)."""
         gated = 2 <= scale < self.num_scales
         return [f"s{scale}-{index + 1}" for index in range(self.num_subgates)] if gated else []
+
+    def work_per_voxel(self, scale: int) -> int:
+        """Multiply-accumulates of the 3x3x3 convolutions of a scale's encoder or decoder block, whichever has more."""
+        blocks = (f"encoder.{scale - 1}", f"decoder.{scale - 1}")
+        return max(sum(self._weights[f"{block}.conv{index}.weight"].size for index in (1, 2)) for block in blocks)
 
     def encoder(self, scale: int) -> openvino.Model:
         """A scale's encoder block on some slices.
@@ -206,11 +213,18 @@ def _convolve(
     x: Node, weight: np.ndarray, bias: np.ndarray | None = None, padding: int = 0, stride: int = 1, relu: bool = False
 ) -> Node:
     pads = [padding] * 3
-    kernel = opset13.constant(np.ascontiguousarray(weight, dtype=np.float32))
-    x = opset13.convolution(x, kernel, [stride] * 3, pads, pads, [1] * 3)
+    x = opset13.convolution(x, _constant(weight), [stride] * 3, pads, pads, [1] * 3)
     if bias is not None:
-        x = opset13.add(x, opset13.constant(bias.astype(np.float32).reshape(1, -1, 1, 1, 1)))
+        x = opset13.add(x, _constant(bias.reshape(1, -1, 1, 1, 1)))
     return opset13.relu(x) if relu else x
+
+
+def _constant(weight: np.ndarray) -> Node:
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(weight, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError("the network has weights that are not finite numbers with its batch norms folded in")
+    return opset13.constant(single)
 
 
 def _pool(x: Node) -> Output:

@@ -26,6 +26,7 @@ fine to coarse; the attention coefficients by name."""
 
 GATE_HALO = 2  # slices that a gate's upsampled coefficients see to either side, made even for its stride
 MOST_SCALES = 3  # in slabs
+SLAB_WORK = 80e9  # multiply-accumulates of a slab that cannot be interrupted, about 1.6 s on two CPU cores
 ENCODER_SHARES, COARSER_SHARE, DECODER_SHARES = (0.2, 0.08, 0.05), 0.1, (0.3, 0.2, 0.07)  # of the time
 
 
@@ -51,9 +52,11 @@ class Parts(Protocol):
 
     Attributes:
         scales_in_slabs: How many scales, counted from the finest, are run in slabs.
+        work_per_slice: Multiply-accumulates of a slice, where a slab cannot be interrupted; 0 where it can.
     """
 
     scales_in_slabs: int
+    work_per_slice: float
 
     def encoder(self, scale: int, x: Features, kept: Ends) -> tuple[Features, Features]:
         """Slices ``kept`` of an encoder block's output on some slices, and the same pooled."""
@@ -96,6 +99,12 @@ class Parts(Protocol):
 def scales_in_slabs(num_scales: int) -> int:
     """How many scales are run in slabs; what is left has a decoder block, whose features steer the next gate."""
     return max(1, min(MOST_SCALES, num_scales - 2))
+
+
+def slices_at_a_time(work_per_slice: float) -> int:
+    """How many slices are finished together, an even number: few where the network or its planes are large."""
+    slices = int(SLAB_WORK / max(1.0, work_per_slice)) - 2 * HALO
+    return max(2, min(slices // 2 * 2, SLAB_SLICES))
 
 
 def run_in_slabs(parts: Parts, image: Features, monitor: Monitor) -> tuple[Features, Mapping[str, Features]]:
@@ -209,7 +218,7 @@ class _Run:
 
     def _slabs(self, x: _Pieces) -> list[Ends]:
         """The slices that are finished together: as many at each scale, as coarser ones have fewer but wider voxels."""
-        step = SLAB_SLICES
+        step = slices_at_a_time(self._parts.work_per_slice)
         return [(start, min(start + step, x.depth)) for start in range(0, x.depth, step)]
 
     def _encoded(self, scale: int, x: _Pieces, slabs: Sequence[Ends]) -> tuple[_Pieces, _Pieces]:

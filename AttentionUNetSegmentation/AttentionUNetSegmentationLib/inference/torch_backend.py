@@ -91,6 +91,7 @@ class _Parts:
     def __init__(self, network: UNet) -> None:
         self._network = network
         self.scales_in_slabs = scales_in_slabs(len(network.widths))
+        self.work_per_slice = 0.0  # StageGuard makes long work interruptible
 
     def encoder(self, scale: int, x: Tensor, kept: Ends) -> tuple[Tensor, Tensor]:
         skip = _slices(self._network.encoder[scale - 1](x), kept).clone()  # a view would keep all slices

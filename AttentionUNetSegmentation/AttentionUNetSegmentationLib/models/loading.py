@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import numpy as np
 
 from ..atomic import move_into_place, scratch_folder, sha256_of
+from ..errors import one_sentence
 from .description import SPEC_FILE, WEIGHTS_FILE, ArchitectureSpec, ModelError, ModelSpec, WeightsSpec
 from .shapes import weight_shapes
 from .store import InstalledModel, find_model, list_models, read_spec, unpacked_model, user_model_folder
@@ -118,6 +119,9 @@ def load_model(name_or_path: Path | str) -> Model[UNet]:
     unusable = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if unusable:
         raise ModelError(f"{path} has weights that are not finite numbers: {unusable[0]}")
+    negative = [name for name, array in weights.items() if name.endswith("running_var") and (array < 0).any()]
+    if negative:
+        raise ModelError(f"{path} has variances below 0: {negative[0]}")
     return Model(spec, folder=folder, weights=weights)
 
 
@@ -162,7 +166,7 @@ def add_model(source: Path | str) -> InstalledModel:
         ModelError: If it cannot be used, or a model of that name is there already.
     """
     source = Path(source).expanduser()
-    if not source.exists():
+    if not os.path.exists(source):  # Path.exists fails for names that are too long
         raise ModelError(f"{source} does not exist")
     if source.is_file():
         with unpacked_model(source) as unpacked:
@@ -180,13 +184,21 @@ def add_model(source: Path | str) -> InstalledModel:
     with scratch_folder(base) as scratch:
         (scratch / target.name).mkdir()
         spec = _write(scratch / target.name, read_weights(source / model.spec.weights.file), model.spec)
-        move_into_place(scratch, base)
+        try:
+            os.rename(scratch / target.name, target)  # which, unlike replacing, fails where another one was added since
+        except OSError as error:
+            if not os.path.lexists(target):
+                raise
+            raise ModelError(f"a model named {spec.name!r} is there already; remove it first") from error
     return InstalledModel(spec.name, target, False, spec)
 
 
 def _checked_weights(path: Path, sha256: str) -> Weights:
-    if not path.is_file():
-        raise ModelError(f"{path} is missing: the model has no weights")
-    if sha256_of(path) != sha256:
-        raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SPEC_FILE}")
+    try:
+        if not path.is_file():
+            raise ModelError(f"{path} is missing: the model has no weights")
+        if sha256_of(path) != sha256:
+            raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {SPEC_FILE}")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {one_sentence(error)}") from error
     return read_weights(path)

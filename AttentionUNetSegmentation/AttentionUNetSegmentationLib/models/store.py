@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from ..atomic import scratch_folder
 from ..errors import one_sentence
 from .description import SPEC_FILE, ModelError, ModelSpec
 
@@ -73,7 +74,7 @@ def read_spec(folder: Path) -> ModelSpec:
     try:
         if path.stat().st_size > MAX_SPEC_BYTES:
             raise ValueError(f"it has more than {MAX_SPEC_BYTES} bytes")
-        return ModelSpec.from_json(path.read_text(encoding="utf-8"))
+        return ModelSpec.from_json(path.read_text(encoding="utf-8-sig"))  # Windows editors write a mark at its start
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a model: it has no {SPEC_FILE}") from None
     except (OSError, ValueError, OverflowError, RecursionError) as error:
@@ -105,7 +106,7 @@ def find_model(name_or_path: str | Path) -> Path:
         if entry.name == str(name_or_path):
             return entry.folder
     path = Path(name_or_path).expanduser()
-    if path.exists():
+    if os.path.exists(path):  # Path.exists fails for names that are too long
         return path
     if len(path.parts) > 1:
         raise ModelError(f"there is no model at {path}")
@@ -117,18 +118,29 @@ def remove_model(name: str) -> Path:
     """Delete a model from the user's folder; packaged models cannot be removed.
 
     Raises:
-        ModelError: If there is no such model, or it belongs to the package.
+        ModelError: If there is no such model, it belongs to the package, or the system refuses.
     """
     for entry in list_models():
         if entry.name == name:
             if entry.packaged:
                 raise ModelError(f"the model {name!r} belongs to the package and cannot be removed")
-            if entry.folder.is_symlink():  # the model itself lies elsewhere, and stays
-                entry.folder.unlink()
-            else:
-                shutil.rmtree(entry.folder)
+            try:
+                _delete(entry.folder)
+            except OSError as error:
+                raise ModelError(
+                    f"{entry.folder} cannot be removed, or not all of it: {one_sentence(error)}"
+                ) from error
             return entry.folder
     raise ModelError(f"there is no model {name!r} in {user_model_folder()}")
+
+
+def _delete(folder: Path) -> None:
+    if folder.is_symlink():  # the model itself lies elsewhere, and stays
+        folder.unlink()
+        return
+    # The name is free at once: what is left of a folder that cannot be deleted, or not yet, is hidden, and no model.
+    with scratch_folder(folder.parent) as scratch:
+        os.replace(folder, scratch / folder.name)
 
 
 @contextmanager
@@ -151,17 +163,19 @@ def unpacked_model(archive: Path) -> Iterator[Path]:
 
 def _unpack(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
-        specs = [entry for entry in opened.infolist() if Path(entry.filename).name == SPEC_FILE]
+        # older tools of Windows write its separators
+        entries = [(entry.filename.replace("\\", "/"), entry) for entry in opened.infolist()]
+        specs = [(name, entry) for name, entry in entries if PurePosixPath(name).name == SPEC_FILE]
         if len(specs) != 1:
             raise ModelError(f"{archive} needs exactly one {SPEC_FILE} inside, found {len(specs)}")
-        inner = specs[0].filename.removesuffix(SPEC_FILE)
-        _extract(opened, specs[0], folder / SPEC_FILE)
+        inner = specs[0][0].removesuffix(SPEC_FILE)
+        _extract(opened, specs[0][1], folder / SPEC_FILE)
         try:
             weights = read_spec(folder).weights.file
         except ModelError as error:
             raise ModelError(str(error).replace(str(folder), str(archive))) from error
-        if inner + weights in opened.namelist():
-            _extract(opened, opened.getinfo(inner + weights), folder / weights)
+        if found := dict(entries).get(inner + weights):
+            _extract(opened, found, folder / weights)
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:

@@ -75,14 +75,16 @@ def _read_safetensors(path: Path) -> Weights:
     header = json.loads(data[8 : 8 + length].tobytes())
     header.pop("__metadata__", None)
     body = data[8 + length :]
-    if sum(stop - start for start, stop in (entry["data_offsets"] for entry in header.values())) > len(body):
-        raise ValueError("its arrays overlap or lie beyond its end")
     weights = {}
-    for name, entry in header.items():
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         start, stop = entry["data_offsets"]
-        if not 0 <= start <= stop <= len(body):
-            raise ValueError(f"{name} does not lie in it")
+        if start != end or not start <= stop <= len(body) or min(entry["shape"], default=0) < 0:
+            raise ValueError(f"{name} does not lie where the array before it ends, or has a negative size")
+        end = stop
         weights[name] = np.frombuffer(body[start:stop].tobytes(), DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    if end != len(body):
+        raise ValueError("it has more bytes than its arrays")
     return weights
 
 
