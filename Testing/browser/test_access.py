@@ -11,7 +11,7 @@ from AttentionUNetSegmentationLib.browser.access import LOOPBACK_NAMES, Access
 from support.browser_front import running, visitor
 
 TOKEN = "t0ken-of-this-test"
-WITH_TOKEN = Access(0, None, TOKEN)
+WITH_TOKEN = Access(None, TOKEN)
 WEBSOCKET = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -22,7 +22,7 @@ WEBSOCKET = {
 
 async def raw(front, text: bytes) -> tuple[int, str]:
     """Send bytes as they are; returns the status and the last line of the answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.access.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(text)
     answer = (await reader.read(4000)).decode()
     writer.close()
@@ -31,25 +31,38 @@ async def raw(front, text: bytes) -> tuple[int, str]:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1"])
 def test_this_computer_needs_no_token(address):
-    access = Access.for_address("localhost", address, 80)
+    access = Access.for_address("localhost", address)
     assert (access.token, access.names) == (None, LOOPBACK_NAMES | {address, f"[{address}]"})
 
 
 def test_an_address_that_others_reach_needs_a_token_of_256_random_bits():
-    access, other = (Access.for_address("ct.example.org", "192.0.2.7", 80) for _ in range(2))
+    access, other = (Access.for_address("ct.example.org", "192.0.2.7") for _ in range(2))
     assert access.names == {"ct.example.org", "192.0.2.7", "[192.0.2.7]"}
     assert len(access.token) == 43 and access.token != other.token
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 def test_all_addresses_at_once_have_any_name_but_a_token(address):
-    access = Access.for_address(address, address, 80)
+    access = Access.for_address(address, address)
     assert access.names is None and access.token
 
 
-def test_cookies_of_two_fronts_on_one_computer_have_different_names():
-    names = [(access.session_cookie, access.token_cookie) for access in (Access(1, None), Access(2, None))]
-    assert len({*names[0], *names[1]}) == 4
+async def test_cookies_are_called_after_the_port_that_the_browser_sees():
+    """Tunnels to the same port of two computers have two ports here, and a browser tells no cookies by their ports."""
+    async with running("idle", access=WITH_TOKEN) as front, visitor(front) as client:
+        for host, port in (("127.0.0.1:8080", "8080"), ("[::1]:8081", "8081"), ("ct.example.org", "default")):
+            token = f"attention-unet-token-{port}"
+            let_in = await client.get(f"/?token={TOKEN}", headers={"Host": host})
+            assert let_in.cookies[token].value == TOKEN
+            assert list(let_in.cookies) == [token]
+            client.cookie_jar.clear()
+            begun = await client.get("/", headers={"Host": host, "Cookie": f"{token}={TOKEN}"})
+            assert (begun.status, list(begun.cookies)) == (200, [f"attention-unet-session-{port}"])
+            client.cookie_jar.clear()
+            both = f"{token}={TOKEN}; {begun.cookies.output(header='', attrs=[], sep=';').strip()}"
+            back = await client.get("/?started", headers={"Host": host, "Cookie": both}, allow_redirects=False)
+            assert (back.status, back.headers["Location"]) == (303, "/")
+        assert len(front.sessions) == 3
 
 
 @pytest.mark.parametrize(
@@ -57,7 +70,7 @@ def test_cookies_of_two_fronts_on_one_computer_have_different_names():
 )
 async def test_a_foreign_name_for_this_computer_is_refused(host):
     async with running() as front, visitor(front) as client:
-        answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
+        answer = await client.get("/healthz", headers={"Host": host.format(port=front.port)})
         assert answer.status == 403 and "does not have that name" in await answer.text()
 
 
@@ -66,7 +79,7 @@ async def test_a_foreign_name_for_this_computer_is_refused(host):
 )
 async def test_own_names_are_answered_also_at_the_other_port_of_a_tunnel(host):
     async with running() as front, visitor(front) as client:
-        answer = await client.get("/healthz", headers={"Host": host.format(port=front.access.port)})
+        answer = await client.get("/healthz", headers={"Host": host.format(port=front.port)})
         assert (answer.status, await answer.text()) == (200, "ok")
 
 
@@ -104,7 +117,7 @@ ORIGINS = ["http://evil.example", "http://127.0.0.1:1", "null", "", "http://127.
 )
 async def test_other_web_sites_can_neither_post_nor_open_websockets(origin):
     async with running() as front, visitor(front) as client:
-        headers = {"Origin": origin.format(port=front.access.port)}
+        headers = {"Origin": origin.format(port=front.port)}
         answers = [
             await client.post("/upload", headers=headers),
             await client.get("/ws", headers=WEBSOCKET | headers),
@@ -116,7 +129,7 @@ async def test_other_web_sites_can_neither_post_nor_open_websockets(origin):
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:{port}", None])
 async def test_its_own_pages_and_what_is_no_browser_pass(origin):
     async with running() as front, visitor(front) as client:
-        headers = {"Origin": origin.format(port=front.access.port)} if origin else {}
+        headers = {"Origin": origin.format(port=front.port)} if origin else {}
         for answer in (
             await client.post("/", headers=headers),
             await client.get("/ws", headers=WEBSOCKET | headers),
@@ -130,7 +143,7 @@ async def test_behind_a_proxy_that_speaks_tls_origin_and_cookie_fit(host):
         headers = {"Host": host, "Origin": "https://ct.example.org", "X-Forwarded-Proto": "https"}
         answer = await client.get(f"/?token={TOKEN}", headers=headers, allow_redirects=False)
         assert "; Secure" in answer.headers["Set-Cookie"]
-        cookie = {"Cookie": f"{front.access.token_cookie}={TOKEN}"}
+        cookie = {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
         assert (await client.post("/upload", headers=headers | cookie)).status == 502
 
 
@@ -173,9 +186,7 @@ def test_the_token_lets_in_once_and_leaves_the_address(caplog):
             answer = await client.get(f"/?token={TOKEN}", allow_redirects=False)
             assert answer.status == 200 and 'content="0; url=/"' in await answer.text()
             cookie = answer.headers["Set-Cookie"]
-            assert (
-                cookie.startswith(front.access.token_cookie) and "; HttpOnly" in cookie and "SameSite=Strict" in cookie
-            )
+            assert cookie.startswith(front.token_cookie) and "; HttpOnly" in cookie and "SameSite=Strict" in cookie
             assert (await client.get("/upload")).status == 502
             assert (await client.get("/?token=wrong")).status == 401  # also for one who is in already
             for head in ("G@T {} HTTP/1.1", "GET {} HTTP/9.9", "GET {}", "GET {} HTTP/1.1\r\nno header"):
@@ -189,7 +200,7 @@ def test_the_token_lets_in_once_and_leaves_the_address(caplog):
 @pytest.mark.parametrize("value", ["wrong", "", "\u00fc", TOKEN.upper(), TOKEN[:-1]])
 async def test_a_wrong_cookie_is_no_token(value):
     async with running(access=WITH_TOKEN) as front, visitor(front) as client:
-        answer = await client.get("/", headers={"Cookie": f"{front.access.token_cookie}={value}"})
+        answer = await client.get("/", headers={"Cookie": f"{front.token_cookie}={value}"})
         assert answer.status == 401
 
 
@@ -202,7 +213,7 @@ async def test_every_answer_keeps_out_of_frames_caches_and_other_sites():
         assert [answer.status for answer in answers] == [200, 200, 502, 502, 403, 401]
         for answer in answers:
             headers = answer.headers
-            assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+            assert headers["Content-Security-Policy"] == "frame-ancestors 'none'; connect-src 'self'"
             assert headers["Referrer-Policy"] == "no-referrer"
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Cross-Origin-Resource-Policy"] == "same-origin"

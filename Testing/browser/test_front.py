@@ -7,6 +7,9 @@ import pytest
 
 pytest.importorskip("aiohttp", reason="the group view of pyproject.toml is not installed")
 
+from yarl import URL
+
+from AttentionUNetSegmentationLib.browser import front as front_module
 from support.browser_front import children, descriptors, enter, folders, running, until, visitor
 
 
@@ -17,7 +20,7 @@ async def test_a_visitor_gets_a_session_that_knows_what_to_show(tmp_path):
         assert (first["ct"], first["serve"], first["upload_mb"]) == (str(tmp_path / "ct.nii.gz"), str(tmp_path), 7)
         assert first["temporary"] == first["folder"]
         (cookie,) = client.cookie_jar
-        assert (cookie.key, cookie["httponly"], cookie["samesite"]) == (front.access.session_cookie, True, "Strict")
+        assert (cookie.key, cookie["httponly"], cookie["samesite"]) == (front.session_cookie, True, "Strict")
         assert (cookie["domain"], cookie["path"]) == ("127.0.0.1", "/")
         assert await enter(client) == first  # a reload
 
@@ -37,10 +40,10 @@ async def test_two_visitors_do_not_meet():
 async def test_an_id_that_was_not_given_out_is_nobodys(guess):
     async with running("idle") as front, visitor(front) as one, visitor(front) as other:
         await one.get("/")
-        cookie = {"Cookie": f"{front.access.session_cookie}={guess}"}
+        cookie = {"Cookie": f"{front.session_cookie}={guess}"}
         assert (await other.get("/download/ct.zip", headers=cookie)).status == 502
         answer = await other.get("/", headers=cookie)
-        assert front.access.session_cookie in answer.cookies  # a new session, with an id of the front's
+        assert front.session_cookie in answer.cookies  # a new session, with an id of the front's
         assert len(front.sessions) == 2 and guess not in front.sessions
 
 
@@ -77,6 +80,44 @@ async def test_a_session_that_died_before_the_page_came_back_is_told_too():
         assert answer.status == 502 and "The viewer did not start" in await answer.text()
 
 
+@pytest.mark.parametrize("enters", [False, True], ids=["no session", "session"])
+@pytest.mark.parametrize(
+    ("target", "led_to"),
+    [
+        ("/?sessionURL=ws://evil.example/ws", "./"),
+        ("/?sessionManagerURL=http://evil.example/", "./"),
+        ("/?token=1", "./"),
+        ("/index.html?sessionURL=ws://evil.example/ws", "./index.html"),
+        ("/.%2findex.html?started&sessionURL=ws://evil.example/ws", "./.%2Findex.html"),
+        ("//evil.example/index.html?sessionURL=ws://evil.example/ws", "./index.html"),
+    ],
+)
+async def test_a_link_cannot_tell_the_page_where_to_connect(target, led_to, enters):
+    """The client that a session serves obeys the address bar's query."""
+    async with running() as front, visitor(front) as client:
+        if enters:
+            await enter(client)
+        answer = await client.get(URL(front.url + target, encoded=True), allow_redirects=False)
+        assert (answer.status, answer.headers["Location"], answer.cookies) == (303, led_to, {})
+        assert len(front.sessions) == enters
+
+
+async def test_a_connection_without_a_whole_request_is_closed(monkeypatch):
+    monkeypatch.setattr(front_module, "IDLE_SECONDS", 0.3)
+    async with running() as front, visitor(front) as client:
+        await enter(client)
+        silent, slow = [await asyncio.open_connection("127.0.0.1", front.port) for _ in range(2)]
+        slow[1].write(b"GET / HTTP/1.1\r\nHost: ")
+        async with client.ws_connect("/ws") as socket:
+            async with asyncio.timeout(5):
+                assert await silent[0].read() == await slow[0].read() == b""
+            await asyncio.sleep(0.5)  # a page may be silent for longer
+            await socket.send_bytes(b"still there")
+            assert await socket.receive_bytes() == b"still there"
+        for _, writer in (silent, slow):
+            writer.close()
+
+
 async def test_only_the_page_starts_a_session():
     async with running("idle") as front, visitor(front) as client:
         answers = [await client.get("/favicon.ico"), await client.head("/"), await client.post("/")]
@@ -106,6 +147,17 @@ async def test_the_session_ends_when_its_page_stays_closed():
             assert (await enter(client))["pid"] == first["pid"]
         await until(lambda: not front.sessions)
         assert (children(), folders()) == ([], [])
+
+
+async def test_a_download_is_not_cut_when_the_page_is_closed_meanwhile():
+    async with running(grace_seconds=0.3) as front, visitor(front) as client:
+        await enter(client)
+        async with client.ws_connect("/ws"):
+            answer = await client.get("/download/slow")
+        assert await answer.read() == b"half of it, and the rest"
+        await asyncio.sleep(0.1)
+        assert front.sessions  # the page may still come back
+        await until(lambda: not front.sessions)
 
 
 async def test_visitors_in_a_row_leave_nothing_open():

@@ -1,10 +1,12 @@
 """Sessions start in time or not at all, and leave no process, folder or descriptor behind."""
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -95,6 +97,21 @@ async def test_a_session_that_does_not_stop_is_killed():
     await sessions.close()
     assert 0.2 <= time.monotonic() - begun < 2
     assert (children(), folders()) == ([], [])
+
+
+def test_a_session_that_is_killed_before_its_words_are_read_leaves_no_open_pipe(monkeypatch):
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda complaint: complaints.append(complaint.exc_value))
+
+    async def main():
+        sessions = Sessions(settings(command=["/bin/sh", "-c", "head -c 1000000 /dev/zero >&3"], stop_seconds=0.2))
+        sessions.open()
+        await asyncio.sleep(0.3)
+        await sessions.close()
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_session_that_is_killed_is_noticed_and_cleaned_up():

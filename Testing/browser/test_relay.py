@@ -14,10 +14,10 @@ from AttentionUNetSegmentationLib.browser import relay
 from support.browser_front import children, enter, folders, running, until, visitor
 
 
-def cookie(client) -> str:
-    """The header with which a visitor's browser names the session."""
+def names(front, client) -> str:
+    """The headers with which a visitor's browser names the front and the session."""
     (one,) = client.cookie_jar
-    return f"Cookie: {one.key}={one.value}"
+    return f"Host: localhost:{front.port}\r\nCookie: {one.key}={one.value}"
 
 
 async def test_a_request_arrives_as_it_was_sent_but_for_what_concerns_the_front():
@@ -32,7 +32,7 @@ async def test_a_request_arrives_as_it_was_sent_but_for_what_concerns_the_front(
             "X-Kept": "2",
         }
         target = "/a%2Fb/..%2f..%2fetc//passwd?q=%20&q=+"
-        echo = await (await client.get(URL(front.url + target, encoded=True), headers=sent)).json()
+        echo = await (await client.post(URL(front.url + target, encoded=True), headers=sent)).json()
         assert echo["target"] == target
         assert (echo["X-Session-Secret"], echo["X-Kept"]) == (first["secret"], "2")
         assert not {"Authorization", "Cookie", "X-Mine", "TE", "Origin"} & set(echo)
@@ -43,8 +43,8 @@ async def test_a_request_arrives_as_it_was_sent_but_for_what_concerns_the_front(
 async def test_no_path_leads_to_another_server(target):
     async with running() as front, visitor(front) as client:
         await enter(client)
-        reader, writer = await asyncio.open_connection("127.0.0.1", front.access.port)
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{cookie(client)}\r\n\r\n".encode())
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+        writer.write(f"GET {target} HTTP/1.1\r\n{names(front, client)}\r\n\r\n".encode())
         answer = (await reader.readuntil(b"}")).decode()
         writer.close()
         assert answer.startswith("HTTP/1.1 200") and f'"target": "{target}"' in answer
@@ -76,8 +76,8 @@ async def test_uploads_arrive_whole_up_to_the_limit():
 async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent():
     async with running(upload_mb=1) as front, visitor(front) as client:
         await enter(client)
-        reader, writer = await asyncio.open_connection("127.0.0.1", front.access.port)
-        head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\n{cookie(client)}\r\nContent-Length: 1048577\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+        head = f"POST /upload HTTP/1.1\r\n{names(front, client)}\r\nContent-Length: 1048577\r\n\r\n"
         writer.write(head.encode())
         answer = (await reader.read()).decode()
         writer.close()
@@ -113,8 +113,8 @@ def test_an_upload_that_breaks_off_is_not_taken_for_a_whole_one_and_not_logged(c
         async with running() as front, visitor(front) as client:
             await enter(client)
             for framing, body in (("Content-Length: 100", "x" * 50), ("Transfer-Encoding: chunked", "5\r\nxxxxx\r\n")):
-                _, writer = await asyncio.open_connection("127.0.0.1", front.access.port)
-                head = f"POST /upload?name=Doe HTTP/1.1\r\nHost: localhost\r\n{cookie(client)}\r\n{framing}\r\n\r\n"
+                _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+                head = f"POST /upload?name=Doe HTTP/1.1\r\n{names(front, client)}\r\n{framing}\r\n\r\n"
                 writer.write((head + body).encode())
                 await writer.drain()
                 await asyncio.sleep(0.1)

@@ -56,7 +56,7 @@ def lives(pid: int) -> bool:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_a_signal_ends_it_in_order(number, status):
     async with started("view", "--no-open") as (process, address):
-        front = Running(address.rstrip("/"), None, None)
+        front = Running(address.rstrip("/"), None)
         async with visitor(front) as client:
             first = await enter(client)
             async with client.ws_connect("/ws") as page:
@@ -72,7 +72,7 @@ async def test_a_signal_ends_it_in_order(number, status):
 @pytest.mark.parametrize("ready", [True, False], ids=["sessions that run", "sessions that start"])
 async def test_when_it_is_killed_nothing_is_left(ready):
     async with started("view", "--no-open") as (process, address):
-        async with visitor(Running(address.rstrip("/"), None, None)) as client:
+        async with visitor(Running(address.rstrip("/"), None)) as client:
             await (enter(client) if ready else client.get("/"))
         await until(lambda: children(process.pid))
         (shell,) = children(process.pid)

@@ -48,7 +48,8 @@ def colored(picture: np.ndarray) -> float:
 
 def test_a_visitor_segments_looks_at_attention_and_downloads_what_the_command_line_makes(ct, serve, visit, tmp_path):
     began = time.monotonic()
-    page = visit(serve(ct).address)
+    server = serve(ct)
+    page = visit(server.address)
     page.wait_for_ct()
     assert page.frames[0] - began < FIRST_SLICE_SECONDS
     assert page.text("#ct-name") == "part of a CT"
@@ -104,6 +105,21 @@ def test_a_visitor_segments_looks_at_attention_and_downloads_what_the_command_li
     assert json.loads(page.save("report.json"))["disclaimer"]
     assert page.save("segmentation.seg.nrrd").startswith(b"NRRD")
     assert not page.errors
+
+    page.page.set_input_files("#upload", ct)
+    page.wait_for(lambda: page.text("#ct-name") == "part_of_a_CT" and page.page.locator("#loading").count() == 0)
+    assert not list(server.folders()[0].glob("download/*"))
+
+
+def test_a_link_cannot_make_the_page_show_what_another_server_sends(serve, visit):
+    page = visit(serve().address + "?sessionURL=ws://127.0.0.1:9/ws")
+    page.wait_for_ct()
+    elsewhere = """() => new Promise((resolve) => {
+        document.addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+        setTimeout(() => resolve("nothing was refused"), 3000);
+        new WebSocket("ws://127.0.0.1:9/ws");
+    })"""
+    assert page.page.evaluate(elsewhere) == "connect-src"
 
 
 def test_scrolling_is_fluent_also_during_a_run_which_can_be_cancelled(serve, visit):
@@ -203,6 +219,21 @@ def test_what_the_console_puts_into_the_state_is_put_right_in_a_sentence(ct, ser
     assert page.page.locator("#open").is_enabled()
 
 
+def test_when_an_upload_has_ended_another_tab_can_upload(serve, visit):
+    server = serve()
+    page = visit(server.address)
+    page.wait_for_ct()
+    uploading = page.page.context.new_page()
+    uploading.goto(server.address)
+    uploading.wait_for_selector("#open")
+    page.wait_for(lambda: page.page.locator("#open").is_enabled())
+    uploading.evaluate("() => { window.trame.state.set('upload_percent', 40); }")
+    page.wait_for(lambda: page.page.locator("#open").is_disabled())
+    # as a tab does that is closed before it hears the answer
+    uploading.evaluate("() => { fetch('upload?name=ct.nii', {method: 'POST', body: 'no CT'}); }")
+    page.wait_for(lambda: page.page.locator("#open").is_enabled(), 10)
+
+
 def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     folder = tmp_path / "cts"
     write_slices(folder / "a series", scan())
@@ -259,6 +290,12 @@ def test_uploads_that_cannot_be_used_are_refused_in_a_sentence(serve, visit):
     page.page.evaluate("() => window.trame.utils.auview.upload([new File(['a'], 'a.nii'), new File(['b'], 'b.nii')])")
     page.wait_for(lambda: page.page.locator("#error-text").count() == 1 and page.text("#error-text") != "")
     assert "zip the files" in page.text("#error-text")
+    page.page.evaluate("""() => {
+        const folder = { webkitGetAsEntry: () => ({ isDirectory: true }) };
+        const dataTransfer = { items: [folder], files: [new File([], "a series")] };
+        window.dispatchEvent(Object.assign(new Event("drop", { cancelable: true }), { dataTransfer }));
+    }""")
+    page.wait_for(lambda: page.text("#error-text") == "Zip the folder's DICOM files, and upload the archive.")
     page.page.evaluate("() => { fetch('download/segmentation.seg.nrrd'); }")
     page.wait_for(lambda: "there is no result yet" in page.text("#error-text"))
     assert page.text("#ct-name") == "SyntheticAbdomenCT"

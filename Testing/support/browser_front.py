@@ -66,7 +66,21 @@ class Running:
 
     url: str
     front: Front
-    access: Access
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def session_cookie(self) -> str:
+        """The name of the cookie with a visitor's session, as long as no tunnel changes the port."""
+        return f"attention-unet-session-{self.port}"
+
+    @property
+    def token_cookie(self) -> str:
+        """The name of the cookie with the token."""
+        return f"attention-unet-token-{self.port}"
 
     @property
     def sessions(self) -> dict:
@@ -76,16 +90,15 @@ class Running:
 
 @asynccontextmanager
 async def running(how: str = "serves", access: Access | None = None, **changes) -> AsyncIterator[Running]:
-    """A front on a free port of 127.0.0.1; ``access`` has its rules but the port."""
+    """A front on a free port of 127.0.0.1; ``access`` has its rules."""
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    access = Access(port, access.names, access.token) if access else Access.for_address("127.0.0.1", "127.0.0.1", port)
-    front = Front(settings(how, **changes), access)
+    front = Front(settings(how, **changes), access or Access.for_address("127.0.0.1", "127.0.0.1"))
     runner = make_runner(front)
     await runner.setup()
     await web.SockSite(runner, listening).start()
     try:
-        yield Running(f"http://127.0.0.1:{port}", front, access)
+        yield Running(f"http://127.0.0.1:{port}", front)
     finally:
         await runner.cleanup()
 

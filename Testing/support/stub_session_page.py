@@ -1,5 +1,6 @@
 """What the stand-in of a session answers by HTTP and WebSocket."""
 
+import asyncio
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ class Page:
         app.router.add_get("/index.html", self._root)
         app.router.add_get("/ws", self._socket)
         app.router.add_get("/half", self._half)
+        app.router.add_get("/download/slow", self._slow)
         app.router.add_get("/uploads", self._list_uploads)
         app.router.add_post("/upload", self._upload)
         app.router.add_get("/moved", self._moved)
@@ -76,6 +78,14 @@ class Page:
         await response.prepare(request)
         await response.write(b"half of it")
         os.kill(os.getpid(), signal.SIGKILL)
+
+    async def _slow(self, request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half of it, ")
+        await asyncio.sleep(0.6)
+        await response.write(b"and the rest")
+        return response
 
     async def _socket(self, request):
         socket = web.WebSocketResponse(max_msg_size=1 << 26)

@@ -25,34 +25,22 @@ class Access:
     """The rules of one front.
 
     Attributes:
-        port: the port that it listens on; it tells the cookies of several fronts apart, as browsers do not.
         names: what the Host header may name, so that no foreign name leads here (DNS rebinding); None for anything,
             which only a front with a token may allow.
         token: what a visitor needs; None for a front that only this computer reaches.
     """
 
-    port: int
     names: frozenset[str] | None
     token: str | None = None
 
     @classmethod
-    def for_address(cls, host: str, address: str, port: int) -> Access:
+    def for_address(cls, host: str, address: str) -> Access:
         """The rules for a front that was to listen on ``host`` and does so on the IP ``address``."""
         ip = ipaddress.ip_address(address.split("%")[0])
         named = {host.lower(), address, f"[{address}]"}
         if ip.is_loopback:
-            return cls(port, LOOPBACK_NAMES | named)
-        return cls(port, None if ip.is_unspecified else frozenset(named), secrets.token_urlsafe(32))
-
-    @property
-    def session_cookie(self) -> str:
-        """The name of the cookie with a visitor's session."""
-        return f"attention-unet-session-{self.port}"
-
-    @property
-    def token_cookie(self) -> str:
-        """The name of the cookie with the token."""
-        return f"attention-unet-token-{self.port}"
+            return cls(LOOPBACK_NAMES | named)
+        return cls(None if ip.is_unspecified else frozenset(named), secrets.token_urlsafe(32))
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -66,7 +54,7 @@ class Access:
             return self._let_in(request)
         if returning := _check_origin(request):
             return returning
-        if self.token and not self._is_token(request.cookies.get(self.token_cookie, "")):
+        if self.token and not self._is_token(request.cookies.get(token_cookie(request), "")):
             raise web.HTTPUnauthorized(text=NO_TOKEN)
         return await handler(request)
 
@@ -81,7 +69,7 @@ class Access:
             raise web.HTTPUnauthorized(text=NO_TOKEN)
         # no redirection: after a link on another site's page, the cookie would not come with it
         response = web.Response(text=RETURN_HERE, content_type="text/html")
-        self.set_cookie(request, response, self.token_cookie, token)
+        self.set_cookie(request, response, token_cookie(request), token)
         return response
 
     def _is_token(self, text: str) -> bool:
@@ -94,6 +82,25 @@ class Access:
             raise web.HTTPBadRequest(text="This is no request for this server.")
         if self.names is not None and match[1] not in self.names:
             raise web.HTTPForbidden(text="This server does not have that name; open the address that it printed.")
+
+
+def session_cookie(request: web.Request) -> str:
+    """The name of the cookie with a visitor's session."""
+    return f"attention-unet-session-{_visible_port(request)}"
+
+
+def token_cookie(request: web.Request) -> str:
+    """The name of the cookie with the token."""
+    return f"attention-unet-token-{_visible_port(request)}"
+
+
+def _visible_port(request: web.Request) -> str:
+    """The port in the browser's address bar, which a tunnel may have changed.
+
+    It tells the cookies of several fronts apart, as browsers do not.
+    """
+    found = re.search(r":(\d+)$", request.headers["Host"])
+    return found[1] if found else "default"
 
 
 def _check_origin(request: web.Request) -> web.Response | None:

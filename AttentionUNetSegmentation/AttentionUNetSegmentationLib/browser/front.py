@@ -13,11 +13,12 @@ from html import escape
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .access import HEALTH, PAGES, Access
+from .access import HEALTH, PAGES, Access, session_cookie
 from .processes import NOT_STARTED, SessionError, Sessions, Settings
 from .relay import ENDED, Relay, make_client
 
 STARTED = "started"
+IDLE_SECONDS = 15.0
 NO_COOKIE = "This page needs a cookie, which the browser did not keep."
 HEADERS = {
     "Referrer-Policy": "no-referrer",
@@ -60,8 +61,13 @@ class Front:
         return web.Response(text="ok")
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        session = self._sessions.find(request.cookies.get(self._access.session_cookie))
         is_page = request.method == "GET" and request.path in PAGES
+        comes_back = is_page and STARTED in request.query
+        if request.method == "GET" and request.query_string and not comes_back:
+            # In a link of another site's, trame's client would obey it, and show what a foreign server sends. Any path
+            # may be another spelling of the page's. A relative address cannot lead to another host.
+            raise web.HTTPSeeOther(f"./{request.rel_url.raw_name}")
+        session = self._sessions.find(request.cookies.get(session_cookie(request)))
         if session is None:
             if is_page:
                 return self._begin(request)
@@ -72,21 +78,21 @@ class Front:
             if is_page:
                 return _page(502, str(error), again=True)
             raise web.HTTPBadGateway(text=str(error)) from None
-        if is_page and STARTED in request.query:
+        if comes_back:
             raise web.HTTPSeeOther("/")
         return await self._relay.answer(request, session, port)
 
     def _begin(self, request: web.Request) -> web.Response:
         """Start a session, and let the browser come back with its cookie: to a session that starts, or has failed."""
         if STARTED in request.query:
-            kept = self._access.session_cookie in request.cookies
+            kept = session_cookie(request) in request.cookies
             return _page(502, NOT_STARTED if kept else NO_COOKIE, again=True)
         try:
             identity = self._sessions.open()
         except SessionError as error:
             return _page(503, str(error), again=True)
         response = _page(200, "Starting the viewer. Research use only.", refresh=True)
-        self._access.set_cookie(request, response, self._access.session_cookie, identity)
+        self._access.set_cookie(request, response, session_cookie(request), identity)
         return response
 
 
@@ -98,7 +104,7 @@ def _page(status: int, sentence: str, again: bool = False, refresh: bool = False
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
-    response.headers.add("Content-Security-Policy", "frame-ancestors 'none'")
+    response.headers.add("Content-Security-Policy", "frame-ancestors 'none'; connect-src 'self'")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -128,10 +134,20 @@ def _why_not(error: OSError, host: str, port: int) -> str:
 
 
 def make_runner(front: Front) -> web.AppRunner:
-    """What runs the application: it logs no request, and reads one that is refused early for a second at most."""
+    """What runs the application: it logs no request, and reads one that is refused early for a second at most.
+
+    A connection on which no whole head of a request comes is closed, or idle ones would take all descriptors.
+    """
     http = logging.getLogger("attention_unet.http")
     http.addFilter(_shows_no_request)
-    return web.AppRunner(front.application(), access_log=None, logger=http, shutdown_timeout=1.0, lingering_time=1.0)
+    return web.AppRunner(
+        front.application(),
+        access_log=None,
+        logger=http,
+        shutdown_timeout=1.0,
+        lingering_time=1.0,
+        keepalive_timeout=IDLE_SECONDS,
+    )
 
 
 def _shows_no_request(record: logging.LogRecord) -> bool:
@@ -153,7 +169,7 @@ def serve(settings: Settings, listening: socket.socket, host: str, announce: Cal
 
 async def _serve(settings: Settings, listening: socket.socket, host: str, announce: Callable[[str, bool], None]) -> int:
     address, port = listening.getsockname()[:2]
-    access = Access.for_address(host, address, port)
+    access = Access.for_address(host, address)
     runner = make_runner(Front(settings, access))
     signalled = _first_signal()
     try:

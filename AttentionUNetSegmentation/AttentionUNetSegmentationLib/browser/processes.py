@@ -84,7 +84,7 @@ class SessionProcess:
 
     @contextmanager
     def page_open(self) -> Iterator[None]:
-        """While a page is connected, the session lives."""
+        """While a page is connected, or a download of it goes on, the session lives."""
         self._sockets += 1
         self._end_after(None)
         try:
@@ -214,6 +214,8 @@ async def _wait_or_kill(process: Process, seconds: float) -> None:
         for _ in range(20):
             os.killpg(process.pid, signal.SIGKILL)
             await asyncio.sleep(0.01)
+    # What it wrote may not be read to its end; asyncio would close the pipes when the loop is gone, and complain.
+    process._transport.close()  # type: ignore[attr-defined]
     await process.wait()
 
 

@@ -52,6 +52,9 @@ class Relay:
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 return await self._carry_socket(request, session, url)
+            if request.path.startswith("/download/"):  # which may take longer than the page stays open
+                with session.page_open():
+                    return await self._carry(request, session, url)
             return await self._carry(request, session, url)
         except aiohttp.ClientError as error:
             logger.debug("a session did not answer: %s", type(error).__name__)  # its text may name a patient's file

@@ -40,6 +40,7 @@ from .views import LAYOUTS, QUAD, WINDOWS_HU, Views
 SAMPLE = Path(__file__).parents[2] / "Resources" / "SampleData" / "SyntheticAbdomenCT.nrrd"
 logger = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 1 << 20  # of the page: state changes and mouse events
+MAX_VIEW_PIXELS = 8_000_000  # whatever size a page says it has; one view that fills a screen of 3840 x 2160 has as many
 
 
 class Session:
@@ -61,6 +62,7 @@ class Session:
         self._entry: str | None = None  # of the served folder, if the CT is from there
         self._is_reading = False
         self._one_download = asyncio.Lock()
+        self._downloads = settings.folder / "download"
         self._shown = ShownResult(self._state, self._views)
         self._specs = {entry.name: entry.spec for entry in list_models() if entry.spec is not None}
         self._state.update(start_values(self._specs, settings.upload_mb > 0))
@@ -72,6 +74,7 @@ class Session:
         self._layouts = LayoutManager(self._app.scene, self._app.view_manager, self.server)
         self._layouts.register_layout_dict(LAYOUTS)
         self._layouts.set_layout(QUAD)
+        self._limit_views()
         self._page = page.build(self.server, self, self._layouts.initialize_layout_grid)
         for view in self._app.view_manager.get_slice_views():
             self._views.watch(view)
@@ -117,6 +120,13 @@ class Session:
     def show_organ(self, segment_id: str, shown: bool) -> None:
         """Show or hide an organ in all views."""
         self._guarded(lambda: self._shown.show_organ(segment_id, shown))
+
+    def _limit_views(self) -> None:
+        manager = self._app.view_manager
+        for factory in manager._factories:  # which nothing public leads to
+            for view in factory.get_views():
+                adapter = factory.get_factory_view(view.get_singleton_tag()).view_adapter
+                adapter.max_pixel_count = MAX_VIEW_PIXELS
 
     def _bind(self) -> None:
         change = self._state.change
@@ -172,21 +182,21 @@ class Session:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Nothing else is begun meanwhile."""
+        """Nothing else is begun meanwhile; then the page takes uploads again, also if the uploading tab is gone."""
         self._is_reading = True
         try:
             yield
         finally:
             self._is_reading = False
             with self._state:
-                self._state.update({"busy": self._runner.is_busy, "loading": ""})
+                self._state.update({"busy": self._runner.is_busy, "loading": "", "upload_percent": -1})
 
     async def _open_alone(self, path: Path, entry: str | None) -> None:
         with self._reading():
             await self._open(path, entry)
 
     async def _open(self, path: Path, entry: str | None = None) -> None:
-        """Show a CT, which is an entry of the served folder or none, and forget uploads that are no longer shown."""
+        """Show a CT, which is an entry of the served folder or none, and forget files of what is no longer shown."""
         name = case_name(path)
         with self._state:
             self._state.update({"busy": True, "loading": f"Reading {name} ...", "error": ""})
@@ -210,7 +220,7 @@ class Session:
                 self._state.chosen = self._entry
         kept = self._ct.dicom if self._ct is not None else None  # DICOM files to download refer to its images
         async with self._one_download:  # which may read what is no longer shown
-            await asyncio.to_thread(self._forget_uploads, kept)
+            await asyncio.to_thread(self._forget_files, kept)
 
     async def _upload(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         if self._is_busy:
@@ -223,7 +233,9 @@ class Session:
             path = await receive(name, chunks, self._settings.folder, self._settings.upload_mb << 20)
             await self._open(path)
 
-    def _forget_uploads(self, kept: Path | None) -> None:
+    def _forget_files(self, kept: Path | None) -> None:
+        if self._shown.result is None:
+            shutil.rmtree(self._downloads, ignore_errors=True)
         for place in self._settings.folder.glob(f"{UPLOAD}*"):
             if kept is None or place != kept.parent:
                 shutil.rmtree(place, ignore_errors=True)  # the voxels are in memory
@@ -243,7 +255,7 @@ class Session:
             raise KeyError(name)
         if result is None:
             raise ValueError("there is no result yet")
-        folder = self._settings.folder / "download"
+        folder = self._downloads
         if name == "scene.mrb":
             path = folder / f"{safe_stem(result.ct.name)}.mrb"
             with scratch_folder(folder) as scratch:  # an earlier one may still be on its way to the page

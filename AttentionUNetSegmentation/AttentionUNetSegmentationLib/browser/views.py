@@ -64,6 +64,7 @@ class Views:
         interactor.AddObserver("LeftButtonPressEvent", lambda *_: self._press(view, True), FIRST)
         interactor.AddObserver("LeftButtonReleaseEvent", lambda *_: self._press(view, False), FIRST)
         interactor.AddObserver("MouseMoveEvent", lambda *_: self._move(view), FIRST)
+        view.modified.connect(lambda *_: self._tell_cursor(view))
 
     def show(self, node: slicer.vtkMRMLScalarVolumeNode, window: str) -> None:
         """Show a CT, from its middle on."""
@@ -75,6 +76,7 @@ class Views:
             view.fit_view_to_content()
         grid = grid_of_node(node)
         self.jump(grid.ras_of((np.array(grid.shape_kji[::-1]) - 1) / 2))
+        self._on_cursor("")
 
     def set_window(self, name: str) -> None:
         """Look at the CT in one of ``WINDOWS_HU``."""
@@ -92,8 +94,11 @@ class Views:
             view.schedule_render()
 
     def scroll(self, slices: int) -> None:
-        """Move the slice view that the mouse was in last, at first the axial one."""
-        view = self._active or self._slices()[0]
+        """Move the slice view that the mouse was in last, or the first one if that is not on the page."""
+        shown = self._app.view_manager.filter_visible_views(self._slices())
+        if not shown:  # the 3D view alone
+            return
+        view = self._active if self._active in shown else shown[0]
         low, high = view.get_slice_range()
         view.set_slice_value(min(high, max(low, view.get_slice_value() + slices * view.get_slice_step())))
 
@@ -128,10 +133,14 @@ class Views:
 
     def _move(self, view: Any) -> None:
         self._active = view
-        point = _point_under_cursor(view)
         if self._dragging:
-            self.jump(point)
-        self._on_cursor(self._described(point))
+            self.jump(_point_under_cursor(view))
+        self._tell_cursor(view)
+
+    def _tell_cursor(self, view: Any) -> None:
+        """Say what lies under the cursor, also where it stays and the slice moves."""
+        if view is self._active:
+            self._on_cursor(self._described(_point_under_cursor(view)))
 
     def _described(self, ras_mm: np.ndarray) -> str:
         if self._ct is None:

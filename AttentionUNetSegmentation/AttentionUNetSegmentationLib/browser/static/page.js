@@ -1,4 +1,4 @@
-// What the page does by itself: sends files over HTTP, follows the system's colours, takes keys.
+// What the page does by itself: sends files over HTTP, follows the system's colours, takes keys, sends the views' size.
 (() => {
   const state = (name, value) => window.trame.state.set(name, value);
 
@@ -51,6 +51,17 @@
   window.addEventListener("dragover", (event) => event.preventDefault());
   window.addEventListener("drop", (event) => {
     event.preventDefault();
-    upload(event.dataTransfer.files);
+    const isFolder = [...event.dataTransfer.items].some((item) => item.webkitGetAsEntry()?.isDirectory);
+    if (isFolder) state("error", "Zip the folder's DICOM files, and upload the archive.");
+    else upload(event.dataTransfer.files);
   });
+
+  function sendSizes() { // all tabs show the same views, which have the size that a tab sent last
+    const views = document.getElementById("views");
+    if (!views) return;
+    views.style.paddingRight = "1px"; // the views send their size when it changes, a moment later
+    requestAnimationFrame(() => requestAnimationFrame(() => { views.style.paddingRight = ""; }));
+  }
+  window.addEventListener("focus", sendSizes);
+  document.documentElement.addEventListener("mouseenter", sendSizes);
 })();
