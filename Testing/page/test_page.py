@@ -182,6 +182,9 @@ def test_a_reload_keeps_the_result_and_another_visitor_sees_nothing_of_it(ct, se
     assert any("often wrong" in note for note in notes)
     page.page.click("#segment")
     page.wait_for(lambda: "network" in page.text("#status"))
+    assert page.page.evaluate("() => fetch('download/scene.mrb').then((answer) => answer.status)") == 409
+    told = "() => window.trame.state.get('error')"
+    page.wait_for(lambda: page.page.evaluate(told) == "a run is going on; download the scene when it has ended")
     page.page.click("#cancel")
     page.wait_for(lambda: page.text("#status") == "Cancelled.")
     assert page.page.evaluate("() => window.trame.state.get('notes')") == notes  # of the result that is still shown

@@ -257,6 +257,8 @@ class Session:
             raise ValueError("there is no result yet")
         folder = self._downloads
         if name == "scene.mrb":
+            if self._runner.is_busy:  # writing takes seconds, in which nothing else is heard, not even Cancel
+                raise ValueError("a run is going on; download the scene when it has ended")
             path = folder / f"{safe_stem(result.ct.name)}.mrb"
             with scratch_folder(folder) as scratch:  # an earlier one may still be on its way to the page
                 if not self._app.scene.WriteToMRB(str(scratch / path.name), None, None):
