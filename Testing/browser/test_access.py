@@ -213,7 +213,9 @@ async def test_every_answer_keeps_out_of_frames_caches_and_other_sites():
         assert [answer.status for answer in answers] == [200, 200, 502, 502, 403, 401]
         for answer in answers:
             headers = answer.headers
-            assert headers["Content-Security-Policy"] == "frame-ancestors 'none'; connect-src 'self'"
+            host = answer.request_info.headers["Host"]
+            policy = f"frame-ancestors 'none'; connect-src 'self' ws://{host} wss://{host}"
+            assert headers["Content-Security-Policy"] == policy
             assert headers["Referrer-Policy"] == "no-referrer"
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Cross-Origin-Resource-Policy"] == "same-origin"

@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("aiohttp", reason="the group view of pyproject.toml is not installed")
 
+import aiohttp
 from yarl import URL
 
 from AttentionUNetSegmentationLib.browser import front as front_module
+from AttentionUNetSegmentationLib.browser import relay
 from support.browser_front import children, descriptors, enter, folders, running, until, visitor
 
 
@@ -158,6 +160,17 @@ async def test_a_download_is_not_cut_when_the_page_is_closed_meanwhile():
         await asyncio.sleep(0.1)
         assert front.sessions  # the page may still come back
         await until(lambda: not front.sessions)
+
+
+async def test_a_download_that_nobody_reads_does_not_keep_its_session(monkeypatch):
+    monkeypatch.setattr(relay, "STALL_SECONDS", 0.3)
+    async with running(grace_seconds=0.1) as front, visitor(front) as client:
+        await enter(client)
+        async with client.ws_connect("/ws"):
+            answer = await client.get("/download/large")
+        await until(lambda: not front.sessions)  # the page is closed
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
 
 
 async def test_visitors_in_a_row_leave_nothing_open():

@@ -147,10 +147,18 @@ def test_a_removal_that_the_system_refuses_leaves_the_model(saved, tmp_path, mon
     folder = add_model(saved).folder
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", refuse)
-        with pytest.raises(ModelError, match=r"added.test-model cannot be removed, .*Permission denied"):
+        with pytest.raises(ModelError, match=r"added.test-model cannot be removed: .*Permission denied"):
             remove_model("test-model")
     assert load_model("test-model").folder == folder
     assert [path.name for path in (tmp_path / "added").iterdir()] == ["test-model"]
+
+
+def test_what_a_removal_cannot_delete_is_named(saved, own_model_folder, monkeypatch):
+    added = add_model(saved)
+    monkeypatch.setattr(model_store.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(ModelError, match=f"the model is removed, but {own_model_folder}/.* is left of it: delete it"):
+        remove_model(added.name)
+    assert [entry.name for entry in list_models()] == ["abdomen-ct"]
 
 
 def test_after_a_removal_that_was_interrupted_the_name_is_free(saved, tmp_path, monkeypatch):

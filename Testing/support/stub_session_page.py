@@ -29,6 +29,7 @@ class Page:
         app.router.add_get("/ws", self._socket)
         app.router.add_get("/half", self._half)
         app.router.add_get("/download/slow", self._slow)
+        app.router.add_get("/download/large", self._large)
         app.router.add_get("/uploads", self._list_uploads)
         app.router.add_post("/upload", self._upload)
         app.router.add_get("/moved", self._moved)
@@ -78,6 +79,9 @@ class Page:
         await response.prepare(request)
         await response.write(b"half of it")
         os.kill(os.getpid(), signal.SIGKILL)
+
+    async def _large(self, request):
+        return web.Response(body=bytes(64 << 20))
 
     async def _slow(self, request):
         response = web.StreamResponse()

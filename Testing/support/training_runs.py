@@ -167,7 +167,8 @@ class Forked:
     """Stands in for the process of a command (subprocess.Popen), which would take seconds to import what is here."""
 
     def __init__(self, command: list[str], cwd: Path, stdout: TextIO, **_: object) -> None:
-        done = run_in_a_process(command[command.index("attention_unet_training.cli") + 1 :], cwd=cwd)
+        assert command[:4] == [sys.executable, "-P", "-m", "attention_unet_training.cli"]
+        done = run_in_a_process(command[4:], cwd=cwd)
         stdout.write(done.stdout + done.stderr)
         self.status = done.returncode
 

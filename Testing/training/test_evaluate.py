@@ -297,7 +297,8 @@ FILES = ["--ct", "ct.nrrd", "--labels", "labels.nrrd", "--organ", "spleen=2", "-
         ([*FILES, "--model", "abdomen-ct", "--organ", "liver=1"], "the model has no organ 'liver'; it has pancreas"),
         ([*FILES, "--model", "abdomen-ct", "--ct", "b.nrrd"], "every --ct needs its --labels, got 2 and 1"),
         ([*FILES, "--model", "abdomen-ct", "--patient", "a", "--patient", "b"], "for every --ct or for none, got 2"),
-        ([*FILES, "--model", "abdomen-ct", "--split", "half"], "--split and --fold belong to --dataset"),
+        ([*FILES, "--model", "abdomen-ct", "--split", "half"], "--split, --fold and --part belong to --dataset"),
+        ([*FILES, "--model", "abdomen-ct", "--part", "train"], "--split, --fold and --part belong to --dataset"),
         ([*FILES, "--model", "abdomen-ct", "--model", "abdomen-ct"], "got 'abdomen-ct' twice"),
         (
             [*FILES, "--predictions", "/nowhere", "--prediction-organ", "spleen=1"],

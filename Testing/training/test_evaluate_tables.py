@@ -223,11 +223,19 @@ def test_there_are_no_figures_for_export_of_some_cases_or_of_no_network(tmp_path
 
 def test_an_organ_that_is_found_in_no_case_is_asked_about(tmp_path):
     measured = evaluation(tmp_path)
-    asked = "A has no voxel of the spleen in any case: is its value right?"
+    asked = "A has no voxel of the spleen in any case."
     assert asked not in render(measured)
     lost = with_outcome(measured, predicted_ml=0.0)
     assert asked not in render(lost)
-    assert asked in render(replace(lost, outcomes=lost.outcomes[1:]))
+    lost = replace(lost, outcomes=lost.outcomes[1:])
+    assert asked in render(lost)
+    label_maps = replace(lost, columns=[replace(lost.columns[0], parameters=None)])
+    assert "A has no voxel of the spleen in any case: is its value right?" in render(label_maps)
+    (outcome,) = lost.outcomes
+    others = {organ: metrics for organ, metrics in outcome.result.organs.items() if organ != "spleen"}
+    blind = replace(outcome, column="B", result=replace(outcome.result, organs=others))  # it does not look for it
+    both = replace(lost, columns=[*lost.columns, replace(lost.columns[0], title="B")], outcomes=[outcome, blind])
+    assert "B has no voxel of the spleen" not in render(both)
 
 
 def test_table_4_is_a_list(tmp_path):

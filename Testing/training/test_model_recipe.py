@@ -62,7 +62,8 @@ def python(tmp_path_factory) -> Iterator[str]:
 
     def serve() -> None:
         while (connection := listener.accept()) and (asked := connection.recv()):
-            connection.send(tuple(run_in_a_process(asked[2:])))
+            known = asked[:2] == ["-m", "attention_unet_training.cli"]
+            connection.send(tuple(run_in_a_process(asked[2:])) if known else (1, "", f"{asked} is no command"))
 
     with Listener(address) as listener, ThreadPoolExecutor() as pool:
         pool.submit(serve)

@@ -1,8 +1,11 @@
 """A run that is killed and resumed ends where an uninterrupted one ends, bit by bit."""
 
 import csv
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,11 +37,13 @@ def dataset(tmp_path_factory) -> Path:
 def whole(tmp_path_factory, dataset) -> Path:
     """The folder of an uninterrupted run.
 
-    Every run has a process of its own, as for a user: what other tests leave behind may change the last bit.
+    Every run has a process of its own, as for a user: what other tests leave behind may change the last bit. This one
+    is not forked as the others are, with which it would share what Python and NumPy draw when they start.
     """
     folder = tmp_path_factory.mktemp("whole")
-    done = run_in_a_process(["fit", "--config", config(folder, dataset)])
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "attention_unet_training.cli", "fit", "--config", config(folder, dataset)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
     return folder
 
 

@@ -138,7 +138,7 @@ def test_the_command_refuses_a_map_of_training_and_replaces_nothing_unasked(tmp_
     folders = ["--atlas", "maps", "--model", str(tmp_path / "model"), "--output", str(tmp_path / "out")]
     for subject in ("t", "u"):
         assert main(["robustness", *folders, "--subject", subject]) == 1
-        assert f"the model test-model was trained on {subject}: take a label map held out" in capsys.readouterr().err
+        assert f"the model test-model, or what it started from, was trained on {subject}\n" in capsys.readouterr().err
     arguments = ["robustness", *folders, "--subject", "a", "--seeds", "1"]
     assert main(arguments) == 0
     text = (tmp_path / "out" / "robustness.md").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -104,7 +105,10 @@ def _page(status: int, sentence: str, again: bool = False, refresh: bool = False
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
-    response.headers.add("Content-Security-Policy", "frame-ancestors 'none'; connect-src 'self'")
+    host = request.headers.get("Host", "")
+    # older Safaris do not take WebSockets for 'self'
+    sockets = f" ws://{host} wss://{host}" if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
+    response.headers.add("Content-Security-Policy", f"frame-ancestors 'none'; connect-src 'self'{sockets}")
 
 
 def listen(host: str, port: int) -> socket.socket:

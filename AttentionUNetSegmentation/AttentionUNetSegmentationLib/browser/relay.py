@@ -14,6 +14,7 @@ from .processes import SessionProcess
 
 MAX_MESSAGE_BYTES = 8 << 20  # wslink cuts what is larger than 4 MiB into several messages
 HEARTBEAT_SECONDS = 30.0
+STALL_SECONDS = 60.0  # in which a visitor takes nothing of an answer
 SECRET_HEADER = "X-Session-Secret"
 ENDED = "This session has ended; reload the page to start a new one."
 HOP_BY_HOP = (
@@ -80,7 +81,10 @@ class Relay:
             await response.prepare(request)
             try:
                 async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+                    async with asyncio.timeout(STALL_SECONDS):
+                        await response.write(chunk)
+            except TimeoutError as error:  # the session is to end some time after its page was closed
+                raise ConnectionResetError("the visitor reads no more") from error
             except aiohttp.ClientError as error:  # the visitor must not take a part for the whole
                 raise ConnectionResetError("the session died while it answered") from error
             await response.write_eof()

@@ -129,6 +129,7 @@ class Views:
     def _press(self, view: Any, down: bool) -> None:
         self._dragging = down
         if down:
+            self._active = view  # which a touch has not moved over before
             self.jump(_point_under_cursor(view))
 
     def _move(self, view: Any) -> None:

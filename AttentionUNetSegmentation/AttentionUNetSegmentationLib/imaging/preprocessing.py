@@ -92,7 +92,10 @@ def check_volume(volume: Volume) -> None:
         raise ValueError(f"{volume.name}: has voxels that are NaN or infinite")
     furthest = max(float(low), float(high), key=abs)
     if abs(furthest) > MAX_HU:
-        raise ValueError(f"{volume.name}: has voxels of {furthest:.3g} HU; the largest that is taken is {MAX_HU:g}")
+        raise ValueError(
+            f"{volume.name}: has voxels of {furthest:.3g} HU, beyond {MAX_HU:g}; if they fill up what was not scanned, "
+            "set them to -1024"
+        )
     if low == high:
         raise ValueError(f"{volume.name}: all voxels have the value {low:g}; there is nothing to segment")
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..atomic import scratch_folder
+from ..atomic import SCRATCH
 from ..errors import one_sentence
 from .description import SPEC_FILE, ModelError, ModelSpec
 
@@ -127,9 +127,7 @@ def remove_model(name: str) -> Path:
             try:
                 _delete(entry.folder)
             except OSError as error:
-                raise ModelError(
-                    f"{entry.folder} cannot be removed, or not all of it: {one_sentence(error)}"
-                ) from error
+                raise ModelError(f"{entry.folder} cannot be removed: {one_sentence(error)}") from error
             return entry.folder
     raise ModelError(f"there is no model {name!r} in {user_model_folder()}")
 
@@ -139,8 +137,13 @@ def _delete(folder: Path) -> None:
         folder.unlink()
         return
     # The name is free at once: what is left of a folder that cannot be deleted, or not yet, is hidden, and no model.
-    with scratch_folder(folder.parent) as scratch:
-        os.replace(folder, scratch / folder.name)
+    hidden = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
+    try:
+        os.replace(folder, hidden / folder.name)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    if hidden.exists():
+        raise ModelError(f"the model is removed, but {hidden} is left of it: delete it")
 
 
 @contextmanager

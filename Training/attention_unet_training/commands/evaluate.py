@@ -162,8 +162,8 @@ def _cases(parsed: argparse.Namespace) -> tuple[list[EvaluationCase], str]:
         return on_network_grid(cases, parsed.dataset, parsed.grid), f"{parsed.data_name or name}, {TITLES[parsed.grid]}"
     if parsed.grid != CT_GRID:
         raise ValueError(f"--grid {parsed.grid} needs --dataset")
-    if parsed.split or parsed.fold is not None:
-        raise ValueError("--split and --fold belong to --dataset, not to --ct")
+    if parsed.split or parsed.fold is not None or parsed.part != PARTS[0]:
+        raise ValueError("--split, --fold and --part belong to --dataset, not to --ct")
     if not parsed.data_name:
         raise ValueError("--ct needs --data-name: a name for the data in the results")
     organs = parse_organs(parsed.organ)

@@ -75,9 +75,7 @@ def main(arguments: list[str]) -> int:
     model = load_model(find_model(parsed.model))
     _check_organs(model)
     if model.spec.provenance is not None and parsed.subject in learnt_from(model.spec.provenance):
-        raise ValueError(
-            f"the model {model.spec.name} was trained on {parsed.subject}: take a label map held out of it"
-        )
+        raise ValueError(f"the model {model.spec.name}, or what it started from, was trained on {parsed.subject}")
     with staged([Output(parsed.output, FILES)], parsed.overwrite) as (draft,):
         draft.mkdir()
         scores = []

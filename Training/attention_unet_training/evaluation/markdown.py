@@ -149,10 +149,11 @@ def _about_missing(evaluation: Evaluation) -> list[str]:
         if not any(ml for title in titles for ml in evaluation.values(title, organ, "reference_ml").values())
     ]
     lines += [
-        f"{_escaped(column.title)} has no voxel of the {_escaped(organ)} in any case: is its value right?"
+        f"{_escaped(column.title)} has no voxel of the {_escaped(organ)} in any case"
+        + ("." if column.parameters else ": is its value right?")
         for column in evaluation.columns
         for organ in evaluation.organs
-        if not any(evaluation.values(column.title, organ, "predicted_ml").values())
+        if (found := evaluation.values(column.title, organ, "predicted_ml")) and not any(found.values())
     ]
     for column in evaluation.columns:
         for organ in evaluation.organs:

@@ -15,7 +15,7 @@ from AttentionUNetSegmentationLib.atomic import write_text
 
 from .metrics import OrganMetrics
 
-DEFINITION = 3  # counted up when a metric changes, so that older results are measured again
+DEFINITION = 4  # counted up when a metric changes, so that older results are measured again
 
 
 @dataclass(frozen=True)
