@@ -237,6 +237,12 @@ def test_when_an_upload_has_ended_another_tab_can_upload(serve, visit):
     page.wait_for(lambda: page.page.locator("#open").is_enabled(), 10)
 
 
+def wait_until_open(page, name: str) -> None:
+    """A CT is shown before the files of the one before are gone, and nothing else is begun until then."""
+    busy = "() => window.trame.state.get('busy')"
+    page.wait_for(lambda: page.text("#ct-name") == name and not page.page.evaluate(busy))
+
+
 def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     folder = tmp_path / "cts"
     write_slices(folder / "a series", scan())
@@ -246,22 +252,23 @@ def test_cts_are_chosen_from_the_folder_or_uploaded(ct, serve, visit, tmp_path):
     page.wait_for_ct()
     page.page.locator("#served").click(force=True)
     page.page.locator(".v-overlay .v-list-item", has_text="ball").click()
-    page.wait_for(lambda: page.text("#ct-name") == "ball")
+    wait_until_open(page, "ball")
     page.page.set_input_files("#upload", {"name": "no.nii", "mimeType": "x/y", "buffer": b"no CT"})
     page.wait_for(lambda: page.page.locator("#error-text").count() == 1 and page.text("#error-text") != "")
     page.page.get_by_role("button", name="Close").click()
+    wait_until_open(page, "ball")
     chosen = "() => window.trame.state.get('chosen')"
     assert page.page.evaluate(chosen) == "ball.nrrd"
     archive = shutil.make_archive(str(tmp_path / "series"), "zip", folder / "a series")
     is_dicom = "() => window.trame.state.get('is_dicom')"
     for file, name, dicom in ((archive, "series", True), (ct, "part_of_a_CT", False)):
         page.page.set_input_files("#upload", file)
-        page.wait_for(lambda name=name: page.text("#ct-name") == name)
+        wait_until_open(page, name)
         assert page.page.evaluate(is_dicom) is dicom
         assert page.page.evaluate(chosen) is None  # or the folder's CT could not be chosen again
     page.page.locator("#served").click(force=True)
     page.page.locator(".v-overlay .v-list-item", has_text="ball").click()
-    page.wait_for(lambda: page.text("#ct-name") == "ball")
+    wait_until_open(page, "ball")
     page.settle()
     shutil.rmtree(folder / "a series")
     page.page.locator("#served").click(force=True)
