@@ -139,10 +139,10 @@ def test_the_command_refuses_a_map_of_training_and_replaces_nothing_unasked(tmp_
     for subject in ("t", "u"):
         assert main(["robustness", *folders, "--subject", subject]) == 1
         assert f"the model test-model, or what it started from, was trained on {subject}\n" in capsys.readouterr().err
-    arguments = ["robustness", *folders, "--subject", "a", "--seeds", "1"]
+    arguments = ["robustness", *folders, "--subject", "a", "--chest-subject", "c", "--seeds", "1"]
     assert main(arguments) == 0
     text = (tmp_path / "out" / "robustness.md").read_text()
-    assert text.startswith("test-model 1, weights ") and "on the label map a. Dice" in text
+    assert text.startswith("test-model 1, weights ") and "on the label map a (chest: c). Dice" in text
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".csv", ".json", ".md", ".png"]
     assert main(arguments) == 1
     assert "out exists already; --overwrite replaces it" in capsys.readouterr().err

@@ -89,6 +89,7 @@ def main(arguments: list[str]) -> int:
             print(_row(scores[-1]), flush=True)
         spec = model.spec
         which = f"{spec.name} {spec.version}, weights {spec.weights.sha256[:12]}, on the label map {parsed.subject}"
+        which += f" (chest: {parsed.chest_subject})" if parsed.chest_subject else ""
         write_table(scores, draft, parsed.seeds, which)
     return 0
 
